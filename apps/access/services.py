@@ -1,0 +1,111 @@
+"""Environments, keys and grants: who may do what, where."""
+
+from datetime import datetime, timedelta
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.db import transaction
+
+from apps.access.domain.roles import KeyScope, Role
+from apps.access.domain.secrets import SHOWN, digest_of, new_secret
+from apps.access.models import ApiKey, Environment, Grant
+from apps.core import bell
+from apps.core.actors import Actor
+from apps.core.refusals import AlreadyThere, Invalid, NotFound
+from apps.journal import services as journal
+
+
+def lock_environment(key: str) -> Environment:
+    """The environment's row, locked: first in every transaction that will publish. Publishers queue here."""
+    environment = Environment.objects.select_for_update().filter(key=key).first()
+    if environment is None:
+        raise NotFound(what="environment", key=key)
+    return environment
+
+
+@transaction.atomic
+def create_environment(
+    *,
+    key: str,
+    name: str,
+    by: Actor,
+    because: str,
+    now: datetime,
+    is_production: bool = False,
+    is_protected: bool = False,
+    is_hidden: bool = False,
+) -> Environment:
+    if Environment.objects.filter(key=key).exists():
+        raise AlreadyThere(what="environment", key=key)
+    environment = Environment.objects.create(
+        key=key, name=name, is_production=is_production, is_protected=is_protected, is_hidden=is_hidden, created_at=now
+    )
+    about = {"environment": key}
+    journal.record("environment.created", environment=key, by=by, because=because, about=about, now=now)
+    bell.ring()
+    return environment
+
+
+@transaction.atomic
+def create_key(
+    *,
+    environment: Environment,
+    name: str,
+    scopes: list[str],
+    by: Actor,
+    now: datetime,
+    because: str = "",
+    expires_at: datetime | None = None,
+) -> tuple[ApiKey, str]:
+    """The key's row and its secret, which is shown this once and never stored."""
+    unknown = sorted(set(scopes) - set(KeyScope))
+    if unknown or not scopes:
+        known = ", ".join(KeyScope)
+        raise Invalid(f"A key needs scopes out of: {known}.", scopes=f"unknown: {', '.join(unknown) or 'none given'}")
+    secret = new_secret()
+    key = ApiKey.objects.create(
+        environment=environment,
+        name=name,
+        digest=digest_of(secret),
+        prefix=secret[:SHOWN],
+        scopes=sorted(set(scopes)),
+        expires_at=expires_at,
+        created_at=now,
+        created_by=str(by),
+    )
+    journal.record(
+        "key.created",
+        environment=environment.key,
+        by=by,
+        because=because,
+        about={"key": key.id},
+        now=now,
+        after={"name": name, "scopes": key.scopes},
+    )
+    bell.ring()
+    return key, secret
+
+
+@transaction.atomic
+def revoke_key(*, key: ApiKey, by: Actor, because: str, now: datetime, overlap: timedelta = timedelta()) -> None:
+    """The key stops working now, or when the overlap of a rotation ends; every process knows within two seconds."""
+    key.revoke(now + overlap)
+    about = {"key": key.id}
+    journal.record("key.revoked", environment=key.environment.key, by=by, because=because, about=about, now=now)
+    bell.ring()
+
+
+@transaction.atomic
+def grant(
+    *, user: AbstractBaseUser, environment: Environment | None, role: Role, by: Actor, because: str, now: datetime
+) -> Grant:
+    given, _ = Grant.objects.update_or_create(user=user, environment=environment, defaults={"role": role})
+    journal.record(
+        "person.granted",
+        environment=environment.key if environment else "",
+        by=by,
+        because=because,
+        about={"person": user.get_username()},
+        now=now,
+        after={"role": role},
+    )
+    return given

@@ -1,0 +1,76 @@
+"""What every management endpoint shares: problem+json errors (RFC 9457), pages, money as text."""
+
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404
+from rest_framework import exceptions, serializers, status
+from rest_framework.pagination import LimitOffsetPagination
+from rest_framework.response import Response
+
+from apps.core.money import nano_to_text, usd_to_nano
+from apps.core.refusals import Refused
+
+
+class Page(LimitOffsetPagination):
+    """`?limit=` (up to 500) and `?offset=`; answers count, next, previous, results."""
+
+    default_limit = 50
+    max_limit = 500
+
+
+class NanoField(serializers.DecimalField):
+    """Money at the door: text or number of USD outside, integer nano-USD inside."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("max_digits", 20)
+        kwargs.setdefault("decimal_places", 9)
+        super().__init__(**kwargs)
+
+    def to_internal_value(self, data: Any) -> Any:
+        return usd_to_nano(super().to_internal_value(data))
+
+    def to_representation(self, value: Any) -> str:
+        return nano_to_text(value)
+
+
+def problem(status_code: int, code: str, detail: str, **extra: Any) -> Response:
+    body = {"type": "about:blank", "status": status_code, "code": code, "detail": detail, **extra}
+    return Response(body, status=status_code, content_type="application/problem+json")
+
+
+def explain(error: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's exception handler: each expected error becomes one problem document. A fault rises."""
+    if isinstance(error, Refused):
+        return problem(error.status, error.code, error.detail, **error.extra)
+    if isinstance(error, Http404):
+        return problem(status.HTTP_404_NOT_FOUND, "not_found", "There is nothing at this address.")
+    if isinstance(error, PermissionDenied):
+        return problem(status.HTTP_403_FORBIDDEN, "forbidden", str(error) or "You may not do this.")
+    if isinstance(error, exceptions.ValidationError):
+        return problem(error.status_code, "invalid", first_words(error.detail), errors=error.detail)
+    if isinstance(error, exceptions.APIException):
+        answer = problem(error.status_code, str(error.get_codes()), str(error.detail))
+        if wait := getattr(error, "wait", None):
+            answer["Retry-After"] = str(int(wait) + 1)
+        if challenge := getattr(error, "auth_header", None):
+            answer["WWW-Authenticate"] = challenge
+        return answer
+    return None
+
+
+def first_words(errors: Any, path: str = "") -> str:
+    """The first fault of a nested error, with its place: `stages.0.share: A valid number is required.`"""
+    if isinstance(errors, dict):
+        for key, inner in errors.items():
+            place = path if key == "non_field_errors" else f"{path}.{key}" if path else str(key)
+            if words := first_words(inner, place):
+                return words
+        return ""
+    if isinstance(errors, list):
+        for index, inner in enumerate(errors):
+            nested = isinstance(inner, dict | list)
+            if words := first_words(inner, f"{path}.{index}" if nested else path):
+                return words
+        return ""
+    return f"{path}: {errors}" if path else str(errors)

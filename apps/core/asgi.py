@@ -1,0 +1,62 @@
+"""What all hot doors share: the ASGI types, reading a body within a limit, answering.
+
+A hot door is an ASGI coroutine outside Django's request stack. It never touches the database on the event loop.
+"""
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+Scope = dict[str, Any]
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Door = Callable[[Scope, Receive, Send], Awaitable[None]]
+Header = tuple[bytes, bytes]
+
+JSON_TYPE: Header = (b"content-type", b"application/json")
+PROBLEM_TYPE: Header = (b"content-type", b"application/problem+json")
+
+
+class TooLarge(Exception):
+    """The body is over the limit: the door answers 413 and closes the connection."""
+
+
+def header(scope: Scope, name: bytes) -> bytes | None:
+    """The first header of that lower-case name."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return bytes(value)
+    return None
+
+
+async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
+    """The whole body. Raises TooLarge over `limit` bytes, ConnectionError when the caller has gone."""
+    length = header(scope, b"content-length")
+    if length is not None and (not length.isdigit() or int(length) > limit):
+        raise TooLarge
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionError
+        part = message.get("body", b"")
+        size += len(part)
+        if size > limit:  # a chunked body names no length
+            raise TooLarge
+        parts.append(part)
+        if not message.get("more_body"):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def answer(send: Send, status: int, body: bytes, *headers: Header) -> None:
+    length = (b"content-length", b"%d" % len(body))
+    await send({"type": "http.response.start", "status": status, "headers": [length, *headers]})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def problem(send: Send, status: int, code: str, detail: str, *headers: Header) -> None:
+    """An RFC 9457 problem document."""
+    body = json.dumps({"type": "about:blank", "status": status, "code": code, "detail": detail}).encode()
+    await answer(send, status, body, PROBLEM_TYPE, *headers)
