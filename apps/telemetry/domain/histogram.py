@@ -106,7 +106,7 @@ class Histogram:
         return sum(n for index, n in self.cells.items() if index > edge_index)
 
     def pack(self) -> bytes:
-        """Canonical: equal counts give equal bytes. Varints: format, zero, clamped, then step and count of each cell."""
+        """Equal counts give equal bytes. Varints: format, zero, clamped, then step and count of each cell."""
         out = bytearray([FORMAT])
         _write(out, self.zero)
         _write(out, self.clamped)
