@@ -1,0 +1,202 @@
+"""A service asks the flag for each request, retries within bounds, and reports every attempt."""
+
+import asyncio
+import uuid
+
+import httpx2
+import pytest
+
+from demo import providers, service, trace, web
+from demo.reporting import Reporter
+
+pytestmark = pytest.mark.asyncio
+
+ROUTE = "invoice-extraction"
+
+
+class Running:
+    def __init__(self, plane, answer=None):
+        self.plane = plane
+        self.answer = answer or providers.Providers(seed=1).answer
+
+    async def __aenter__(self):
+        self.server = await web.listen(self.answer)
+        self.http = httpx2.AsyncClient(timeout=10, trust_env=False)
+        url = self.plane.url
+        self.reporter = Reporter(self.http, url, "report", "invoices")
+        self.service = service.Service(
+            name="invoices",
+            http=self.http,
+            flags=service.Flags(self.http, url, "read", "invoices"),
+            reporter=self.reporter,
+            providers=f"http://127.0.0.1:{web.port_of(self.server)}",
+        )
+        return self
+
+    async def __aexit__(self, *_):
+        await self.http.aclose()
+        self.server.close()
+
+    async def serve(self, number=1, *, context=400, generated=20):
+        arrivals = ((ROUTE, trace.Arrival(0, context, generated)) for _ in range(number))
+        await self.service.play(arrivals)
+        await asyncio.gather(*self.service.in_flight)
+
+    async def report(self):
+        self.reporter.pack()
+        await self.reporter.send()
+
+
+async def hang(_request):
+    await asyncio.sleep(30)
+
+
+async def fail(_request):
+    return providers.refusal(500, "out_of_memory", providers.OUT_OF_MEMORY)
+
+
+async def garble(_request):
+    thought = providers.Thought(0, 0, 400, 20, 0, fails=False, garbled=True)
+    return web.answer_json(providers.completion("gpt-4.1", thought))
+
+
+async def test_each_request_asks_with_its_own_id_which_its_calls_carry(plane):
+    async with Running(plane) as running:
+        await running.serve(3)
+        await running.report()
+
+    keys = [context["targetingKey"] for context in plane.asked]
+    calls = plane.batches[0]["calls"]
+    assert len(set(keys)) == 3
+    assert {call["request_id"] for call in calls} == set(keys)
+    assert plane.asked[0]["service"] == "invoices"
+
+
+async def test_a_call_says_what_it_cost_and_how_its_variant_was_chosen(plane):
+    async with Running(plane) as running:
+        await running.serve()
+        await running.report()
+
+    (call,) = plane.batches[0]["calls"]
+    assert call["route"] == ROUTE
+    assert (call["provider"], call["model"]) == ("openai", "gpt-4.1")
+    assert (call["input_tokens"], call["output_tokens"], call["error"]) == (400, 20, None)
+    assert (call["snapshot"], call["assigned"], call["assigned_by"]) == (412, "gpt-4.1", "split")
+    assert call["attempt"] == 1
+    assert call["final"] is True
+    assert call["latency_ms"] > 50
+    assert plane.batches[0]["client"] == {"name": "invoices", "sdk": "changeover-demo/1.0", "snapshot": 412}
+    uuid.UUID(plane.batches[0]["batch_id"])
+
+
+async def test_a_good_answer_is_an_outcome_too(plane):
+    async with Running(plane) as running:
+        await running.serve()
+        await running.report()
+
+    (outcome,) = plane.batches[0]["outcomes"]
+    assert (outcome["name"], outcome["value"]) == ("handoff", 0)
+    assert (outcome["snapshot"], outcome["assigned"], outcome["assigned_by"]) == (412, "gpt-4.1", "split")
+
+
+async def test_a_time_out_is_retried_as_often_as_the_variant_allows_and_no_more(plane):
+    plane.value |= {"timeout_ms": 50, "max_attempts": 3}
+    async with Running(plane, hang) as running:
+        await running.serve()
+        await running.report()
+
+    calls = plane.batches[0]["calls"]
+    assert [call["attempt"] for call in calls] == [1, 2, 3]
+    assert [call["error"] for call in calls] == ["timeout"] * 3
+    assert [call["final"] for call in calls] == [False, False, True]
+    assert all(call["input_tokens"] is None and call["output_tokens"] is None for call in calls)
+    assert all(45 < call["latency_ms"] < 300 for call in calls)
+    assert plane.batches[0]["outcomes"][0]["value"] == 1
+
+
+@pytest.mark.parametrize(("answer", "error"), [(fail, "out_of_memory"), (garble, "invalid_output")])
+async def test_failures_have_a_class(plane, answer, error):
+    async with Running(plane, answer) as running:
+        await running.serve()
+        await running.report()
+
+    assert [call["error"] for call in plane.batches[0]["calls"]] == [error, error]
+    assert running.service.failed == 1
+    assert "gpt-4.1" in running.service.first_bad
+
+
+async def test_an_answer_that_is_not_what_was_asked_for_is_billed_all_the_same(plane):
+    async with Running(plane, garble) as running:
+        await running.serve()
+        await running.report()
+
+    assert [call["input_tokens"] for call in plane.batches[0]["calls"]] == [400, 400]
+
+
+async def test_a_batch_keeps_its_id_until_the_door_takes_it(plane):
+    plane.telemetry_statuses = [503, 429]
+    async with Running(plane) as running:
+        await running.serve()
+        for _ in range(3):
+            await running.report()
+
+    assert len(plane.batches) == 3
+    assert len({batch["batch_id"] for batch in plane.batches}) == 1
+    assert not running.reporter.unsent
+    assert running.reporter.sent_calls == 1
+
+
+async def test_a_batch_that_nobody_can_read_does_not_block_the_next(plane):
+    plane.telemetry_statuses = [400]
+    async with Running(plane) as running:
+        await running.serve()
+        await running.report()
+        await running.serve()
+        await running.report()
+
+    assert not running.reporter.unsent
+    assert running.reporter.sent_calls == 1
+
+
+async def test_all_attempts_of_a_request_travel_in_one_batch(plane):
+    plane.value |= {"timeout_ms": 20, "max_attempts": 3}
+    async with Running(plane, hang) as running:
+        await running.serve(5)
+        for told in list(running.reporter.fresh):
+            assert len({call["request_id"] for call in told.calls}) == 1
+            assert len(told.calls) == 3
+
+
+async def test_when_the_flag_api_is_away_the_last_choice_serves_and_is_no_part_of_the_split(plane):
+    async with Running(plane) as running:
+        await running.serve()
+        plane.flag_status = 503
+        await running.serve()
+        await running.report()
+
+    calls = plane.batches[0]["calls"]
+    assert [call["assigned_by"] for call in calls] == ["split", "fallback"]
+
+
+async def test_before_the_first_answer_of_the_flag_api_nothing_is_served(plane):
+    plane.flag_status = 503
+    async with Running(plane) as running:
+        await running.serve()
+
+    assert running.service.unserved == 1
+    assert not running.reporter.fresh
+
+
+async def test_the_two_services_play_the_whole_trace_between_them():
+    def played(name):
+        arrivals = (trace.Arrival(1.0, number, 1) for number in range(200))
+        return list(service.parts(arrivals, service=name, route=ROUTE))
+
+    invoices, claims = played("invoices"), played("claims")
+
+    numbers = sorted(arrival.context_tokens for _, arrival in invoices + claims)
+    assert numbers == list(range(200))
+    assert len(invoices) == 150
+    assert {route for route, _ in invoices} == {ROUTE}
+    assert [route for route, _ in claims].count("claim-triage") == 10
+    assert sum(arrival.gap for _, arrival in claims) == pytest.approx(200)
