@@ -1,0 +1,9 @@
+from celery import shared_task
+from django.utils import timezone
+
+from apps.alerts import services
+
+
+@shared_task
+def dispatch(**_: object) -> None:
+    services.dispatch(timezone.now())
