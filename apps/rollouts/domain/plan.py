@@ -1,0 +1,108 @@
+"""The ordered steps of a way back, each with what must be true for it, and what every target costs by the hour.
+
+The first steps are the decision's own transaction: nothing may come between "decided" and "no traffic". The others are
+rows that a worker claims, runs and checks until they are true or their time is up.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+FREEZE = "freeze_ramp"
+SET = "set_candidate_to_0"
+FALL_BACK = "switch_to_fallback"
+TELL = "tell"
+CONFIRM = "confirm_at_clients"
+WATCH = "watch_baseline"
+STOP_SHADOW = "stop_shadow"
+
+AT_ONCE = timedelta(0)
+RETRY = {TELL: timedelta(seconds=2), CONFIRM: timedelta(seconds=1), WATCH: timedelta(seconds=10)}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a route's rollback plan may say."""
+
+    target: str = "baseline"
+    confirm: timedelta = timedelta(seconds=60)
+    watch: timedelta = timedelta(seconds=20)
+    stops_shadow: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    kind: str
+    title: str
+    after: timedelta = AT_ONCE  # when it is due, from the decision on
+    within: timedelta = timedelta(minutes=5)  # when it gives up, from the decision on
+    is_inline: bool = False  # done in the decision's own transaction
+    calls_out: bool = False  # waits for somebody else: not for the tick
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def plan_rollback(*, candidate: str, target: str, to_fallback: bool, had_shadow: bool, options: Options) -> list[Step]:
+    """`target` is who answers from now on, by the name that people use."""
+    moved = Step(FALL_BACK, f"Switched to {target}", is_inline=True) if to_fallback else None
+    steps = [
+        Step(FREEZE, "Froze the ramp", is_inline=True),
+        moved or Step(SET, f"Set {candidate} to 0 %", is_inline=True),
+        Step(TELL, "Told the people on call", within=timedelta(seconds=60), calls_out=True),
+        Step(CONFIRM, "Verified at the clients", within=options.confirm, calls_out=True),
+        Step(
+            WATCH,
+            f"Verified {target}",
+            after=options.watch,
+            within=options.watch + timedelta(minutes=2),
+            calls_out=True,
+        ),
+    ]
+    if had_shadow and options.stops_shadow:
+        steps.append(Step(STOP_SHADOW, f"Stopped the {candidate} shadow"))
+    return steps
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What all traffic of a route would cost in an hour on one target. None: nobody has measured it there."""
+
+    target: str  # baseline, candidate, fallback, now
+    variant: str
+    requests_per_hour: float
+    nano_per_hour: int | None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "target": self.target,
+            "variant": self.variant,
+            "requests_per_hour": round(self.requests_per_hour, 1),
+            "nano_per_hour": self.nano_per_hour,
+        }
+
+
+def costs_per_hour(
+    targets: Sequence[tuple[str, str]], measured: Mapping[str, tuple[int, int]], hours: float
+) -> list[Cost]:
+    """`measured`: variant -> (requests, nano-USD) over the last `hours`. Each target is priced at all requests."""
+    requests = sum(n for n, _ in measured.values())
+    per_hour = requests / hours if hours else 0.0
+    rows = []
+    for target, variant in targets:
+        n, nano = measured.get(variant, (0, 0))
+        rows.append(Cost(target, variant, per_hour, round(nano / n * per_hour) if n else None))
+    return rows
+
+
+def is_cheaper(costs: Sequence[Cost], target: str, than: str) -> bool | None:
+    """Whether `target` costs less by the hour; None where one of them has not been measured."""
+    by_target = {cost.target: cost.nano_per_hour for cost in costs}
+    there, here = by_target.get(target), by_target.get(than)
+    return None if there is None or here is None else there < here
+
+
+def confirmed(seen: Sequence[tuple[str, int | None]], version: int) -> tuple[list[str], list[str]]:
+    """(who is on that snapshot or a newer one, who is not) out of (client, snapshot)."""
+    there = [name for name, snapshot in seen if snapshot is not None and snapshot >= version]
+    behind = [name for name, snapshot in seen if snapshot is None or snapshot < version]
+    return there, behind
