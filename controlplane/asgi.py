@@ -1,0 +1,47 @@
+"""The one entry of the web process: hot doors are answered here, everything else goes to Django as WSGI."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "sdk"))  # the evaluator that services install
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlplane.settings")
+
+from a2wsgi import WSGIMiddleware
+
+from apps.core.asgi import Message, Receive, Scope, Send
+from controlplane.parentage import die_with_parent
+from controlplane.wsgi import application as django  # sets Django up, so it comes before the doors
+
+from controlplane import serving  # isort: skip
+
+die_with_parent()  # granian's worker is a grandchild of bin/up
+serving.at_stop_signal(asyncio.get_event_loop(), serving.end_streams)  # granian has set its loop before it imports us
+pages = WSGIMiddleware(cast(Any, django), workers=int(os.environ.get("WEB_THREADS", "8")))
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        return await lifespan(receive, send)
+    if scope["type"] != "http":
+        return None
+    if door := serving.door_of(scope["method"], scope["path"]):
+        return await door(scope, receive, send)
+
+    async def receive_coroutine() -> Message:  # granian's receive is no coroutine function; a2wsgi needs one
+        return await receive()
+
+    await cast(Any, pages)(scope, receive_coroutine, send)
+
+
+async def lifespan(receive: Receive, send: Send) -> None:
+    await receive()
+    await serving.open_doors()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    # Pages still under way need this loop to finish: once it is gone their threads wait for ever, and so does the exit.
+    await asyncio.to_thread(pages.executor.shutdown, wait=True, cancel_futures=True)
+    await serving.close_doors()
+    await send({"type": "lifespan.shutdown.complete"})

@@ -1,0 +1,75 @@
+"""All hot doors of the web process in one dictionary, and the thread that keeps their memory fresh."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from apps.access import serving as access
+from apps.console import serving as console
+from apps.core.asgi import Door
+from apps.core.bell import Listener
+from apps.core.refresh import Refresher
+from apps.flags import serving as flags
+from apps.telemetry import serving as telemetry
+from controlplane import health
+
+DOORS: dict[tuple[str, str], Door] = {
+    **health.DOORS,
+    **flags.DOORS,
+    **telemetry.DOORS,
+    **console.DOORS,
+}
+PREFIX_DOORS = [*flags.PREFIX_DOORS]  # ((method, beginning of the path), door)
+
+refresher = Refresher({"keys": access.refresh, "flags": flags.refresh, "console": console.refresh})
+bell = Listener(refresher.ask)
+
+
+def door_of(method: str, path: str) -> Door | None:
+    if door := DOORS.get((method, path)):
+        return door
+    for (wanted, beginning), door in PREFIX_DOORS:
+        if method == wanted and path.startswith(beginning):
+            return door
+    return None
+
+
+async def open_doors() -> None:
+    """Loads what the doors need, from disk first and then from the database, and starts the threads."""
+    loop = asyncio.get_running_loop()
+    access.load_disk_copy()
+    flags.start(loop)
+    console.start(loop)
+    telemetry.start()
+    await asyncio.to_thread(refresher.look_once)
+    refresher.start()
+    bell.start()
+
+
+async def close_doors() -> None:
+    def stop() -> None:
+        bell.stop()
+        refresher.stop()
+        flags.stop()
+        telemetry.stop()
+
+    await asyncio.to_thread(stop)
+
+
+def end_streams() -> None:
+    flags.end_streams()
+    console.end_streams()
+
+
+def at_stop_signal(loop: asyncio.AbstractEventLoop, act: Callable[[], None]) -> None:
+    """Granian says lifespan.shutdown only after the last answer ended, so streams must end at the signal itself."""
+    add = loop.add_signal_handler
+
+    def add_both(number: int, handler: Callable[..., Any], *args: Any) -> None:
+        def both() -> None:
+            act()
+            handler(*args)
+
+        add(number, both)
+
+    loop.add_signal_handler = add_both  # type: ignore[assignment, method-assign]
