@@ -30,6 +30,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     os.environ.setdefault("SECRET_KEY", "test" * 16)
+    # Hashed names need `collectstatic` first; the server fixture does that, and sets the real storage for itself.
+    os.environ["STATIC_STORAGE"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
     data = Path(tempfile.mkdtemp(prefix="changeover-test-"))
     HERE["data"] = data
     os.environ["DATA_DIR"] = str(data)

@@ -1,0 +1,50 @@
+"""Fixtures for tests in a real Chromium. `page.wrongs` must be empty at the end: it collects CSP violations too."""
+
+import shutil
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.test import Client
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update"]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> "Iterator[Browser]":
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        pytest.skip("no Chromium: install the package `chromium`")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+def collect_wrongs(page: Any) -> None:
+    page.wrongs = []
+    page.on("console", lambda m: page.wrongs.append(m.text) if m.type in ("error", "warning") else None)
+    page.on("pageerror", lambda e: page.wrongs.append(str(e)))
+
+
+@pytest.fixture
+def page(chromium: "Browser") -> "Iterator[Page]":
+    page = chromium.new_page()
+    collect_wrongs(page)
+    yield page
+    page.close()
+
+
+def log_in(page: Any, url: str, user: User) -> None:
+    """Puts the user's session into the browser; for tests that are not about the log-in page itself."""
+    client = Client()
+    client.force_login(user)
+    value = client.cookies[settings.SESSION_COOKIE_NAME].value
+    page.context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": value, "url": url}])

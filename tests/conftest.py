@@ -1,0 +1,56 @@
+from datetime import UTC, datetime
+
+import pytest
+from django.contrib.auth.hashers import make_password
+from django.contrib.auth.models import User
+
+from apps.access.domain.roles import Role
+from apps.access.models import Environment, Grant
+
+pytest_plugins = ["tests.browser", "tests.processes"]
+
+PASSWORD = "correct horse battery"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Who opens a page in a browser is a browser test, said or not."""
+    for item in items:
+        if "chromium" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture
+def now() -> datetime:
+    return datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session")
+def password_hash() -> str:
+    return make_password(PASSWORD)  # slow on purpose: once is enough
+
+
+@pytest.fixture
+def environment(db: None, now: datetime) -> Environment:
+    return Environment.objects.create(key="production", name="Production", is_production=True, created_at=now)
+
+
+@pytest.fixture
+def alice(db: None, password_hash: str) -> User:
+    """She operates, everywhere."""
+    user = User.objects.create(username="alice", email="alice@example.com", password=password_hash)
+    Grant.objects.create(user=user, environment=None, role=Role.OPERATOR)
+    return user
+
+
+@pytest.fixture
+def bob(db: None, password_hash: str) -> User:
+    """He views, everywhere."""
+    user = User.objects.create(username="bob", email="bob@example.com", password=password_hash)
+    Grant.objects.create(user=user, environment=None, role=Role.VIEWER)
+    return user
+
+
+@pytest.fixture
+def charlie(db: None, password_hash: str) -> User:
+    """A stranger: he can log in, and has no role anywhere."""
+    return User.objects.create(username="charlie", email="charlie@example.com", password=password_hash)

@@ -1,0 +1,181 @@
+"""Real processes of ours on the test database, as fixtures: a web server, a Celery worker, a beat.
+
+Only committed rows are seen by them, so each asks for `transactional_db`, which empties the tables after the test.
+The server lives as long as its module (its start takes two seconds) and remembers a test's rows for two seconds more:
+where that matters, take another environment key in each test, or `fresh_server`.
+"""
+
+import contextlib
+import dataclasses
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from tests.services import die_with_pytest
+
+BIN = Path(sys.executable).parent
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def url_of_test_database() -> str:
+    test = connection.settings_dict  # pytest-django has put the test database's name in here
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{test['NAME']}"
+    if test["HOST"].startswith("/"):
+        return f"postgres://{test['USER']}@/{test['HOST']}/{test['NAME']}"
+    return f"postgres://{test['USER']}:{test['PASSWORD']}@{test['HOST']}:{test['PORT'] or 5432}/{test['NAME']}"
+
+
+def start(*command: str, log: Path, **env: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=os.environ | {"DATABASE_URL": url_of_test_database(), "PYTHONPATH": f"{ROOT}:{ROOT / 'sdk'}"} | env,
+        stdin=subprocess.DEVNULL,
+        stdout=log.open("ab"),
+        stderr=subprocess.STDOUT,
+        process_group=0,
+        preexec_fn=die_with_pytest,
+    )
+
+
+def stop(process: subprocess.Popen[bytes], patience: float = 10) -> None:
+    if process.poll() is None:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(patience)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port: int = s.getsockname()[1]
+        return port
+
+
+@dataclasses.dataclass
+class Server:
+    url: str
+    data: Path
+    log: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    def request(
+        self, method: str, path: str, body: bytes | str | None = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, dict[str, str], bytes]:
+        """One plain request: status, headers in lower case, body."""
+        talk = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            talk.request(method, path, body, headers or {})
+            answer = talk.getresponse()
+            return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
+        finally:
+            talk.close()
+
+
+@contextlib.contextmanager
+def running_server(folder: Path, static: Path, **env: str) -> Iterator[Server]:
+    folder.mkdir(parents=True, exist_ok=True)
+    port, log = free_port(), folder / "web.log"
+    process = start(
+        str(BIN / "granian"), "--interface", "asgi", "--http", "1", "--loop", "uvloop", "--no-ws",
+        "--runtime-mode", "st", "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning",
+        "--backlog", "4096", "--backpressure", "4096", "--workers-kill-timeout", "3", "controlplane.asgi:app",
+        log=log, DATA_DIR=str(folder), STATIC_ROOT=str(static), PUBLIC_URL=f"http://127.0.0.1:{port}",
+        STATIC_STORAGE="whitenoise.storage.CompressedManifestStaticFilesStorage", **env,
+    )  # fmt: skip
+    server = Server(f"http://127.0.0.1:{port}", folder, log, process)
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            with contextlib.suppress(OSError):
+                if server.request("GET", "/healthz")[0] == 200:
+                    break
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the web server did not start:\n{log.read_text()}")
+            time.sleep(0.05)
+        yield server
+    finally:
+        stop(process)
+
+
+@pytest.fixture(scope="session")
+def static_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `collectstatic` makes, hashed names and all: pages are served as in production."""
+    folder = tmp_path_factory.mktemp("static")
+    env = os.environ | {
+        "STATIC_ROOT": str(folder),
+        "STATIC_STORAGE": "whitenoise.storage.CompressedManifestStaticFilesStorage",
+    }
+    command = [sys.executable, "manage.py", "collectstatic", "--noinput", "-v0"]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def module_server(
+    django_db_setup: None, django_db_blocker: Any, static_files: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    with django_db_blocker.unblock(), running_server(tmp_path_factory.mktemp("web"), static_files) as server:
+        yield server
+
+
+@pytest.fixture
+def server(module_server: Server, transactional_db: None) -> Server:
+    return module_server
+
+
+@pytest.fixture
+def fresh_server(transactional_db: None, static_files: Path, tmp_path: Path) -> Iterator[Server]:
+    with running_server(tmp_path / "web", static_files) as server:
+        yield server
+
+
+@pytest.fixture
+def empty_queue() -> None:
+    """What an earlier test left in the broker must not run in this one."""
+    import redis
+
+    redis.Redis.from_url(os.environ["REDIS_URL"].replace("redis+socket://", "unix://", 1)).flushall()
+
+
+@pytest.fixture
+def worker(transactional_db: None, empty_queue: None, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    process = start_worker(tmp_path / "worker.log")
+    yield process
+    stop(process, 20)
+
+
+def start_worker(log: Path, **env: str) -> subprocess.Popen[bytes]:
+    """For tests that kill one and start the next."""
+    return start(
+        str(BIN / "celery"), "-A", "controlplane", "worker", "-P", "threads", "-c", "2", "-l", "warning",
+        "--without-gossip", "--without-mingle", "--without-heartbeat", log=log, **env,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def beat(worker: subprocess.Popen[bytes], tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The whole beat table, ticking every second, with the worker that does it."""
+    command = (str(BIN / "celery"), "-A", "controlplane", "beat", "-l", "warning", "--pidfile=")
+    process = start(*command, log=tmp_path / "beat.log", TICK_SECONDS="1")
+    yield process
+    stop(process)
