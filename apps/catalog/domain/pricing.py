@@ -16,6 +16,7 @@ from datetime import datetime
 from decimal import Decimal
 
 PER_NANO = 10**6  # 10^-15 USD in a nano-USD
+MOST_NAMES = 10_000  # spellings that a book remembers
 _MODEL_DATE = re.compile(r"[-@](\d{4}-\d{2}-\d{2}|\d{8}|\d{4}|\d{3}|latest)$")
 
 
@@ -81,13 +82,18 @@ class PriceBook:
         self.by_model: dict[tuple[str, str], list[Price]] = {}
         for price in sorted(prices, key=lambda price: price.valid_from):
             self.by_model.setdefault((price.provider, price.model), []).append(price)
+        self._asked: dict[tuple[str | None, str | None], list[Price]] = {}
         self.providers_of: dict[str, set[str]] = {}
         for provider, model in self.by_model:
             self.providers_of.setdefault(model, set()).add(provider)
 
     def find(self, provider: str | None, model: str | None, at: datetime) -> Price | None:
         """The price of a model at a moment. Before its first known price, that one; None: nobody knows the model."""
-        history = self.history(provider, model)
+        history = self._asked.get((provider, model))
+        if history is None:
+            history = self.history(provider, model)
+            if len(self._asked) < MOST_NAMES:
+                self._asked[provider, model] = history
         if not history:
             return None
         position = bisect_right(history, at, key=lambda price: price.valid_from)
