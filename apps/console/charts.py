@@ -1,0 +1,450 @@
+"""Charts as the server draws them: plain values in, SVG text out, and the same values as data for uPlot.
+
+Times are seconds since 1970 (UTC), values are in the unit of the axis. A gap is None and stays a gap. Colours, widths
+and dashes are classes (`components.css`): no style attribute, so the content security policy needs no exception. The
+server draws each chart twice, wide and for the phone, because the text of a scaled drawing would not be readable.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from html import escape
+from itertools import pairwise
+from typing import Any, Literal
+
+from apps.console import figures, glyphs
+
+Value = float | None
+Scale = Callable[[float], float]
+Write = Callable[[float], str]
+Arm = Literal["baseline", "candidate", "ink"]
+
+WIDE, PHONE = 800, 330
+TOP, AXIS = 18, 20
+STEPS = (60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800)
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    name: str
+    arm: Arm
+    points: Sequence[tuple[float, Value]]
+    band: Sequence[tuple[float, float, float]] = ()  # time, low, high
+    open_last: bool = False  # the newest window is still filling: its line is dotted
+    told: str = ""  # the last value in words, beside the line's end
+    area: bool = False
+    steps: bool = False
+
+    @property
+    def last(self) -> tuple[float, float] | None:
+        return next(((t, v) for t, v in reversed(self.points) if v is not None), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    value: float
+    words: str
+    kind: Literal["limit", "second"] = "limit"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    at: float
+    words: str
+    kind: Literal["act", "stage"] = "act"
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    key: str
+    title: str
+    says: str  # the chart in one sentence, for those who do not see it
+    series: Sequence[Series]
+    since: float
+    until: float
+    unit: Literal["seconds", "usd", "percent", "odds"] = "seconds"
+    height: int = 150
+    limits: Sequence[Limit] = ()
+    marks: Sequence[Mark] = ()
+    shade: tuple[float, float, str] | None = None
+    gaps: Sequence[tuple[float, float]] = ()
+    log: bool = False
+    ticks: Sequence[float] = ()
+    with_time: bool = True
+    waits: str = ""  # said in the empty chart
+    end_room: int = 84  # for the words at the lines' ends
+
+    @property
+    def write(self) -> Write:
+        return {
+            "seconds": lambda v: f"{v:g}{figures.NBSP}s",
+            "usd": lambda v: f"${v:g}",
+            "percent": lambda v: f"{v:g}{figures.NBSP}%",
+            "odds": lambda v: f"{v:g}{figures.NBSP}:{figures.NBSP}1",
+        }[self.unit]
+
+    @property
+    def exact(self) -> Write:
+        return {
+            "seconds": figures.seconds,
+            "usd": figures.usd,
+            "percent": lambda v: figures.percent(v / 100),
+            "odds": figures.odds,
+        }[self.unit]
+
+    @property
+    def has_points(self) -> bool:
+        return any(v is not None for one in self.series for _, v in one.points)
+
+
+@dataclass(slots=True)
+class Frame:
+    """Where time and value lie on the paper."""
+
+    chart: Chart
+    width: int
+    left: int
+    right: int
+    ticks: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        highest = self.highest()
+        self.ticks = list(self.chart.ticks) or nice_ticks(highest)
+        self.low = min(self.ticks) if self.chart.log else 0.0
+        self.high = max([highest if self.chart.log else 0, *self.ticks])
+
+    def highest(self) -> float:
+        values = [v for one in self.chart.series for _, v in one.points if v is not None]
+        values += [high for one in self.chart.series for _, _, high in one.band]
+        values += [limit.value for limit in self.chart.limits]
+        return max(values, default=1.0) or 1.0
+
+    def x(self, t: float) -> float:
+        span = (self.chart.until - self.chart.since) or 1
+        inside = self.width - self.left - self.right
+        return round(self.left + inside * (min(max(t, self.chart.since), self.chart.until) - self.chart.since) / span, 1)
+
+    def y(self, value: float) -> float:
+        bottom = TOP + self.chart.height
+        if self.chart.log:
+            floor = math.log10(self.low)
+            part = (math.log10(max(value, self.low)) - floor) / (math.log10(self.high) - floor or 1)
+        else:
+            part = value / (self.high or 1)
+        return round(bottom - self.chart.height * min(max(part, 0), 1), 1)
+
+
+def nice_ticks(highest: float, most: int = 4) -> list[float]:
+    """Three to five round values from zero that reach above the highest."""
+    raw = highest / most
+    size = 10 ** math.floor(math.log10(raw))
+    step = next(factor * size for factor in (1, 2, 2.5, 5, 10) if factor * size >= raw * 0.999)
+    steps = math.ceil(highest / step - 1e-9)
+    return [round(step * n, 10) for n in range(max(steps, 2) + 1)]
+
+
+def time_ticks(since: float, until: float, most: int) -> list[tuple[float, str]]:
+    span = until - since
+    step = next((one for one in STEPS if span / one <= most), STEPS[-1])
+    first = math.ceil(since / step) * step
+    out = []
+    while first <= until:
+        at = datetime.fromtimestamp(first, UTC)
+        out.append((first, f"{at:%H:%M}" if step < 86400 else figures.day(at)))
+        first += step
+    return out
+
+
+def pieces(points: Sequence[tuple[float, Value]]) -> list[list[tuple[float, float]]]:
+    """Unbroken runs: a gap is never bridged."""
+    runs: list[list[tuple[float, float]]] = [[]]
+    for t, value in points:
+        if value is None:
+            runs.append([])
+        else:
+            runs[-1].append((t, value))
+    return [run for run in runs if run]
+
+
+def path(run: Sequence[tuple[float, float]], x: Scale, y: Scale, *, steps: bool = False) -> str:
+    out = [f"M{x(run[0][0]):g} {y(run[0][1]):g}"]
+    for (_, before), (t, value) in pairwise(run):
+        if steps:
+            out.append(f"H{x(t):g}")
+            if value != before:
+                out.append(f"V{y(value):g}")
+        else:
+            out.append(f"L{x(t):g} {y(value):g}")
+    if len(run) == 1:
+        out.append("h.1")
+    return "".join(out)
+
+
+def line(one: Series, frame: Frame) -> str:
+    runs = pieces(one.points)
+    out = ""
+    for index, run in enumerate(runs):
+        newest = index == len(runs) - 1
+        closed = run[:-1] if one.open_last and newest and len(run) > 1 else run
+        out += f'<path class="line is-{one.arm}" d="{path(closed, frame.x, frame.y, steps=one.steps)}"/>'
+        if closed is not run:
+            out += f'<path class="line is-{one.arm} is-open" d="{path(run[-2:], frame.x, frame.y)}"/>'
+        if one.area:
+            ground = frame.y(0)
+            drawn = path(run, frame.x, frame.y, steps=one.steps)
+            out += f'<path class="area is-{one.arm}" d="{drawn}V{ground:g}H{frame.x(run[0][0]):g}z"/>'
+    return out
+
+
+def band(one: Series, frame: Frame) -> str:
+    if len(one.band) < 2:
+        return ""
+    out, run = "", [one.band[0]]
+    width = min(b[0] - a[0] for a, b in pairwise(one.band)) * 1.6
+    for before, point in pairwise(one.band):
+        if point[0] - before[0] > width:
+            out += closed_band(run, one.arm, frame)
+            run = []
+        run.append(point)
+    return out + closed_band(run, one.arm, frame)
+
+
+def closed_band(run: Sequence[tuple[float, float, float]], arm: str, frame: Frame) -> str:
+    if len(run) < 2:
+        return ""
+    upper = path([(t, high) for t, _, high in run], frame.x, frame.y)
+    lower = path([(t, low) for t, low, _ in reversed(run)], frame.x, frame.y).replace("M", "L", 1)
+    return f'<path class="band is-{arm}" d="{upper}{lower}z"/>'
+
+
+def text(x: float, y: float, words: str, css: str = "", anchor: str = "start") -> str:
+    named = f' class="{css}"' if css else ""
+    return f'<text x="{x:g}" y="{y:g}"{named} text-anchor="{anchor}">{escape(words)}</text>'
+
+
+def ends(frame: Frame) -> str:
+    """Names and last values beside the lines' ends, pushed apart where they would overlap."""
+    told = [(one, last) for one in frame.chart.series if one.told and (last := one.last)]
+    told.sort(key=lambda pair: frame.y(pair[1][1]))
+    out, lowest = "", -99.0
+    for one, (_, value) in told:
+        y = max(frame.y(value), lowest)
+        lowest = y + 30
+        x = frame.width - frame.right + 8
+        out += text(x, y, one.name, f"end-word is-{one.arm}") + text(x, y + 14, one.told, "end-word")
+    return out
+
+
+def svg(chart: Chart, width: int = WIDE) -> str:
+    """The whole chart. Empty charts keep their axes and say what they wait for."""
+    phone = width <= PHONE
+    frame = Frame(chart, width, left=40 if phone else 44, right=8 if phone else chart.end_room)
+    bottom = TOP + chart.height
+    total = bottom + (AXIS if chart.with_time else 6)
+    x0, x1 = frame.left, width - frame.right
+    parts = [
+        f'<svg viewBox="0 0 {width} {total}" width="{width}" height="{total}" role="img" '
+        f'aria-label="{escape(chart.says)}">'
+    ]
+    parts += [
+        f'<rect class="gap" x="{frame.x(a):g}" y="{TOP}" width="{max(frame.x(b) - frame.x(a), 1):g}" '
+        f'height="{chart.height}"/>' + text((frame.x(a) + frame.x(b)) / 2, TOP - 6, "no data", "", "middle")
+        for a, b in chart.gaps
+    ]
+    if chart.shade:
+        a, b, words = chart.shade
+        parts.append(
+            f'<rect class="shade" x="{frame.x(a):g}" y="{TOP}" width="{frame.x(b) - frame.x(a):g}" height="{chart.height}"/>'
+        )
+        if words:
+            parts.append(text(frame.x(a) - 4, TOP - 6, words, "", "end"))
+    for tick in frame.ticks:
+        y = frame.y(tick)
+        parts.append(f'<path class="grid" d="M{x0} {y:g}H{x1}"/>' + text(x0 - 8, y + 4, chart.write(tick), "", "end"))
+    if chart.with_time:
+        parts += [
+            text(frame.x(t), bottom + 16, words, "", "middle")
+            for t, words in time_ticks(chart.since, chart.until, 4 if phone else 8)
+            if x0 + 8 <= frame.x(t) <= x1 - 8
+        ]
+    parts += [band(one, frame) for one in chart.series]
+    parts += [line(one, frame) for one in chart.series]
+    for limit in chart.limits:
+        y = frame.y(limit.value)
+        if limit.kind == "limit":
+            parts.append(f'<path class="limit" d="M{x0} {y:g}H{x1}"/>' + text(x0 + 3, y - 5, limit.words, "limit-word"))
+        else:
+            parts.append(text(x0 + 3, y - 5, limit.words, "halo"))
+    parts += [mark(one, frame, x1, phone) for one in chart.marks]
+    for one in chart.series:
+        if (last := one.last) and not one.steps:
+            x, y = frame.x(last[0]), frame.y(last[1])
+            parts.append(f'<circle class="dot is-{one.arm}" cx="{x:g}" cy="{y:g}" r="3"/>')
+    if not phone:
+        parts.append(ends(frame))
+    if not chart.has_points:
+        parts.append(text((x0 + x1) / 2, TOP + chart.height / 2 + 4, chart.waits or "No calls yet.", "", "middle"))
+    parts.append("</svg>")
+    return "".join(parts)
+
+
+def mark(one: Mark, frame: Frame, x1: float, phone: bool) -> str:
+    x = frame.x(one.at)
+    bottom = TOP + frame.chart.height
+    if one.kind == "stage":
+        return f'<path class="mark is-stage" d="M{x:g} {TOP - 10}V{bottom}"/>' + text(x + 4, TOP - 4, one.words)
+    drawn = f'<path class="mark" d="M{x:g} {TOP - 8}V{bottom}"/>'
+    if one.words:
+        drawn += f'<path class="mark-top" d="m{x:g} {TOP - 5}-4-6h8z"/>'
+        if not phone:
+            end = x > (frame.left + x1) / 3
+            drawn += text(x - 7 if end else x + 7, TOP - 6, one.words, "mark-word halo", "end" if end else "start")
+    return drawn
+
+
+def data(chart: Chart) -> dict[str, Any]:
+    """The same chart for uPlot: one shared column of times, one column of values for each line and band."""
+    times = sorted({t for one in chart.series for t, _ in one.points} | {t for one in chart.series for t, _, _ in one.band})
+    columns: list[dict[str, Any]] = []
+    for one in chart.series:
+        values = dict(one.points)
+        lows, highs = {t: low for t, low, _ in one.band}, {t: high for t, _, high in one.band}
+        columns.append(
+            {
+                "name": one.name,
+                "arm": one.arm,
+                "values": [values.get(t) for t in times],
+                "low": [lows.get(t) for t in times] if lows else None,
+                "high": [highs.get(t) for t in times] if highs else None,
+                "told": one.told,
+                "area": one.area,
+                "steps": one.steps,
+                "openLast": one.open_last,
+            }
+        )
+    frame = Frame(chart, WIDE, 0, 0)
+    return {
+        "times": times,
+        "series": columns,
+        "since": chart.since,
+        "until": chart.until,
+        "unit": chart.unit,
+        "height": chart.height,
+        "ticks": frame.ticks,
+        "low": frame.low,
+        "high": frame.high,
+        "log": chart.log,
+        "limits": [{"value": one.value, "words": one.words, "kind": one.kind} for one in chart.limits],
+        "marks": [{"at": one.at, "words": one.words, "kind": one.kind} for one in chart.marks],
+        "shade": chart.shade,
+        "gaps": list(chart.gaps),
+        "withTime": chart.with_time,
+        "endRoom": chart.end_room,
+        "says": chart.says,
+    }
+
+
+def rows(chart: Chart, most: int = 60) -> list[list[str]]:
+    """The chart as a table: at most `most` moments, evenly picked, the newest always."""
+    moments = sorted({t for one in chart.series for t, _ in one.points}, reverse=True)
+    step = max(1, math.ceil(len(moments) / most))
+    values = [dict(one.points) for one in chart.series]
+    return [
+        [f"{datetime.fromtimestamp(t, UTC):%d %b %H:%M:%S}"]
+        + ["" if (v := column.get(t)) is None else chart.exact(v) for column in values]
+        for t in moments[::step]
+    ]
+
+
+def spark(
+    arms: Sequence[tuple[Arm, Sequence[tuple[float, Value]]]], limit: float | None, says: str, *, since: float, until: float
+) -> str:
+    """112 x 34, both arms, the limit, a dot at the newest value; no axes."""
+    values = [v for _, points in arms for _, v in points if v is not None]
+    if not values:
+        return ""
+    high = max([*values, limit or 0]) or 1
+    low = min([*values, limit if limit is not None else high])
+    room = (high - low) or high or 1
+    low = max(0.0, low - room * 0.15)
+    room = (high - low) or 1
+
+    def x(t: float) -> float:
+        return round(2 + 106 * (t - since) / ((until - since) or 1), 1)
+
+    def y(value: float) -> float:
+        return round(30 - 26 * (value - low) / room, 1)
+
+    out = [f'<svg class="spark" viewBox="0 0 112 34" width="112" height="34" role="img" aria-label="{escape(says)}">']
+    if limit is not None:
+        out.append(f'<path class="limit" d="M0 {y(limit):g}H110"/>')
+    for arm, points in arms:
+        runs = pieces(points)
+        out += [f'<path class="line is-{arm}" d="{path(run, x, y)}"/>' for run in runs]
+        if runs and arm == arms[-1][0]:
+            t, value = runs[-1][-1]
+            out.append(f'<circle class="dot is-{arm}" cx="{x(t):g}" cy="{y(value):g}" r="3"/>')
+    out.append("</svg>")
+    return "".join(out)
+
+
+def bar(fraction: float, pace: float | None, *, width: int = 72, full: bool = False) -> str:
+    """Spend against its limit, with a tick where even spending would stand."""
+    css = "is-over" if fraction >= 1 else "is-ahead" if pace is not None and fraction > pace * 1.05 else ""
+    part = min(max(fraction, 0), 1) * 100
+    says = f"{figures.percent(fraction)} spent" + (f", {figures.percent(pace)} of the period gone" if pace is not None else "")
+    tick = f'<rect class="pace" x="{min(pace, 1) * 100:.1f}%" y="0" width="2" height="12"/>' if pace is not None else ""
+    wide = "100%" if full else str(width)
+    return (
+        f'<svg class="bar {css}" width="{wide}" height="12" role="img" aria-label="{escape(says)}">'
+        '<rect class="track" y="4" width="100%" height="4" rx="2"/>'
+        f'<rect class="fill" y="4" width="{part:.1f}%" height="4" rx="2"/>{tick}</svg>'
+    )
+
+
+def interval(
+    low: float | None, value: float | None, high: float | None, *, same: float | None, limit: float | None, tone: str, says: str
+) -> str:
+    """120 x 20: track, "no difference", limit, whisker and dot, on one scale that holds all of them."""
+    seen = [v for v in (low, value, high, same, limit) if v is not None and math.isfinite(v)]
+    if value is None or len(seen) < 2:
+        return ""
+    least, most = min(seen), max(seen)
+    room = (most - least) or abs(most) or 1
+    least, most = least - room * 0.16, most + room * 0.16
+
+    def x(v: float) -> float:
+        return round(120 * (min(max(v, least), most) - least) / (most - least), 1)
+
+    out = [
+        f'<svg class="interval tone-{tone or "none"}" width="120" height="20" viewBox="0 0 120 20" role="img" '
+        f'aria-label="{escape(says)}"><rect class="track" width="120" height="20" rx="2"/>'
+    ]
+    if same is not None:
+        out.append(f'<path class="same" d="M{x(same):g} 1V19"/>')
+    if limit is not None:
+        out.append(f'<path class="limit" d="M{x(limit):g} 1V19"/>')
+    if low is not None and high is not None:
+        out.append(f'<path class="whisker" d="M{x(low):g} 10H{x(high):g}"/>')
+    out.append(f'<circle class="dot" cx="{x(value):g}" cy="10" r="3.5"/></svg>')
+    return "".join(out)
+
+
+def stage_dot(state: Literal["done", "now", "to_come"], share: float) -> str:
+    head = '<svg class="stage-dot is-{}" width="16" height="16" viewBox="0 0 16 16" aria-hidden="true">'
+    if state == "done":
+        return head.format("done") + (
+            '<circle class="disc" cx="8" cy="8" r="7.2"/><path class="tick" d="m4.9 8.3 2.1 2.1 4.1-4.5"/></svg>'
+        )
+    if state == "now":
+        return head.format("now") + glyphs.pie(share) + "</svg>"
+    return head.format("to-come") + '<circle class="ring" cx="8" cy="8" r="6.6"/></svg>'
+
+
+def stage_rail(part: float, *, now: bool) -> str:
+    css = "stage-rail is-now" if now else "stage-rail"
+    return (
+        f'<svg class="{css}" width="100%" height="2" aria-hidden="true"><rect class="to-come" width="100%" height="2"/>'
+        f'<rect class="gone" width="{min(max(part, 0), 1) * 100:.0f}%" height="2"/></svg>'
+    )
