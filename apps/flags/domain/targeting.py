@@ -10,10 +10,11 @@ from typing import Any
 from apps.flags.domain.segments import Segments
 from apps.flags.domain.unfit import Unfit
 
-OPERATORS = frozenset(
-    "var missing missing_some if ?: == === != !== ! !! and or < <= > >= + - * / % min max cat substr in merge map filter"
-    " reduce all some none log fractional sem_ver starts_with ends_with".split()
-)
+OPERATORS = frozenset({
+    "var", "missing", "missing_some", "if", "?:", "==", "===", "!=", "!==", "!", "!!", "and", "or", "<", "<=", ">",
+    ">=", "+", "-", "*", "/", "%", "min", "max", "cat", "substr", "in", "merge", "map", "filter", "reduce", "all",
+    "some", "none", "log", "fractional", "sem_ver", "starts_with", "ends_with",
+})  # fmt: skip
 MAX_DEPTH = 100
 MAX_NODES = 10_000
 TARGETING_KEY = "targetingKey"
@@ -156,5 +157,7 @@ def inlined(rule: Rule, evaluators: Mapping[str, Any], seen: tuple[str, ...] = (
         return {operator: inlined(part, evaluators, seen) for operator, part in rule.items()}
     name = rule["$ref"]
     if name not in evaluators or name in seen:
-        raise Unfit("targeting", f"There is no shared rule {name}." if name not in seen else f"{name} refers to itself.")
+        raise Unfit(
+            "targeting", f"There is no shared rule {name}." if name not in seen else f"{name} refers to itself."
+        )
     return inlined(evaluators[name], evaluators, (*seen, name))

@@ -109,3 +109,18 @@ def cap_text(name: str, cap: Any) -> str:
     if amount is None or not amount.is_finite() or amount <= 0:
         raise Unfit("variants", f'max_cost_usd of variant {name} is an amount above 0, like "0.004".')
     return cap if isinstance(cap, str) else f"{amount:f}"
+
+
+OURS = ("bucketing", "salt", "owner", "switch", "flagSetId", "version", "revision", "assigned_by")
+
+
+def flat(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Metadata as clients can carry it: one level, text, numbers and booleans."""
+    if not isinstance(metadata, Mapping):
+        raise Unfit("metadata", "Metadata is an object of name and value.")
+    for name, value in metadata.items():
+        if name in OURS:
+            raise Unfit("metadata", f"{name} is filled in and cannot be set here.")
+        if not isinstance(value, str | bool | int | float) or (isinstance(value, float) and not math.isfinite(value)):
+            raise Unfit("metadata", f"{name} must be text, a number or a boolean.")
+    return dict(metadata)

@@ -1,0 +1,165 @@
+"""One publish for every change that alters bytes: the next version, the whole document, and why it came to be.
+
+Whoever publishes locks the environment's row first, so versions are ordered and readers never step back. All happens
+in the transaction of the change itself.
+"""
+
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from apps.access import services as access
+from apps.access.models import Environment
+from apps.core import bell
+from apps.core.actors import Actor
+from apps.core.refusals import Invalid, NotFound, Stale
+from apps.flags.domain import definition
+from apps.flags.domain.unfit import Unfit
+from apps.flags.models import Flag, Snapshot, Split
+from apps.journal import services as journal
+from apps.journal.models import Entry
+
+LARGE_BYTES = 3_500_000  # gRPC clients take 4 MiB, and say nothing when it is more
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    version: int
+    at: datetime
+
+
+@dataclass(slots=True, kw_only=True)
+class Change:
+    """A change of one environment's flags, under its lock. Ends with `publish`."""
+
+    environment: Environment
+    version: int
+    by: Actor
+    because: str
+    now: datetime
+    changed: list[Flag] = field(default_factory=list)
+    before: dict[str, Any] = field(default_factory=dict)
+    after: dict[str, Any] = field(default_factory=dict)
+
+    def flag(self, key: str) -> Flag:
+        """The flag's row, locked: after the environment's, as everywhere."""
+        rows = Flag.objects.select_for_update(of=("self",)).with_route().of(self.environment.key)
+        flag = rows.filter(key=key).first()
+        if flag is None:
+            raise NotFound(what="flag", key=key)
+        return flag
+
+    def route(self, key: str) -> Flag:
+        flag = self.flag(key)
+        if flag.route_or_none is None:
+            raise NotFound(what="route", key=key)
+        return flag
+
+    def set(self, flag: Flag, **fields: Any) -> None:
+        """Changes these fields; the journal will tell what they were. The route's own fields go to its row."""
+        route = flag.route_or_none
+        own = {field.name for field in flag._meta.concrete_fields}
+        for name, value in fields.items():
+            was = getattr(flag if name in own else route, name)
+            if was != value:
+                told = "weights" if name == "segments" else name
+                self.before[told] = flag.weights if name == "segments" else was
+                self.after[told] = value
+        if route and (rest := {name: value for name, value in fields.items() if name not in own}):
+            route.change(**rest)
+        mine = {name: value for name, value in fields.items() if name in own}
+        flag.change(by=str(self.by), at=self.now, version=self.version, **mine)
+        if "weights" in self.after:
+            self.after["weights"] = flag.weights
+        self.changed.append(flag)
+
+    def add(self, flag: Flag) -> None:
+        self.changed.append(flag)
+
+    def publish(self, kind: str, *, urgent: bool = False) -> Published:
+        write_snapshot(self, urgent=urgent)
+        (flag,) = self.changed
+        about = {"flag": flag.key}
+        if flag.route_or_none:
+            about["route"] = flag.key
+        if flag.trial:
+            about["rollout"] = flag.trial
+        return self.record(kind, about)
+
+    def record(self, kind: str, about: dict[str, str]) -> Published:
+        journal.record(
+            kind,
+            environment=self.environment.key,
+            by=self.by,
+            because=self.because,
+            about=about,
+            now=self.now,
+            before=self.before or None,
+            after=self.after or None,
+            version=self.version,
+        )
+        return Published(self.version, self.now)
+
+
+def begin(environment: str, *, by: Actor, because: str, now: datetime) -> Change:
+    """Locks the environment. Call it first in the transaction; the version is taken when it is published."""
+    row = access.lock_environment(environment)
+    return Change(environment=row, version=row.snapshot_version + 1, by=by, because=because, now=now)
+
+
+def write_snapshot(change: Change, *, urgent: bool = False) -> Snapshot:
+    """Compiles the document from the flags' stored fragments: only what changed was encoded anew."""
+    key = change.environment.key
+    change.environment.next_version()
+    fragments = Flag.objects.of(key).values_list("key", "fragment")
+    body = definition.document(fragments, environment=key, version=change.version)
+    snapshot = Snapshot.objects.create(
+        environment=change.environment,
+        version=change.version,
+        body=zlib.compress(body, 3),
+        digest=definition.digest(body),
+        changed_keys=sorted({flag.key for flag in change.changed}),
+        urgent=urgent,
+        published_at=change.now,
+    )
+    Split.objects.bulk_create(
+        Split(
+            environment=change.environment,
+            flag=flag.key,
+            since_version=change.version,
+            trial=flag.trial,
+            kind=definition.assignment(flag.parts),
+            default_variant=flag.default_variant,
+            segments=flag.segments,
+            published_at=change.now,
+        )
+        for flag in change.changed
+        if flag.route_or_none
+    )
+    bell.ring()
+    return snapshot
+
+
+@contextmanager
+def fit() -> Iterator[None]:
+    """What the deciding code calls unfit is a 400 that names the field."""
+    try:
+        yield
+    except Unfit as unfit:
+        raise Invalid(str(unfit), **{unfit.field: str(unfit)}) from unfit
+
+
+def must_be_current(flag: Flag, expected: int | None) -> None:
+    """Refuses a write on an old revision, with who changed the flag since, when, and the field diff."""
+    if expected is None or expected == flag.revision:
+        return
+    since = Entry.objects.of_environment(flag.environment_id).about(flag=flag.key).newest_first()
+    entries = list(since[: max(flag.revision - expected, 1)])
+    changes: dict[str, dict[str, Any]] = {}
+    for entry in reversed(entries):
+        for name, (was, now) in entry.changes.items():
+            changes.setdefault(name, {"was": was})["is"] = now
+    raise Stale(by=flag.changed_by, at=flag.changed_at.isoformat(), changes=changes)

@@ -1,0 +1,207 @@
+"""What others ask about flags. A query never changes anything."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Max, Sum
+
+from apps.catalog.models import Model, Tier
+from apps.core.refusals import NotFound
+from apps.flags.domain import definition
+from apps.flags.domain.segments import Segments
+from apps.flags.models import ClientSeen, Exposure, Flag, Snapshot, Split
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlagView:
+    environment: str
+    key: str
+    type: str
+    description: str
+    enabled: bool
+    variants: dict[str, Any]
+    default_variant: str
+    targeting: dict[str, Any]
+    segments: Segments
+    weights: dict[str, int]
+    metadata: dict[str, Any]
+    bucketing: str
+    salt: str
+    switch: str
+    held_by: str
+    trial: str
+    shadow: dict[str, Any] | None
+    since_version: int
+    revision: int
+    changed_by: str
+    changed_at: datetime
+    created_at: datetime
+
+    @property
+    def has_rules(self) -> bool:
+        return bool(self.targeting)
+
+    @property
+    def on_fallback(self) -> bool:
+        return self.switch == definition.FALLBACK
+
+    @property
+    def is_off(self) -> bool:
+        return self.switch == definition.OFF or not self.enabled
+
+    def share(self, variant: str) -> float:
+        """In percent."""
+        return self.weights.get(variant, 0) / 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteView(FlagView):
+    task_type: str
+    owner: str
+    is_critical: bool
+    fallback_variant: str
+    bucketing_unit: str
+    breaker: dict[str, Any] | None
+    runbook: str
+
+    def model(self, variant: str) -> str:
+        """`provider/model-id` of a variant; empty if it is none."""
+        return str(self.variants.get(variant, {}).get("model", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class SplitView:
+    flag: str
+    since_version: int
+    trial: str
+    kind: str
+    default_variant: str
+    published_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotView:
+    environment: str
+    version: int
+    body: bytes
+    digest: str
+    published_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClientView:
+    name: str
+    sdk: str
+    snapshot: int | None
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ExposureView:
+    variant: str
+    assigned_by: str
+    snapshot: int
+    count: int
+    last_minute: datetime
+
+
+def flag_view(flag: Flag) -> FlagView:
+    return FlagView(**plain_facts(flag))
+
+
+def route_view(flag: Flag) -> RouteView:
+    route = flag.route
+    return RouteView(
+        **plain_facts(flag),
+        task_type=route.task_type,
+        owner=route.owner,
+        is_critical=route.is_critical,
+        fallback_variant=route.fallback_variant,
+        bucketing_unit=route.bucketing_unit,
+        breaker=route.breaker,
+        runbook=route.runbook,
+    )
+
+
+def plain_facts(flag: Flag) -> dict[str, Any]:
+    same = (
+        "key", "type", "description", "enabled", "variants", "default_variant", "targeting", "weights", "metadata",
+        "bucketing", "salt", "switch", "held_by", "trial", "shadow", "since_version", "revision", "changed_by",
+        "changed_at", "created_at",
+    )  # fmt: skip
+    return {name: getattr(flag, name) for name in same} | {"environment": flag.environment_id, "segments": flag.split}
+
+
+def flag(environment: str, key: str) -> FlagView:
+    found = Flag.objects.with_route().of(environment).filter(key=key).first()
+    if found is None:
+        raise NotFound(what="flag", key=key)
+    return flag_view(found)
+
+
+def route(environment: str, key: str) -> RouteView:
+    found = Flag.objects.with_route().of(environment).filter(key=key).exclude(route=None).first()
+    if found is None:
+        raise NotFound(what="route", key=key)
+    return route_view(found)
+
+
+def routes(environment: str | None = None, keys: Iterable[str] | None = None) -> list[RouteView]:
+    """By key; without an environment those of all."""
+    found = Flag.objects.with_route().exclude(route=None).order_by("environment_id", "key")
+    if environment is not None:
+        found = found.of(environment)
+    if keys is not None:
+        found = found.filter(key__in=list(keys))
+    return [route_view(one) for one in found]
+
+
+def splits(environment: str) -> list[SplitView]:
+    """Oldest first: the split of a call is the last one of its route that is not newer than the call's snapshot."""
+    rows = Split.objects.filter(environment_id=environment).order_by("since_version", "flag")
+    names = ("flag", "since_version", "trial", "kind", "default_variant", "published_at")
+    return [SplitView(*row) for row in rows.values_list(*names)]
+
+
+def version_at(environment: str, at: datetime) -> int:
+    """The newest version published by then; 0 before the first."""
+    newest = Snapshot.objects.of(environment).filter(published_at__lte=at).aggregate(newest=Max("version"))
+    return newest["newest"] or 0
+
+
+def snapshot(environment: str, version: int | None = None) -> SnapshotView:
+    """A version, or the newest: an environment in which nothing was published has an empty one, version 0."""
+    rows = Snapshot.objects.of(environment)
+    row = rows.order_by("-version").first() if version is None else rows.filter(version=version).first()
+    if row is not None:
+        return SnapshotView(environment, row.version, row.document, row.digest, row.published_at)
+    if version:
+        raise NotFound(what="snapshot", key=version)
+    body = definition.document((), environment=environment, version=0)
+    return SnapshotView(environment, 0, body, definition.digest(body), None)
+
+
+def clients(environment: str, since: datetime | None = None) -> list[ClientView]:
+    rows = ClientSeen.objects.filter(environment_id=environment).order_by("name", "sdk")
+    if since is not None:
+        rows = rows.filter(seen_at__gte=since)
+    return [ClientView(*row) for row in rows.values_list("name", "sdk", "snapshot", "seen_at")]
+
+
+def exposures(environment: str, flag: str, since: datetime | None = None) -> list[ExposureView]:
+    """Counts by variant, assignment and snapshot."""
+    rows = Exposure.objects.filter(environment_id=environment, flag=flag)
+    if since is not None:
+        rows = rows.filter(minute__gte=since)
+    summed = rows.values("variant", "assigned_by", "snapshot").annotate(total=Sum("count"), last=Max("minute"))
+    return [
+        ExposureView(row["variant"], row["assigned_by"], row["snapshot"], row["total"], row["last"])
+        for row in summed.order_by("snapshot", "variant", "assigned_by")
+    ]
+
+
+def previews(models: Iterable[str]) -> set[str]:
+    """Those of the models that the catalogue calls a research preview."""
+    return set(Model.objects.filter(key__in=list(models), tier=Tier.PREVIEW).values_list("key", flat=True))

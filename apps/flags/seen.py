@@ -1,0 +1,94 @@
+"""What services and our own doors tell about evaluations: who has which snapshot, and how often which variant came."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import connection, transaction
+
+from apps.flags.models import ClientSeen, Exposure, Flag
+
+SUBJECTS = 20
+ASSIGNED_BY = ("split", "rule", "default", "fallback")
+
+Counted = tuple[str, str, int, str, datetime]  # flag, variant, snapshot, assigned_by, minute
+
+
+@transaction.atomic
+def note_seen(
+    *, environment: str, client: Mapping[str, Any] | None, exposures: Iterable[Mapping[str, Any]], now: datetime
+) -> None:
+    """Takes what a batch says as it comes: what cannot be read, or is about no flag of ours, is left out."""
+    if client and (name := str(client.get("name") or "")[:128]):
+        ClientSeen.objects.update_or_create(
+            environment_id=environment,
+            name=name,
+            sdk=str(client.get("sdk") or "")[:128],
+            defaults={"snapshot": whole_number(client.get("snapshot")), "seen_at": now},
+        )
+    counts: dict[Counted, int] = {}
+    subjects: dict[Counted, list[str]] = {}
+    for exposure in exposures:
+        if key := read(exposure, now):
+            counts[key] = counts.get(key, 0) + (whole_number(exposure.get("count")) or 0)
+            named = exposure.get("subjects")
+            subjects.setdefault(key, []).extend(str(s)[:256] for s in named if s) if isinstance(named, list) else None
+    if not counts:
+        return
+    known = set(Flag.objects.of(environment).filter(key__in={key[0] for key in counts}).values_list("key", flat=True))
+    rows = [
+        (environment, *key, counts[key], subjects.get(key, [])[:SUBJECTS])
+        for key in sorted(counts)  # one order for all writers: no deadlock
+        if key[0] in known and counts[key] > 0
+    ]
+    add_up(rows)
+
+
+def read(exposure: Mapping[str, Any], now: datetime) -> Counted | None:
+    if not isinstance(exposure, Mapping):
+        return None
+    flag, variant = exposure.get("flag"), exposure.get("variant")
+    if not isinstance(flag, str) or not flag:
+        return None
+    by = exposure.get("assigned_by")
+    minute = moment(exposure.get("minute")) or now
+    return (
+        flag[:512],
+        variant[:128] if isinstance(variant, str) else "",
+        whole_number(exposure.get("snapshot")) or 0,
+        by if by in ASSIGNED_BY else "",
+        minute.astimezone(UTC).replace(second=0, microsecond=0),
+    )
+
+
+def whole_number(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else None
+
+
+def moment(value: object) -> datetime | None:
+    if isinstance(value, datetime):
+        return value if value.tzinfo else None
+    if isinstance(value, str):
+        try:
+            at = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+        return at if at.tzinfo else None
+    return None
+
+
+def add_up(rows: list[tuple[Any, ...]]) -> None:
+    """One statement adds to the counts that are there and makes those that are not, on both databases."""
+    columns = ("environment", "flag", "variant", "snapshot", "assigned_by", "minute", "count", "subjects")
+    fields = [field for field in Exposure._meta.concrete_fields if field.column in columns]
+    fields.sort(key=lambda field: columns.index(field.column))
+    sql = (
+        f"INSERT INTO flags_exposure ({', '.join(columns)}) VALUES ({', '.join(['%s'] * len(columns))})"
+        " ON CONFLICT (environment, flag, variant, snapshot, assigned_by, minute)"
+        " DO UPDATE SET count = flags_exposure.count + excluded.count"
+    )
+    values = [
+        [field.get_db_prep_save(value, connection) for field, value in zip(fields, row, strict=True)] for row in rows
+    ]
+    with connection.cursor() as cursor:
+        cursor.executemany(sql, values)
