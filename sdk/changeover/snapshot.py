@@ -1,0 +1,114 @@
+"""A snapshot: the numbered, compiled flag set of one environment, read from flagd's own format. It never changes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from changeover.flag import Flag, Metadata, is_metadata, read_flag
+from changeover.resolution import Resolution, failed
+
+MAX_REPLACED = 10_000  # rules that share rules that share rules … grow without end
+
+
+class UnreadableDocument(ValueError):
+    """A document that is no flag definition at all: not JSON, no object, no flags."""
+
+
+class Snapshot:
+    __slots__ = ("_flags", "flags", "metadata", "time_dependent", "version")
+
+    def __init__(self, flags: dict[str, Flag], metadata: Metadata, version: int) -> None:
+        self._flags = flags
+        self.flags: Mapping[str, Flag] = MappingProxyType(flags)
+        self.metadata = metadata
+        self.version = version
+        """The snapshot's number; 0 where the document tells none."""
+        self.time_dependent = any(flag.time_dependent for flag in flags.values())
+
+    @classmethod
+    def from_flagd(cls, document: Mapping[str, Any] | str | bytes, *, previous: Snapshot | None = None) -> Snapshot:
+        """Reads a flag definition and compiles its flags, taking over from `previous` those that did not change.
+
+        A flag that cannot be read answers PARSE_ERROR; the others are none the worse. The document is not copied.
+        """
+        if isinstance(document, (str, bytes)):
+            try:
+                document = json.loads(document)
+            except (ValueError, RecursionError) as fault:
+                raise UnreadableDocument(f"The flag definition is no JSON: {fault}") from fault
+        if not isinstance(document, Mapping):
+            raise UnreadableDocument("The flag definition must be an object.")
+        metadata = _set_metadata(document.get("metadata"))
+        old: Mapping[str, Flag] = previous._flags if previous is not None else {}
+        flags = {
+            key: read_flag(key, definition, metadata, old.get(key))
+            for key, definition in _definitions(document).items()
+        }
+        return cls(flags, metadata, _version(metadata))
+
+    def evaluate(self, key: str, context: Mapping[str, Any] | None = None, *, now: float | None = None) -> Resolution:
+        """What this flag answers to this context. Never raises: what goes wrong is in `error_code`.
+
+        `now` (seconds since 1970) is what rules read as `$flagd.timestamp`; the clock's, if it is not given.
+        """
+        flag = self._flags.get(key)
+        if flag is None:
+            return failed("FLAG_NOT_FOUND", f"Flag {key!r} is not in the snapshot.", self.metadata)
+        return flag.evaluate(context if type(context) is dict else dict(context or {}), now)
+
+
+def _set_metadata(metadata: Any) -> Metadata:
+    if not isinstance(metadata, Mapping):
+        return {}
+    return {name: value for name, value in metadata.items() if is_metadata(name, value)}
+
+
+def _version(metadata: Metadata) -> int:
+    for number in (metadata.get("revision"), metadata.get("version")):
+        if isinstance(number, int) and not isinstance(number, bool):
+            return number
+        if isinstance(number, str) and number.isascii() and number.isdigit():
+            return int(number)
+    return 0
+
+
+def _definitions(document: Mapping[str, Any]) -> dict[str, Any]:
+    flags = document.get("flags", {})
+    if isinstance(flags, list):  # flagd itself takes a list too, each flag with its key
+        flags = {flag["key"]: flag for flag in flags if isinstance(flag, dict) and isinstance(flag.get("key"), str)}
+    if not isinstance(flags, dict):
+        raise UnreadableDocument("The flags must be an object.")
+    evaluators = document.get("$evaluators")
+    if not evaluators:
+        return flags
+    if not isinstance(evaluators, dict):
+        raise UnreadableDocument("The $evaluators must be an object.")
+    shared = list(evaluators.items())
+    return {key: _Sharing().fill_in(flag, shared) for key, flag in flags.items()}
+
+
+class _Sharing:
+    """Puts the shared rules of a document where a flag refers to them."""
+
+    def __init__(self) -> None:
+        self.replaced = 0
+
+    def fill_in(self, node: Any, shared: list[tuple[str, Any]]) -> Any:
+        """The node with each `{"$ref": name}` replaced by the shared rule of that name.
+
+        flagd goes through the shared rules once, in order: a shared rule may refer to a later one, not to an earlier
+        one nor to itself. What is left over is an operator that nobody knows.
+        """
+        if isinstance(node, list):
+            return [self.fill_in(item, shared) for item in node]
+        if not isinstance(node, dict):
+            return node
+        if len(node) == 1 and isinstance(name := node.get("$ref"), str):
+            for at, (known, rule) in enumerate(shared):
+                if known == name and self.replaced < MAX_REPLACED:
+                    self.replaced += 1
+                    return self.fill_in(rule, shared[at + 1 :])
+        return {key: self.fill_in(item, shared) for key, item in node.items()}
