@@ -128,7 +128,9 @@ class ApiView(APIView):
     def asked_environment(self, *, role: Role = Role.VIEWER) -> Environment:
         """The environment that `?environment=` or the body names; a key's own where neither does."""
         body = self.request.data if self.request.method in WRITES else {}
-        named = self.request.query_params.get("environment") or (body.get("environment") if hasattr(body, "get") else None)
+        named = self.request.query_params.get("environment") or (
+            body.get("environment") if hasattr(body, "get") else None
+        )
         if named is None and self.key is not None:
             named = self.key.environment.key
         if not isinstance(named, str):
@@ -153,7 +155,7 @@ class ApiView(APIView):
             return None
         number = tag.removeprefix("W/").strip('"')
         if not number.isdigit():
-            raise Invalid("If-Match carries the revision that you saw, as in If-Match: \"7\".")
+            raise Invalid('If-Match carries the revision that you saw, as in If-Match: "7".')
         return int(number)
 
     def read(self, serializer: type[serializers.Serializer[Any]]) -> dict[str, Any]:

@@ -1,0 +1,67 @@
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from apps.access import services, serving
+from apps.core.actors import person
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def ring(monkeypatch, settings, tmp_path):
+    settings.DATA = tmp_path
+    ring = serving.KeyRing()
+    monkeypatch.setattr(serving, "keys", ring)
+    return ring
+
+
+def make(environment, **more):
+    return services.create_key(
+        environment=environment, name="svc", scopes=["flags:read"], by=person("alice"), now=timezone.now(), **more
+    )
+
+
+def test_a_key_is_found_after_one_look(environment, ring):
+    _, secret = make(environment)
+
+    serving.refresh()
+
+    found = ring.find(secret)
+    assert found is not None
+    assert (found.environment, found.scopes) == ("production", {"flags:read"})
+    assert ring.find("co_other") is None
+    assert ring.find(None) is None
+
+
+def test_a_revoked_key_is_gone_after_the_next_look(environment, ring):
+    key, secret = make(environment)
+    serving.refresh()
+    services.revoke_key(key=key, by=person("alice"), because="leaked", now=timezone.now())
+
+    serving.refresh()
+
+    assert ring.find(secret) is None
+
+
+def test_a_key_expires_between_two_looks(environment, ring, monkeypatch):
+    _, secret = make(environment, expires_at=timezone.now() + timedelta(seconds=1))
+    serving.refresh()
+    later = timezone.now() + timedelta(seconds=2)
+    monkeypatch.setattr(serving.timezone, "now", lambda: later)
+
+    assert ring.find(secret) is None
+
+
+def test_the_copy_on_disk_serves_a_process_without_its_database(environment, ring, monkeypatch):
+    _, secret = make(environment)
+    serving.refresh()
+    fresh = serving.KeyRing()
+    monkeypatch.setattr(serving, "keys", fresh)
+
+    serving.load_disk_copy()
+
+    assert fresh.find(secret) is not None
+    assert serving.disk_copy().stat().st_mode & 0o777 == 0o600
+    assert secret not in serving.disk_copy().read_text()

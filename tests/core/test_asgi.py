@@ -1,0 +1,40 @@
+import asyncio
+
+import pytest
+
+from apps.core.asgi import TooLarge, read_body
+
+
+def body_of(*parts: bytes, length: bytes | None = None, limit: int = 10) -> bytes:
+    messages = [{"type": "http.request", "body": part, "more_body": True} for part in parts]
+    messages[-1]["more_body"] = False
+    left = iter(messages)
+
+    async def receive():
+        return next(left)
+
+    headers = [(b"content-length", length)] if length is not None else []
+    return asyncio.run(read_body({"headers": headers}, receive, limit))
+
+
+def test_a_body_in_parts_is_joined():
+    assert body_of(b"ab", b"cd") == b"abcd"
+
+
+@pytest.mark.parametrize("length", [b"11", b"many", b"-1"])
+def test_a_length_over_the_limit_is_refused_before_reading(length):
+    with pytest.raises(TooLarge):
+        body_of(b"x", length=length)
+
+
+def test_a_body_that_names_no_length_is_counted_while_it_is_read():
+    with pytest.raises(TooLarge):
+        body_of(b"123456", b"78901")
+
+
+def test_a_caller_that_has_gone_is_no_body():
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    with pytest.raises(ConnectionError):
+        asyncio.run(read_body({"headers": []}, receive, 10))

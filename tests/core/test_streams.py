@@ -1,0 +1,92 @@
+import asyncio
+
+from apps.core.streams import Streams
+
+
+class Reader:
+    """One open stream, read by hand."""
+
+    def __init__(self, streams: Streams, last: bytes | None = None) -> None:
+        self.got: list[bytes] = []
+        self.status = 0
+        self.left = asyncio.Event()
+        headers = [(b"last-event-id", last)] if last else []
+        self.task = asyncio.ensure_future(streams.serve({"headers": headers}, self.receive, self.send))
+
+    async def receive(self):
+        await self.left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message):
+        self.status = message.get("status", self.status)
+        self.got.append(message.get("body", b""))
+
+    @property
+    def text(self) -> bytes:
+        return b"".join(self.got)
+
+
+def streams_of(said: list[int | None]) -> Streams:
+    def frame_since(told: int | None) -> bytes:
+        said.append(told)
+        return b"id: %d\n\n" % streams.version
+
+    streams = Streams(frame_since)
+    streams.version = 7
+    return streams
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def test_a_reader_gets_the_newest_version_at_once_and_each_that_follows():
+    async def story():
+        reader = Reader(streams := streams_of([]))
+        await settle()
+        streams.publish(8)
+        await settle()
+        streams.end()
+        await reader.task
+        return reader
+
+    reader = asyncio.run(story())
+
+    assert reader.status == 200
+    assert reader.text.startswith(b"retry: ")
+    assert reader.text.index(b"id: 7") < reader.text.index(b"id: 8")
+
+
+def test_a_reader_that_comes_back_says_what_it_has():
+    said: list[int | None] = []
+
+    async def story():
+        reader = Reader(streams_of(said), last=b"5")
+        await settle()
+        reader.left.set()
+        await reader.task
+
+    asyncio.run(story())
+
+    assert said == [5]
+
+
+def test_one_more_than_the_cap_is_told_to_poll(monkeypatch):
+    monkeypatch.setattr(Streams, "cap", 1)
+
+    async def story():
+        streams = streams_of([])
+        first = Reader(streams)
+        await settle()
+        second = Reader(streams)
+        await second.task
+        streams.end()
+        await first.task
+        return second
+
+    second = asyncio.run(story())
+
+    assert second.status == 503
+    assert b"too_many_streams" in second.text
+    assert Streams.open == 0
