@@ -21,6 +21,7 @@ from rest_framework.views import APIView
 from apps.access import loaders
 from apps.access.authentication import KeyAuthentication, KeyUser
 from apps.access.domain.roles import Role
+from apps.access.loaders import Person
 from apps.access.models import ApiKey, Environment, Grant, RememberedAnswer
 from apps.core import actors
 from apps.core.actors import Actor
@@ -142,7 +143,7 @@ class ApiView(APIView):
         key, user = self.key, self.request.user
         if key is not None and key.reaches_all_environments:
             return
-        if key is None and (getattr(user, "is_superuser", False) or is_admin_everywhere(user.pk)):
+        if key is None and (getattr(user, "is_superuser", False) or is_admin_everywhere(user)):
             return
         raise Forbidden(who=str(self.actor), role=Role.ADMIN.value, environment="all environments")
 
@@ -167,9 +168,9 @@ class ApiView(APIView):
 
     def paged(self, rows: "models.QuerySet[Any] | list[Any]", to_dict: Callable[[Any], dict[str, Any]]) -> Response:
         pages = self.pagination_class()
-        page = pages.paginate_queryset(rows, self.request, view=self)  # type: ignore[arg-type]  # lists are sliced too
+        page = pages.paginate_queryset(rows, self.request, view=self)
         return pages.get_paginated_response([to_dict(row) for row in page or []])
 
 
-def is_admin_everywhere(user_id: int | None) -> bool:
-    return Grant.objects.filter(user_id=user_id, environment=None, role=Role.ADMIN).exists()
+def is_admin_everywhere(user: Person) -> bool:
+    return Grant.objects.filter(user_id=user.pk or 0, environment=None, role=Role.ADMIN).exists()

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.db import transaction
 
 from apps.access.domain.roles import KeyScope, Role
@@ -96,7 +96,7 @@ def revoke_key(*, key: ApiKey, by: Actor, because: str, now: datetime, overlap: 
 
 @transaction.atomic
 def grant(
-    *, user: AbstractBaseUser, environment: Environment | None, role: Role, by: Actor, because: str, now: datetime
+    *, user: User, environment: Environment | None, role: Role, by: Actor, because: str, now: datetime
 ) -> Grant:
     given, _ = Grant.objects.update_or_create(user=user, environment=environment, defaults={"role": role})
     journal.record(

@@ -13,7 +13,7 @@ ATTEMPTS = 12  # about an hour in all; then the delivery is a dead letter, which
 
 def wait_after(attempts: int, *, retry_after: float | None = None, draw: float | None = None) -> timedelta:
     """The wait after that many attempts. `draw` in [0, 1) is the jitter; left out it is random."""
-    ceiling = min(LONGEST, FIRST * 2 ** (attempts - 1))
+    ceiling = min(LONGEST, FIRST * float(2 ** (attempts - 1)))
     jitter = random.random() if draw is None else draw
     ours = ceiling * (0.5 + jitter / 2)
     return max(ours, timedelta(seconds=retry_after or 0))
