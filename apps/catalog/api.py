@@ -3,13 +3,14 @@
 from decimal import Decimal
 from typing import Any
 
-from drf_spectacular.utils import extend_schema, extend_schema_field
+from drf_spectacular.utils import extend_schema, extend_schema_field, inline_serializer
 from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.access.endpoint import ApiView
 from apps.catalog import queries, services
+from apps.catalog.domain.pricing import Rates
 from apps.catalog.models import Model, Price, Tier
 from apps.core.refusals import NotFound
 
@@ -29,17 +30,27 @@ def usd_text(value: Decimal) -> str:
     return f"{value:.6f}" if value == round(value, 6) else f"{value:f}".rstrip("0")
 
 
-class PriceOut(serializers.Serializer[Any]):
-    valid_from = serializers.DateTimeField()
-    input_usd_per_million = UsdPerMillion()
-    cached_input_usd_per_million = UsdPerMillion(allow_null=True)
-    output_usd_per_million = UsdPerMillion()
-    above_input_tokens = serializers.IntegerField(allow_null=True)
-    source = serializers.CharField()
-
-    def get_fields(self) -> dict[str, Any]:
-        fields = super().get_fields()
-        return {"from": fields.pop("valid_from"), **fields}
+PriceOut = inline_serializer(
+    "Price",
+    {
+        "from": serializers.DateTimeField(),
+        "input_usd_per_million": UsdPerMillion(),
+        "cached_input_usd_per_million": UsdPerMillion(),
+        "output_usd_per_million": UsdPerMillion(),
+        "above": inline_serializer(
+            "PriceAbove",
+            {
+                "input_tokens": serializers.IntegerField(),
+                "input_usd_per_million": UsdPerMillion(),
+                "cached_input_usd_per_million": UsdPerMillion(),
+                "output_usd_per_million": UsdPerMillion(),
+            },
+            allow_null=True,
+        ),
+        "source": serializers.CharField(),
+    },
+    many=True,
+)
 
 
 class ModelOut(serializers.Serializer[Any]):
@@ -50,7 +61,7 @@ class ModelOut(serializers.Serializer[Any]):
     tier = serializers.ChoiceField(choices=Tier.choices)
     strength = serializers.CharField()
     weakness = serializers.CharField()
-    prices = PriceOut(many=True)
+    prices = PriceOut
 
 
 class PriceIn(serializers.Serializer[Any]):
@@ -74,20 +85,22 @@ class ModelIn(serializers.Serializer[Any]):
 
 
 def price_dict(price: Price) -> dict[str, Any]:
-    cached = price.cached_input
+    plain = price.plain()
+    above = plain.rates_above
     return {
-        "from": price.valid_from,
-        "input_usd_per_million": usd_text(price.input),
-        "cached_input_usd_per_million": usd_text(price.input if cached is None else cached),
-        "output_usd_per_million": usd_text(price.output),
-        "above_input_tokens": price.above,
-        "above": price.above
-        and {
-            "input_usd_per_million": usd_text(price.input_above or price.input),
-            "cached_input_usd_per_million": usd_text(price.cached_input_above or price.input_above or price.input),
-            "output_usd_per_million": usd_text(price.output_above or price.output),
-        },
-        "source": price.source,
+        "from": plain.valid_from,
+        **rates_dict(plain.rates),
+        "above": {"input_tokens": plain.above, **rates_dict(above)} if above else None,
+        "source": plain.source,
+    }
+
+
+def rates_dict(rates: Rates) -> dict[str, str]:
+    cached = rates.input if rates.cached_input is None else rates.cached_input
+    return {
+        "input_usd_per_million": usd_text(rates.input),
+        "cached_input_usd_per_million": usd_text(cached),
+        "output_usd_per_million": usd_text(rates.output),
     }
 
 

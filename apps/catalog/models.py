@@ -44,8 +44,12 @@ class Model(models.Model):
         self.save(update_fields=["name", "tier", "strength", "weakness"])
 
 
-def usd_per_million(*, null: bool = False) -> "models.DecimalField[Decimal, Decimal]":
-    return models.DecimalField(max_digits=18, decimal_places=9, null=null)
+def usd_per_million() -> "models.DecimalField[Decimal, Decimal]":
+    return models.DecimalField(max_digits=18, decimal_places=9)
+
+
+def usd_per_million_or_none() -> "models.DecimalField[Decimal | None, Decimal | None]":
+    return models.DecimalField(max_digits=18, decimal_places=9, null=True)
 
 
 class Price(models.Model):
@@ -54,12 +58,12 @@ class Price(models.Model):
     model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="prices")
     valid_from = models.DateTimeField()
     input = usd_per_million()
-    cached_input = usd_per_million(null=True)
+    cached_input = usd_per_million_or_none()
     output = usd_per_million()
     above = models.PositiveIntegerField(null=True)
-    input_above = usd_per_million(null=True)
-    cached_input_above = usd_per_million(null=True)
-    output_above = usd_per_million(null=True)
+    input_above = usd_per_million_or_none()
+    cached_input_above = usd_per_million_or_none()
+    output_above = usd_per_million_or_none()
     source = models.CharField(max_length=128)
 
     class Meta:

@@ -1,0 +1,106 @@
+"""The sums that a commit group leaves behind: one of each per key. Adding two of one key in any order is the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from apps.telemetry.domain.histogram import Histogram
+
+
+class WindowKey(NamedTuple):
+    environment: str
+    route: str
+    variant: str
+    arm: str
+    starts_at: int  # seconds, as all moments here
+
+
+@dataclass(slots=True)
+class WindowSum:
+    """Calls that ended in a window."""
+
+    calls: int = 0
+    errors: int = 0
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
+    confirmed_nano: int = 0
+    estimated_nano: int = 0
+    unpriced: int = 0
+    late: int = 0
+    latency: Histogram = field(default_factory=Histogram)
+
+
+class RequestKey(NamedTuple):
+    environment: str
+    route: str
+    trial: str
+    split: int
+    assigned: str
+    arm: str
+    assigned_by: str
+    starts_at: int
+
+
+@dataclass(slots=True)
+class RequestSum:
+    """Requests that ended in a window. Latencies are those of answered requests: a failed one is above every mark."""
+
+    requests: int = 0
+    errors: int = 0
+    unfinal: int = 0
+    attempts: int = 0
+    cost_nano: int = 0  # confirmed and estimated, of the requests that have a price
+    estimated_nano: int = 0
+    unpriced: int = 0
+    first_at: float = float("inf")
+    last_at: float = float("-inf")
+    latency: Histogram = field(default_factory=Histogram)
+    cost: Histogram = field(default_factory=Histogram)
+
+
+class OutcomeKey(NamedTuple):
+    environment: str
+    route: str
+    trial: str
+    split: int
+    variant: str
+    assigned: str
+    arm: str
+    assigned_by: str
+    name: str
+    starts_at: int
+
+
+@dataclass(slots=True)
+class OutcomeSum:
+    count: int = 0
+    ones: int = 0
+    zeros: int = 0
+    total: float = 0.0
+
+
+class LedgerKey(NamedTuple):
+    minute: int
+    environment: str
+    route: str
+    variant: str
+    provider: str
+    model: str
+    owner: str
+    arm: str
+    trial: str
+    tag: str
+    rule: str
+
+
+@dataclass(slots=True)
+class LedgerSum:
+    calls: int = 0
+    confirmed_nano: int = 0
+    estimated_nano: int = 0
+    unpriced: int = 0
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0

@@ -1,0 +1,105 @@
+"""What a writer keeps in memory between two commit groups: routes with their splits, prices, token histories."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from apps.access.models import Environment
+from apps.catalog import queries as catalog
+from apps.catalog.domain.pricing import PriceBook
+from apps.core.ids import new_id
+from apps.flags import queries as flags
+from apps.telemetry.domain.pricing import TokenHistory
+from apps.telemetry.domain.routes import UNASSIGNED, RouteFacts, Split
+from apps.telemetry.models import RouteTokens
+
+LOOK_AT_PRICES = timedelta(seconds=5)
+SAVE_HISTORIES = timedelta(seconds=5)
+NOTE_CLIENTS = timedelta(seconds=1)
+MOST_HISTORIES = 10_000
+
+RouteKey = tuple[str, str]
+ClientKey = tuple[str, str, str]
+
+
+class WriterMemory:
+    """Of one writer thread, from its start to its end. `seq` numbers its commit groups."""
+
+    def __init__(self) -> None:
+        self.id = new_id()
+        self.seq = 0
+        self.versions: dict[str, int] = {}
+        self.routes: dict[str, dict[str, RouteFacts]] = {}
+        self.histories: dict[RouteKey, TokenHistory] = {}
+        self.unsaved: set[RouteKey] = set()
+        self.saved_at: datetime | None = None
+        self.book: PriceBook | None = None
+        self.looked_at_prices_at: datetime | None = None
+        self.clients: dict[ClientKey, tuple[int | None, datetime]] = {}
+
+    def route(self, environment: str, route: str) -> RouteFacts:
+        return self.routes[environment].get(route, UNASSIGNED)
+
+    def history(self, environment: str, route: str) -> TokenHistory:
+        return self.histories.get((environment, route)) or self.histories.setdefault(
+            (environment, route), TokenHistory()
+        )
+
+    def refresh(self, environments: set[str], routes: set[RouteKey], now: datetime) -> PriceBook:
+        """In the group's own transaction: a call decided by a snapshot finds that snapshot's split."""
+        now_at = Environment.objects.filter(key__in=environments).values_list("key", "snapshot_version")
+        for environment, version in [*now_at]:
+            if self.versions.get(environment) != version:
+                self.routes[environment] = load_routes(environment)
+                self.versions[environment] = version
+        for environment in environments - self.routes.keys():  # gone since the key ring looked
+            self.routes[environment] = {}
+        self.load_histories(routes)
+        return self.refresh_prices(now)
+
+    def refresh_prices(self, now: datetime) -> PriceBook:
+        if self.looked_at_prices_at is None or now - self.looked_at_prices_at >= LOOK_AT_PRICES:
+            if self.book is None or self.book.version != catalog.price_version():
+                self.book = catalog.price_book()
+            self.looked_at_prices_at = now
+        assert self.book is not None
+        return self.book
+
+    def load_histories(self, routes: set[RouteKey]) -> None:
+        missing = routes - self.histories.keys()
+        if not missing:
+            return
+        if len(self.histories) > MOST_HISTORIES:
+            self.histories = {key: self.histories[key] for key in routes & self.histories.keys()}
+        for environment in {environment for environment, _ in missing}:
+            names = [route for of, route in missing if of == environment]
+            for row in RouteTokens.objects.filter(environment=environment, route__in=names):
+                self.histories[environment, row.route] = TokenHistory(row.inputs, row.outputs)
+        for key in missing - self.histories.keys():
+            self.histories[key] = TokenHistory()
+
+    def histories_to_save(self, learned: Iterable[RouteKey], now: datetime) -> list[RouteKey]:
+        """Not at every group: an estimate bears to miss the newest seconds of history after a restart."""
+        self.unsaved |= set(learned)
+        if not self.unsaved or (self.saved_at is not None and now - self.saved_at < SAVE_HISTORIES):
+            return []
+        return sorted(self.unsaved & self.histories.keys())
+
+    def histories_are_saved(self, now: datetime) -> None:
+        self.unsaved.clear()
+        self.saved_at = now
+
+    def is_news_of(self, client: ClientKey, snapshot: int | None, now: datetime) -> bool:
+        """Has this client another snapshot, or not been noted for a while?"""
+        known = self.clients.get(client)
+        return known is None or known[0] != snapshot or now - known[1] >= NOTE_CLIENTS
+
+
+def load_routes(environment: str) -> dict[str, RouteFacts]:
+    splits: dict[str, list[Split]] = {}
+    for split in flags.splits(environment):
+        told = Split(split.since_version, split.trial, split.kind, split.published_at)
+        splits.setdefault(split.flag, []).append(told)
+    return {
+        route.key: RouteFacts.of(route.owner, route.variants, splits.get(route.key, ()))
+        for route in flags.routes(environment)
+    }

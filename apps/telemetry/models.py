@@ -1,0 +1,259 @@
+"""Append-only partial sums: one row per key and commit group. Readers add them up; `tasks` makes few rows of many.
+
+`environment` and `route` are text: what was measured outlives what it was measured on.
+"""
+
+from typing import Self
+
+from django.db import models
+
+
+def name_field(length: int = 128) -> "models.CharField[str, str]":
+    return models.CharField(max_length=length, blank=True, default="")
+
+
+def environment_field() -> "models.CharField[str, str]":
+    return models.CharField(max_length=64)
+
+
+def route_field() -> "models.CharField[str, str]":
+    return models.CharField(max_length=512)
+
+
+class Writer(models.Model):
+    """One start of a writer thread. Its groups are numbered from 1, and commit in that order."""
+
+    id = models.CharField(primary_key=True, max_length=36)
+    seq = models.PositiveBigIntegerField()  # of its newest group
+    at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["at"], name="writer_by_moment")]
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.seq}"
+
+
+class Cursor(models.Model):
+    """How far a reader has read what a writer wrote for a shard."""
+
+    reader = models.CharField(max_length=64)
+    shard = models.PositiveSmallIntegerField()
+    writer = models.CharField(max_length=36)
+    seq = models.PositiveBigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["reader", "shard", "writer"], name="one_cursor_per_reader_and_writer")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.reader} has read {self.writer} to {self.seq}"
+
+
+class Batch(models.Model):
+    """The key of a batch that was counted: the same batch again counts nothing."""
+
+    key = models.CharField(primary_key=True, max_length=280)  # environment, newline, batch_id
+    at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["at"], name="batch_by_moment")]
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class CallId(models.Model):
+    """A call that was counted, under the minute of its `at` and a 64-bit hash of environment, route and id.
+
+    The minute stands in front so that inserts stay in one place and a whole minute can be dropped at once.
+    """
+
+    pk = models.CompositePrimaryKey("minute", "hash")
+    minute = models.IntegerField()
+    hash = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.minute} {self.hash}"
+
+
+class CallMinute(models.Model):
+    """When the last call of that minute arrived: its ids are dropped DEDUPE_HOURS later."""
+
+    minute = models.IntegerField(primary_key=True)
+    last_arrival_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["last_arrival_at"], name="minute_by_last_arrival")]
+
+    def __str__(self) -> str:
+        return str(self.minute)
+
+
+class Window(models.Model):
+    """Calls that ended in a window: for people. Judging looks at RequestSum."""
+
+    id = models.BigAutoField(primary_key=True)
+    environment = environment_field()
+    route = route_field()
+    variant = name_field()
+    arm = models.CharField(max_length=8)
+    starts_at = models.DateTimeField()
+    calls = models.PositiveBigIntegerField()
+    errors = models.PositiveBigIntegerField()
+    input_tokens = models.PositiveBigIntegerField()
+    cached_input_tokens = models.PositiveBigIntegerField()
+    output_tokens = models.PositiveBigIntegerField()
+    confirmed_nano = models.BigIntegerField()
+    estimated_nano = models.BigIntegerField()
+    unpriced = models.PositiveBigIntegerField()
+    late = models.PositiveBigIntegerField()
+    latency = models.BinaryField()
+
+    class Meta:
+        indexes = [models.Index(fields=["environment", "route", "starts_at"], name="window_by_route")]
+
+    def __str__(self) -> str:
+        return f"{self.calls} calls of {self.route}"
+
+
+class Written(models.Model):
+    """What judges read: by shard, writer and number of the commit group."""
+
+    id = models.BigAutoField(primary_key=True)
+    shard = models.PositiveSmallIntegerField()
+    writer = models.CharField(max_length=36)
+    seq = models.PositiveBigIntegerField()
+    environment = environment_field()
+    route = route_field()
+    trial = name_field(64)  # empty: never judged, but for frozen marks
+    split = models.PositiveBigIntegerField()
+    assigned = name_field()
+    arm = models.CharField(max_length=8)
+    assigned_by = models.CharField(max_length=8)
+    starts_at = models.DateTimeField()
+
+    class Meta:
+        abstract = True
+        indexes = [
+            models.Index(fields=["shard", "writer", "seq"], name="%(class)s_unread"),
+            models.Index(fields=["environment", "route", "starts_at"], name="%(class)s_by_route"),
+        ]
+
+
+class RequestSum(Written):
+    """Requests that ended in a window. `latency` is that of answered ones, `cost` that of those with a price."""
+
+    requests = models.PositiveBigIntegerField()
+    errors = models.PositiveBigIntegerField()
+    unfinal = models.PositiveBigIntegerField()
+    attempts = models.PositiveBigIntegerField()
+    cost_nano = models.BigIntegerField()  # confirmed and estimated
+    estimated_nano = models.BigIntegerField()
+    unpriced = models.PositiveBigIntegerField()
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+    latency = models.BinaryField()
+    cost = models.BinaryField()
+
+    def __str__(self) -> str:
+        return f"{self.requests} requests of {self.route}"
+
+
+class OutcomeSum(Written):
+    variant = name_field()
+    name = models.CharField(max_length=64)
+    count = models.PositiveBigIntegerField()
+    ones = models.PositiveBigIntegerField()
+    zeros = models.PositiveBigIntegerField()
+    total = models.FloatField()
+
+    def __str__(self) -> str:
+        return f"{self.count} {self.name} of {self.route}"
+
+
+class LedgerLine(models.Model):
+    """What calls cost, by all that money is asked by. Integer nano-USD: sums are exact in any order."""
+
+    id = models.BigAutoField(primary_key=True)
+    minute = models.DateTimeField()
+    environment = environment_field()
+    route = route_field()
+    variant = name_field()
+    provider = name_field()
+    model = name_field(200)
+    owner = name_field()
+    arm = models.CharField(max_length=8)
+    trial = name_field(64)
+    tag = name_field()
+    rule = models.CharField(max_length=16)  # of pricing
+    calls = models.PositiveBigIntegerField()
+    confirmed_nano = models.BigIntegerField()
+    estimated_nano = models.BigIntegerField()
+    unpriced = models.PositiveBigIntegerField()
+    input_tokens = models.PositiveBigIntegerField()
+    cached_input_tokens = models.PositiveBigIntegerField()
+    output_tokens = models.PositiveBigIntegerField()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["environment", "minute"], name="ledger_by_minute"),
+            models.Index(fields=["environment", "route", "minute"], name="ledger_by_route"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.route} {self.minute:%H:%M}"
+
+
+class Freshness(models.Model):
+    """When something of a route was last committed."""
+
+    environment = environment_field()
+    route = route_field()
+    first_at = models.DateTimeField()
+    newest_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["environment", "route"], name="one_freshness_per_route")]
+
+    def __str__(self) -> str:
+        return f"{self.route} {self.newest_at}"
+
+
+class UnassignedQuerySet(models.QuerySet["Unassigned"]):
+    def of(self, environment: str) -> Self:
+        return self.filter(environment=environment)
+
+
+class Unassigned(models.Model):
+    """Calls that name a route which nobody made: kept, and named."""
+
+    environment = environment_field()
+    name = route_field()
+    calls = models.PositiveBigIntegerField()
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+
+    objects = UnassignedQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["environment", "name"], name="one_row_per_unassigned_route")]
+
+    def __str__(self) -> str:
+        return f"{self.calls} calls of {self.name}"
+
+
+class RouteTokens(models.Model):
+    """Token counts of a route's newest complete calls, so that estimates survive a restart."""
+
+    environment = environment_field()
+    route = route_field()
+    inputs = models.JSONField(default=list)
+    outputs = models.JSONField(default=list)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["environment", "route"], name="one_token_history_per_route")]
+
+    def __str__(self) -> str:
+        return self.route

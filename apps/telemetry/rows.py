@@ -1,0 +1,94 @@
+"""Many rows in one statement, without building a model instance for each.
+
+PostgreSQL takes one array per column, SQLite the rows themselves. `on_conflict` ends the statement.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import msgspec
+from django.db import connection, models, transaction
+
+from apps.telemetry.models import Batch, CallId
+
+Row = Sequence[Any]
+CallKey = tuple[int, int]
+Columns = list["models.Field[Any, Any]"]
+
+
+@cache
+def columns_of(model: type[models.Model]) -> Columns:
+    return [field for field in model._meta.concrete_fields if not isinstance(field, models.AutoField)]
+
+
+def insert(model: type[models.Model], rows: Sequence[Row], on_conflict: str = "") -> None:
+    """Each row holds a value for every column but an automatic id, in the order of the model's fields."""
+    if not rows:
+        return
+    columns = columns_of(model)
+    into = f"INSERT INTO {model._meta.db_table} ({', '.join(str(column.column) for column in columns)})"
+    adapted = adapt(columns, rows)
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            arrays = ", ".join(f"%s::{column.db_type(connection)}[]" for column in columns)
+            cursor.execute(f"{into} SELECT * FROM unnest({arrays}) {on_conflict}", [list(values) for values in adapted])
+        else:
+            marks = ", ".join(["%s"] * len(columns))
+            cursor.executemany(f"{into} VALUES ({marks}) {on_conflict}", list(zip(*adapted, strict=True)))
+
+
+def adapt(columns: Columns, rows: Sequence[Row]) -> list[Sequence[Any]]:
+    """The values of each column, as the database wants them."""
+    return [[adapt_one(value) for value in values] if (adapt_one := adapter(column)) else values
+            for column, values in zip(columns, zip(*rows, strict=True), strict=True)]  # fmt: skip
+
+
+def adapter(column: "models.Field[Any, Any]") -> Callable[[Any], Any] | None:
+    if isinstance(column, models.DateTimeField):
+        return connection.ops.adapt_datetimefield_value
+    if isinstance(column, models.JSONField):
+        return lambda value: msgspec.json.encode(value).decode()
+    return None
+
+
+def claim_batches(keys: Sequence[str], at: Any) -> set[str]:
+    """Writes the keys down; those that nobody wrote before come back. They are ours once the transaction commits."""
+    if not keys:
+        return set()
+    ordered = sorted(keys)  # one order for all writers: no deadlock
+    moment = connection.ops.adapt_datetimefield_value(at)
+    values = ", ".join(["(%s, %s)"] * len(ordered))
+    sql = f"INSERT INTO {Batch._meta.db_table} (key, at) VALUES {values} ON CONFLICT (key) DO NOTHING RETURNING key"
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [part for key in ordered for part in (key, moment)])
+        return {key for (key,) in cursor.fetchall()}
+
+
+def claim_calls(keys: set[CallKey]) -> set[CallKey]:
+    """The same for calls, by (minute, hash): a repeat carries the same moment, so it meets its first."""
+    if not keys:
+        return set()
+    ordered = sorted(keys)
+    table = CallId._meta.db_table
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(
+                f"INSERT INTO {table} (minute, hash) SELECT * FROM unnest(%s::int[], %s::bigint[])"
+                " ON CONFLICT DO NOTHING RETURNING minute, hash",
+                [list(part) for part in zip(*ordered, strict=True)],
+            )
+            return set(cursor.fetchall())
+        # Nearly always all are new, and counting the inserted rows is faster than having them told.
+        before = transaction.savepoint()
+        cursor.executemany(f"INSERT OR IGNORE INTO {table} (minute, hash) VALUES (%s, %s)", ordered)
+        if cursor.rowcount == len(ordered):
+            transaction.savepoint_commit(before)
+            return keys
+        transaction.savepoint_rollback(before)
+        cursor.execute(
+            f"INSERT OR IGNORE INTO {table} (minute, hash) SELECT value ->> 0, value ->> 1 FROM json_each(%s)"
+            " RETURNING minute, hash",
+            [msgspec.json.encode(ordered).decode()],
+        )
+        return set(cursor.fetchall())

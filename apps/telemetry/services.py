@@ -1,0 +1,255 @@
+"""Counting batches: one commit group, one transaction, and nothing counted twice."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import mmh3
+from django.conf import settings
+from django.db import transaction
+
+from apps.flags import services as flags
+from apps.telemetry import rows
+from apps.telemetry.domain.batch import Batch, Call, Client, Exposure, Outcome
+from apps.telemetry.domain.fold import Fold
+from apps.telemetry.domain.shards import shard_of
+from apps.telemetry.memory import RouteKey, WriterMemory
+from apps.telemetry.models import (
+    CallMinute,
+    Cursor,
+    Freshness,
+    LedgerLine,
+    OutcomeSum,
+    RequestSum,
+    RouteTokens,
+    Unassigned,
+    Window,
+    Writer,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A batch, and the environment of the key that it came with."""
+
+    environment: str
+    batch: Batch
+
+    @property
+    def key(self) -> str:
+        return f"{self.environment}\n{self.batch.batch_id}"
+
+
+@dataclass(slots=True)
+class Receipt:
+    """What became of a batch. accepted + duplicates + rejected = the calls that were sent."""
+
+    accepted: int = 0
+    duplicates: int = 0
+    unassigned: dict[str, int] = field(default_factory=dict)
+    accepted_outcomes: int = 0
+    duplicate_outcomes: int = 0
+
+
+@dataclass(slots=True)
+class Claimed:
+    """A batch with what is new in it."""
+
+    sent: Sent
+    is_new: bool
+    calls: list[bool]
+    outcomes: list[bool]
+
+
+def count(*, sent: Sequence[Sent], writer: WriterMemory, now: datetime) -> list[Receipt]:
+    """One commit group: a receipt for each batch, in order. Durable when it returns."""
+    writer.seq += 1  # at every try: a commit whose answer was lost must not share its number
+    with transaction.atomic():
+        claimed = claim(sent, now)
+        fresh = [one for one in claimed if one.is_new]
+        fold = fold_all(fresh, writer, now)
+        write(fold, writer, now)
+        noted = note_seen([one.sent for one in fresh], writer, now)
+        saving = writer.histories_to_save(fold.learned, now)
+        save_histories(saving, writer)
+    if saving:
+        writer.histories_are_saved(now)
+    writer.clients.update(noted)
+    return [receipt_of(one, writer) for one in claimed]
+
+
+def claim(sent: Sequence[Sent], now: datetime) -> list[Claimed]:
+    """Of batches and calls that come twice, here or ever before, only the first is new."""
+    new_batches = rows.claim_batches(list({one.key for one in sent}), now)
+    first = []
+    for one in sent:
+        first.append(one.key in new_batches)
+        new_batches.discard(one.key)
+    keys = [
+        (call_keys(one, one.batch.calls, "call"), call_keys(one, one.batch.outcomes, "outcome")) if is_new else ([], [])
+        for one, is_new in zip(sent, first, strict=True)
+    ]
+    new = rows.claim_calls({key for of_batch in keys for kind in of_batch for key in kind})
+    if new:
+        minutes = sorted({minute for minute, _ in new})
+        latest = "ON CONFLICT (minute) DO UPDATE SET last_arrival_at = excluded.last_arrival_at"
+        rows.insert(CallMinute, [(minute, now) for minute in minutes], latest)
+        new = set(new)  # ours to take from
+    claimed = []
+    for one, is_new, (calls, outcomes) in zip(sent, first, keys, strict=True):
+        claimed.append(Claimed(one, is_new, take(calls, new), take(outcomes, new)))
+    return claimed
+
+
+def call_keys(sent: Sent, items: Sequence[Call] | Sequence[Outcome], kind: str) -> list[rows.CallKey]:
+    """(minute, hash): the kind is part of it, since a call and an outcome may share an id."""
+    prefix = f"{sent.environment}\n{kind}\n"
+    return [
+        (int(item.at.timestamp() // 60), mmh3.hash64(f"{prefix}{item.route}\n{item.id}", signed=True)[0])
+        for item in items
+    ]
+
+
+def take(keys: Sequence[rows.CallKey], new: set[rows.CallKey]) -> list[bool]:
+    taken = []
+    for key in keys:
+        taken.append(key in new)
+        new.discard(key)
+    return taken
+
+
+def fold_all(fresh: Sequence[Claimed], writer: WriterMemory, now: datetime) -> Fold:
+    routes: set[RouteKey] = set()
+    for one in fresh:
+        environment, batch = one.sent.environment, one.sent.batch
+        routes.update((environment, call.route) for call in batch.calls)
+        routes.update((environment, outcome.route) for outcome in batch.outcomes)
+    book = writer.refresh({one.sent.environment for one in fresh}, routes, now)
+    fold = Fold(writer, book, window_seconds=settings.WINDOW_SECONDS, arrived_at=now.timestamp())
+    for one in fresh:
+        fold.add_calls(one.sent.environment, one.sent.batch.calls, one.calls)
+        fold.add_outcomes(one.sent.environment, one.sent.batch.outcomes, one.outcomes)
+    return fold
+
+
+def write(fold: Fold, writer: WriterMemory, now: datetime) -> None:
+    shards = {key: shard_of(*key) for key in fold.touched}
+    rows.insert(
+        Writer,
+        [(writer.id, writer.seq, now)],
+        "ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, at = excluded.at",
+    )
+    rows.insert(
+        Window,
+        [
+            (*key[:4], moment(key.starts_at), w.calls, w.errors, w.input_tokens, w.cached_input_tokens,
+             w.output_tokens, w.confirmed_nano, w.estimated_nano, w.unpriced, w.late, w.latency.pack())
+            for key, w in fold.windows.items()
+        ],
+    )  # fmt: skip
+    rows.insert(
+        RequestSum,
+        [
+            (shards[key[:2]], writer.id, writer.seq, *key[:7], moment(key.starts_at), r.requests, r.errors, r.unfinal,
+             r.attempts, r.cost_nano, r.estimated_nano, r.unpriced, moment(r.first_at), moment(r.last_at),
+             r.latency.pack(), r.cost.pack())
+            for key, r in fold.requests.items()
+        ],
+    )  # fmt: skip
+    rows.insert(
+        OutcomeSum,
+        [
+            (shards[key[:2]], writer.id, writer.seq, key.environment, key.route, key.trial, key.split, key.assigned,
+             key.arm, key.assigned_by, moment(key.starts_at), key.variant, key.name, o.count, o.ones, o.zeros, o.total)
+            for key, o in fold.outcomes.items()
+        ],
+    )  # fmt: skip
+    rows.insert(
+        LedgerLine,
+        [
+            (moment(key.minute * 60), *key[1:], line.calls, line.confirmed_nano, line.estimated_nano, line.unpriced,
+             line.input_tokens, line.cached_input_tokens, line.output_tokens)
+            for key, line in fold.ledger.items()
+        ],
+    )  # fmt: skip
+    rows.insert(
+        Freshness,
+        [(*key, now, now) for key in sorted(fold.touched)],
+        "ON CONFLICT (environment, route) DO UPDATE SET newest_at = excluded.newest_at",
+    )
+    rows.insert(
+        Unassigned,
+        [(*key, calls, now, now) for key, calls in sorted(fold.unassigned.items())],
+        "ON CONFLICT (environment, name) DO UPDATE"
+        " SET calls = telemetry_unassigned.calls + excluded.calls, last_at = excluded.last_at",
+    )
+
+
+def moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def save_histories(keys: Sequence[RouteKey], writer: WriterMemory) -> None:
+    rows.insert(
+        RouteTokens,
+        [(*key, list(history.inputs), list(history.outputs)) for key in keys if (history := writer.histories[key])],
+        "ON CONFLICT (environment, route) DO UPDATE SET inputs = excluded.inputs, outputs = excluded.outputs",
+    )
+
+
+def note_seen(
+    fresh: Sequence[Sent], writer: WriterMemory, now: datetime
+) -> dict[tuple[str, str, str], tuple[int | None, datetime]]:
+    """Hands clients and exposures down to flags: those of new batches, so each once."""
+    clients: dict[tuple[str, str, str], Client] = {}
+    exposures: dict[str, list[dict[str, Any]]] = {}
+    for sent in fresh:
+        client = sent.batch.client
+        if client is not None:
+            clients[sent.environment, client.name, client.sdk] = client
+        if sent.batch.exposures:
+            exposures.setdefault(sent.environment, []).extend(map(plain, sent.batch.exposures))
+    news = {key: client for key, client in clients.items() if writer.is_news_of(key, client.snapshot, now)}
+    for (environment, name, sdk), client in news.items():
+        told = {"name": name, "sdk": sdk, "snapshot": client.snapshot}
+        flags.note_seen(environment=environment, client=told, exposures=exposures.pop(environment, []), now=now)
+    for environment, counted in exposures.items():
+        flags.note_seen(environment=environment, client=None, exposures=counted, now=now)
+    return {key: (client.snapshot, now) for key, client in news.items()}
+
+
+def plain(exposure: Exposure) -> dict[str, Any]:
+    return {
+        "flag": exposure.flag,
+        "variant": exposure.variant,
+        "snapshot": exposure.snapshot,
+        "assigned_by": exposure.assigned_by,
+        "minute": exposure.minute,
+        "count": exposure.count,
+        "subjects": exposure.subjects,
+    }
+
+
+def receipt_of(one: Claimed, writer: WriterMemory) -> Receipt:
+    batch = one.sent.batch
+    accepted, accepted_outcomes = sum(one.calls), sum(one.outcomes)
+    receipt = Receipt(
+        accepted=accepted,
+        duplicates=len(batch.calls) - accepted,
+        accepted_outcomes=accepted_outcomes,
+        duplicate_outcomes=len(batch.outcomes) - accepted_outcomes,
+    )
+    for call, is_new in zip(batch.calls, one.calls, strict=False):  # of a batch that came before, none is new
+        if is_new and not writer.route(one.sent.environment, call.route).is_known:
+            receipt.unassigned[call.route] = receipt.unassigned.get(call.route, 0) + 1
+    return receipt
+
+
+def save_cursor(*, reader: str, shard: int, cursor: dict[str, int]) -> None:
+    """In the reader's own transaction, with what it made of the rows: both are saved, or neither."""
+    rows.insert(
+        Cursor,
+        [(reader, shard, writer, seq) for writer, seq in sorted(cursor.items())],
+        "ON CONFLICT (reader, shard, writer) DO UPDATE SET seq = excluded.seq",
+    )
