@@ -1,0 +1,271 @@
+"""One look: everything that was committed since the last one.
+
+First `reduce` turns the look's requests into a record of counts, one row per rule and split: a call that began under
+the old share never meets the new one. Then `apply` adds the record to the evidence. The record is all that `apply`
+needs, so it is what is stored, and what a recheck plays again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from apps.budgets.domain import eprocess, marks
+from apps.budgets.domain.rules import BASELINE, COST, ERRORS, LATENCY, LIMIT, OUTCOME, Rule
+from apps.budgets.domain.trial import Arm, RuleState, Trial
+from apps.telemetry.domain import histogram
+
+ABOVE_75_PERCENT = 7500
+LONGEST_USUAL_GAP = 3600.0
+
+Row = list[int]  # per mark: n and k of the candidate, n and k of the baseline
+
+
+@dataclass(slots=True)
+class Split:
+    """What one split brought in one look."""
+
+    candidate: Arm = field(default_factory=Arm)
+    baseline: Arm = field(default_factory=Arm)
+
+
+@dataclass(slots=True)
+class Seen:
+    """What one look brought for one trial. `marking`: baseline requests that only serve to freeze marks."""
+
+    splits: dict[Any, Split] = field(default_factory=dict)
+    marking: Arm | None = None
+    unclear: int = 0
+
+    def split(self, key: Any) -> Split:
+        found = self.splits.get(key)
+        if found is None:
+            found = self.splits[key] = Split()
+        return found
+
+
+@dataclass(slots=True)
+class Record:
+    """A look as it is stored. `counts` has one entry per rule: rows by split, or the seven sums of a cost rule."""
+
+    look: int
+    at: float
+    block: int
+    share: int
+    counts: list[Any]
+
+    def plain(self) -> list[Any]:
+        return [self.look, self.at, self.block, self.share, self.counts]
+
+    @classmethod
+    def from_plain(cls, plain: list[Any]) -> Record:
+        return cls(*plain)
+
+
+def begin(trial: Trial, *, now: float, started_at: float, history: Arm | None) -> None:
+    """Before the first look: the moment from which blocks count, and the marks that history can give."""
+    trial.started_at = started_at
+    trial.stage_at = started_at
+    for rule, state in zip(trial.rules, trial.states, strict=True):
+        found = marks_without_baseline(rule)
+        if found is None and history is not None and history.requests >= marks.LEAST_BASELINE_REQUESTS:
+            found = marks_from(rule, history)
+        if found is not None:
+            state.freeze(rule, found, since=1, block=0)
+    if any(state.marks is None for state in trial.states):
+        trial.marking = Arm()
+
+
+def needs_history(rules: Iterable[Rule]) -> bool:
+    return any(marks_without_baseline(rule) is None for rule in rules)
+
+
+def marks_without_baseline(rule: Rule) -> tuple[marks.Mark, ...] | None:
+    """The marks that are known from the rule itself; () where the rule counts without marks."""
+    if rule.kind == LATENCY:
+        if rule.against == BASELINE:
+            return None
+        assert rule.limit is not None
+        return (marks.at_limit(rule.quantiles[0], rule.limit),)
+    if rule.kind == COST:
+        return None if rule.against == BASELINE else ()
+    rate = rule.limit if rule.against == LIMIT and rule.limit is not None else 0.0
+    return (marks.Mark(quantile=1.0 - rate, edge=0, baseline_edge=0),)
+
+
+def marks_from(rule: Rule, history: Arm) -> tuple[marks.Mark, ...] | None:
+    if rule.kind == COST:
+        mean = history.mean_cost
+        return marks.at_cost(mean, tolerance=rule.tolerance) if mean else None
+    return tuple(
+        marks.from_baseline(quantile, history.latency, history.errors, tolerance=rule.tolerance)
+        for quantile in rule.quantiles
+    )
+
+
+def reduce(trial: Trial, seen: Seen, *, now: float, share: int) -> Record:
+    """Adds the look's requests to the sums of both arms, and counts them against the marks."""
+    assert trial.started_at is not None
+    trial.look += 1
+    if trial.at is not None:
+        usual = min(now - trial.at, LONGEST_USUAL_GAP)
+        trial.gap = usual if trial.gap == 0 else 0.8 * trial.gap + 0.2 * usual
+    trial.at = now
+    trial.block = max(trial.block, int((now - trial.started_at) // eprocess.BLOCK_SECONDS))
+    trial.unclear += seen.unclear
+
+    counts: list[Any] = []
+    for rule, state in zip(trial.rules, trial.states, strict=True):
+        if state.marks is None or state.since > trial.look:
+            counts.append([])
+        elif rule.kind == COST and rule.against != BASELINE:
+            counts.append(_cost_sums(rule, seen.splits.values()))
+        else:
+            counts.append([row for split in seen.splits.values() if any(row := _row(rule, state, split))])
+
+    segment = trial.segment_for(trial.look)
+    for split in seen.splits.values():
+        segment.candidate.add(split.candidate)
+        segment.baseline.add(split.baseline)
+        trial.stage_requests[0] += split.candidate.requests
+        trial.stage_requests[1] += split.baseline.requests
+    return Record(trial.look, now, trial.block, share, counts)
+
+
+def freeze_what_can_be(trial: Trial, seen: Seen) -> bool:
+    """After a look: marks that waited for the baseline's first 2,000 requests. They judge from the next look on."""
+    if trial.marking is None:
+        return False
+    for split in seen.splits.values():
+        trial.marking.add(split.baseline)
+    if seen.marking is not None:
+        trial.marking.add(seen.marking)
+    if trial.marking.requests < marks.LEAST_BASELINE_REQUESTS:
+        return False
+    frozen = False
+    for rule, state in zip(trial.rules, trial.states, strict=True):
+        if state.marks is None and (found := marks_from(rule, trial.marking)):
+            state.freeze(rule, found, since=trial.look + 1, block=trial.block)
+            frozen = True
+    if all(state.marks is not None for state in trial.states):
+        trial.marking = None
+    return frozen
+
+
+def apply(trial: Trial, record: Record) -> None:
+    """Adds a stored look to the evidence."""
+    for rule, state, rows in zip(trial.rules, trial.states, record.counts, strict=True):
+        if state.marks is None or state.since > record.look:
+            continue
+        block = record.block - state.first_block
+        for mixture in state.harm:
+            mixture.enter(block)
+        for mixture in state.companion:
+            mixture.enter(block)
+        for mixture in state.base:
+            mixture.enter(block)
+        if rule.kind == COST and rule.against != BASELINE:
+            if rows and rows[0]:
+                state.harm[0].add(rows[1:])
+                state.totals[0] += rows[0]
+            continue
+        for row in rows:
+            for position, mark in enumerate(state.marks):
+                _add_mark(rule, state, position, mark, row[4 * position : 4 * position + 4])
+        if rule.against == LIMIT:
+            breaks = record.share > ABOVE_75_PERCENT and log_evidence(state.harm) >= rule.log_needed
+            state.breaches = state.breaches + 1 if breaks else 0
+
+
+def log_evidence(mixtures: list[eprocess.Mixture]) -> float:
+    return eprocess.log_average([mixture.log_evidence for mixture in mixtures])
+
+
+def _add_mark(rule: Rule, state: RuleState, position: int, mark: marks.Mark, counts: Row) -> None:
+    n, k, n_baseline, k_baseline = counts
+    totals = state.totals
+    base = 4 * position
+    totals[base] += n
+    totals[base + 1] += k
+    totals[base + 2] += n_baseline
+    totals[base + 3] += k_baseline
+    if rule.against == BASELINE:
+        steps = eprocess.two_sample(n, k, n_baseline, k_baseline, odds=rule.odds)
+        safe = eprocess.safe_two_sample(n, k, n_baseline, k_baseline, odds=rule.odds)
+    else:
+        steps = eprocess.one_sample(n, k, rate=mark.rate)
+        safe = eprocess.safe_one_sample(n, k, rate=mark.rate)
+        against_baseline = eprocess.two_sample(n, k, n_baseline, k_baseline)
+        if against_baseline is not None:
+            state.companion[position].add(against_baseline)
+        of_baseline = eprocess.one_sample(n_baseline, k_baseline, rate=mark.rate)
+        if of_baseline is not None:
+            state.base[position].add(of_baseline)
+    if steps is not None:
+        state.harm[position].add(steps)
+    if safe is not None:
+        state.safe[position] = [value + step for value, step in zip(state.safe[position], safe, strict=True)]
+
+
+def _row(rule: Rule, state: RuleState, split: Split) -> Row:
+    assert state.marks is not None
+    row: Row = []
+    for mark in state.marks:
+        row += counted(rule, split.candidate, mark.edge)
+        row += counted(rule, split.baseline, mark.baseline_edge)
+    return row
+
+
+def counted(rule: Rule, arm: Arm, edge: int) -> tuple[int, int]:
+    """Requests of that arm, and how many of them are bad in the eyes of the rule."""
+    kind = rule.kind
+    if kind == ERRORS:
+        return arm.requests, arm.errors
+    if kind == LATENCY:
+        return arm.requests, arm.errors + arm.latency.count_above(edge)
+    if kind == COST:
+        return arm.cost.count, arm.cost.count_above(edge)
+    n, ones = arm.outcomes.get(rule.outcome, (0, 0))
+    return n, n - ones if rule.higher_is_better else ones
+
+
+def _cost_sums(rule: Rule, splits: Iterable[Split]) -> list[Any]:
+    """How many priced requests of the candidate, then the seven sums, each request at the lower edge of its cell."""
+    cells: dict[int, int] = {}
+    zero = 0
+    for split in splits:
+        zero += split.candidate.cost.zero
+        for index, n in split.candidate.cost.cells.items():
+            cells[index] = cells.get(index, 0) + n
+    priced = zero + sum(cells.values())
+    if not priced:
+        return []
+    sums = [0.0] * len(eprocess.LAMBDAS)
+    bound = rule.bound
+    for index in sorted(cells):
+        n = cells[index]
+        sums = [total + n * factor for total, factor in zip(sums, _factors(index, bound), strict=True)]
+    if zero:
+        nothing = eprocess.cost_factors(0.0, bound)
+        sums = [total + zero * factor for total, factor in zip(sums, nothing, strict=True)]
+    return [priced, *sums]
+
+
+_cache: dict[tuple[int, float], tuple[float, ...]] = {}
+
+
+def _factors(index: int, bound: float) -> tuple[float, ...]:
+    key = (index, bound)
+    found = _cache.get(key)
+    if found is None:
+        if len(_cache) > 100_000:
+            _cache.clear()
+        # The lowest cell also holds what was clamped up into it, so its lower edge is 0.
+        cost = histogram.lower_edge(index) if index > histogram.LOWEST else 0.0
+        found = _cache[key] = eprocess.cost_factors(cost, bound)
+    return found
+
+
+def outcome_names(rules: Iterable[Rule]) -> set[str]:
+    return {rule.outcome for rule in rules if rule.kind == OUTCOME}
