@@ -10,6 +10,7 @@ the queue longer; when the queue is full, the model is out of memory. Nobody wro
 cost are measured by the services that call it.
 """
 
+import argparse
 import asyncio
 import json
 import random
@@ -18,6 +19,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from controlplane.parentage import die_with_parent
 from demo import web
 
 REASONING_TOKENS_OF_GPT_5 = 2_000
@@ -250,3 +252,21 @@ async def stream(model: str, thought: Thought, working: asyncio.Task[None], want
 
 def refusal(status: int, code: str, message: str) -> web.Answer:
     return web.answer_json({"error": {"message": message, "type": code, "code": code}}, status)
+
+
+async def run(port: int, seed: int) -> None:
+    server = await web.listen(Providers(seed=seed).answer, port=port)
+    await server.serve_forever()
+
+
+def main() -> None:
+    die_with_parent()
+    parser = argparse.ArgumentParser("python -m demo.providers")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--seed", type=int, default=2511)
+    arguments = parser.parse_args()
+    asyncio.run(run(arguments.port, arguments.seed))
+
+
+if __name__ == "__main__":
+    main()

@@ -178,50 +178,13 @@ class Service:
         return Attempt(began, time.perf_counter() - clock, error, usage)
 
     def note(self, route: str, request_id: str, choice: Choice, attempts: list[Attempt]) -> None:
-        provider, _, model = choice.value["model"].partition("/")
-        how = {"variant": choice.variant, "snapshot": choice.snapshot, "assigned": choice.variant}
-        if choice.assigned_by:
-            how["assigned_by"] = choice.assigned_by
-        calls = []
-        for number, attempt in enumerate(attempts, start=1):
-            usage = attempt.usage or {}
-            calls.append(
-                {
-                    "id": f"{request_id}-{number}",
-                    "at": moment(attempt.began),
-                    "route": route,
-                    "provider": provider,
-                    "model": model,
-                    "request_id": request_id,
-                    "attempt": number,
-                    "latency_ms": round(attempt.seconds * 1000, 3),
-                    "input_tokens": usage.get("prompt_tokens"),
-                    "cached_input_tokens": (usage.get("prompt_tokens_details") or {}).get("cached_tokens"),
-                    "output_tokens": usage.get("completion_tokens"),
-                    "error": attempt.error,
-                    "final": number == len(attempts),
-                    **how,
-                }
-            )
-        last = attempts[-1]
-        took_ms = (last.began + last.seconds - attempts[0].began) * 1000
-        needs_clerk = last.error is not None or took_ms > PATIENCE_MS
-        outcome = {
-            "id": f"{request_id}-handoff",
-            "at": moment(last.began + last.seconds),
-            "route": route,
-            "request_id": request_id,
-            "name": "handoff",
-            "value": int(needs_clerk),
-            **how,
-        }
+        told = tell(route, request_id, choice, attempts)
         self.reporter.snapshot = choice.snapshot or self.reporter.snapshot
-        self.reporter.tell(Told(calls, [outcome]))
-
+        self.reporter.tell(told)
         self.requests += 1
-        self.failed += last.error is not None
+        self.failed += attempts[-1].error is not None
         self.by_variant[choice.variant] = self.by_variant.get(choice.variant, 0) + 1
-        if needs_clerk:
+        if told.outcomes[0]["value"]:
             self.first_bad.setdefault(choice.variant, datetime.now(UTC).isoformat())
 
     def state(self) -> dict[str, Any]:
@@ -246,6 +209,47 @@ class Service:
             draft.write_text(json.dumps(self.state()))
             draft.replace(file)
             await asyncio.sleep(0.5)
+
+
+def tell(route: str, request_id: str, choice: Choice, attempts: list[Attempt]) -> Told:
+    """One request in the words of the native batch: every attempt is a call, and the clerk's handoff an outcome."""
+    provider, _, model = choice.value["model"].partition("/")
+    how = {"variant": choice.variant, "snapshot": choice.snapshot, "assigned": choice.variant}
+    if choice.assigned_by:
+        how["assigned_by"] = choice.assigned_by
+    calls = []
+    for number, attempt in enumerate(attempts, start=1):
+        usage = attempt.usage or {}
+        calls.append(
+            {
+                "id": f"{request_id}-{number}",
+                "at": moment(attempt.began),
+                "route": route,
+                "provider": provider,
+                "model": model,
+                "request_id": request_id,
+                "attempt": number,
+                "latency_ms": round(attempt.seconds * 1000, 3),
+                "input_tokens": usage.get("prompt_tokens"),
+                "cached_input_tokens": (usage.get("prompt_tokens_details") or {}).get("cached_tokens"),
+                "output_tokens": usage.get("completion_tokens"),
+                "error": attempt.error,
+                "final": number == len(attempts),
+                **how,
+            }
+        )
+    last = attempts[-1]
+    ended = last.began + last.seconds
+    outcome = {
+        "id": f"{request_id}-handoff",
+        "at": moment(ended),
+        "route": route,
+        "request_id": request_id,
+        "name": "handoff",
+        "value": int(last.error is not None or (ended - attempts[0].began) * 1000 > PATIENCE_MS),
+        **how,
+    }
+    return Told(calls, [outcome])
 
 
 def read_answer(answer: httpx2.Response) -> tuple[str | None, dict[str, Any] | None]:

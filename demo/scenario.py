@@ -1,0 +1,310 @@
+"""The story: a dearer model goes live, is rolled back by itself, and a cheaper one then takes the whole route.
+
+Everything is asked of the management API as a script would; every number that is printed was measured on the way.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx2
+
+from demo import history
+from demo.plane import Plane, share_of
+from demo.saying import say
+from demo.seed import ROUTE
+from demo.service import Choice, read_choice
+
+BASELINE, BAD, GOOD = "gpt-4.1", "gpt-5", "flash-lite"
+LIVE_BEFORE_SECONDS = 12.0
+LIVE_BEFORE_REQUESTS = 300
+AFTER_SECONDS = 25.0
+ENDED = {"rolled_back", "finished", "aborted"}
+STAGE = {"min_seconds": 15, "min_samples": 100}
+
+T = TypeVar("T")
+
+
+class OutOfTime(Exception):
+    pass
+
+
+@dataclass
+class Watcher:
+    """A service of its own that polls the flag document ten times a second and notes when a share changed."""
+
+    plane: Plane
+    variant: str
+    seen: list[tuple[datetime, float, int]] = field(default_factory=list)
+    versions: dict[int, datetime] = field(default_factory=dict)
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def start(self) -> None:
+        threading.Thread(target=self.watch, daemon=True).start()
+
+    def watch(self) -> None:
+        headers = {"authorization": f"Bearer {self.plane.keys['read']}"}
+        with httpx2.Client(base_url=self.plane.url, timeout=2, trust_env=False) as http:
+            while not self.stopping.wait(0.1):
+                try:
+                    answer = http.get("/flagd/flags.json", headers=headers)
+                    if answer.status_code == 304:
+                        continue
+                    answer.raise_for_status()
+                    document = answer.json()
+                except (httpx2.HTTPError, ValueError):
+                    continue
+                headers["if-none-match"] = answer.headers.get("etag", "")
+                self.note(document, datetime.now(UTC))
+
+    def note(self, document: dict[str, Any], now: datetime) -> None:
+        version = int((document.get("metadata") or {}).get("version") or 0)
+        self.versions.setdefault(version, now)
+        share = share_of(document, route=ROUTE, variant=self.variant)
+        if not self.seen or self.seen[-1][1] != share:
+            self.seen.append((now, share, version))
+
+    def zero_again_at(self) -> datetime | None:
+        """When the share fell back to 0 after it had been more."""
+        had_share = False
+        for at, share, _ in self.seen:
+            if share:
+                had_share = True
+            elif had_share:
+                return at
+        return None
+
+
+class Story:
+    def __init__(self, plane: Plane, *, data: Path, seed: int) -> None:
+        self.plane = plane
+        self.data = data
+        self.seed = seed
+
+    def was_told(self) -> bool:
+        return bool(self.plane.results("/api/v1/rollouts/", route=ROUTE))
+
+    def play(self) -> None:
+        self.remember_half_an_hour()
+        began = self.wait_for_traffic()
+        cost = self.baseline_cost()
+        self.bad_candidate(cost)
+        self.good_candidate(cost, began)
+
+    # Before
+
+    def choice(self) -> Choice:
+        """What the flag API says of the route to one who asks now."""
+        path = f"/ofrep/v1/evaluate/flags/{ROUTE}"
+        return read_choice(self.plane.post(path, {"context": {"targetingKey": "r-history"}}, key="read"))
+
+    def remember_half_an_hour(self) -> None:
+        began = time.monotonic()
+        sent = history.send(self.plane, route=ROUTE, choice=self.choice(), seed=self.seed)
+        say(
+            f"{sent:,} generated calls of the last 30 minutes went through the telemetry door with a past `at` in "
+            f"{time.monotonic() - began:.1f} s: a baseline mark is frozen from history, and a demo has none of its own."
+        )
+
+    def services(self) -> list[dict[str, Any]]:
+        found = []
+        for name in ("invoices", "claims"):
+            try:
+                found.append(json.loads((self.data / "demo" / f"{name}.json").read_text()))
+            except (OSError, ValueError):
+                continue
+        return found
+
+    def wait_for_traffic(self) -> datetime:
+        began = datetime.now(UTC)
+        before = sum(service["requests"] for service in self.services())
+
+        def enough() -> bool:
+            served = sum(service["requests"] for service in self.services()) - before
+            return served >= LIVE_BEFORE_REQUESTS and (datetime.now(UTC) - began).total_seconds() >= LIVE_BEFORE_SECONDS
+
+        wait_until(enough, seconds=120, what="live traffic")
+        served = sum(service["requests"] for service in self.services()) - before
+        seconds = (datetime.now(UTC) - began).total_seconds()
+        say(f"Two services, invoices and claims, send live traffic: {served / seconds:.0f} requests/s on {BASELINE}.")
+        return began
+
+    def baseline_cost(self) -> Decimal:
+        """What a request costs now: the plan that a candidate is held to."""
+        rows = self.windows(seconds_ago=1_800)
+        row = rows[BASELINE]
+        return Decimal(row["cost_usd"]) / max(1, row["requests"])
+
+    def windows(self, *, seconds_ago: float = 0, since: datetime | None = None) -> dict[str, dict[str, Any]]:
+        """One row per variant, live calls only."""
+        now = datetime.now(UTC)
+        start = since or datetime.fromtimestamp(now.timestamp() - seconds_ago, UTC)
+        rows = self.plane.results("/api/v1/windows/", route=ROUTE, step="all", **span(start, now))
+        return {row["variant"]: row for row in rows if row["arm"] == "live"}
+
+    # The bad candidate
+
+    def start_rollout(self, candidate: str, shares: list[int], cost: Decimal, because: str) -> dict[str, Any]:
+        body = {
+            "environment": self.plane.environment,
+            "route": ROUTE,
+            "candidate": candidate,
+            "because": because,
+            "stages": [{"share": share, **STAGE} for share in shares],
+            "guardrails": [
+                {"metric": "latency_p95", "against": "baseline", "tolerance": 0.19, "on_breach": "roll_back"},
+                {"metric": "latency_p95", "limit_ms": 1500, "on_breach": "roll_back"},
+                {"metric": "error_rate", "against": "baseline", "tolerance": 0.25, "on_breach": "roll_back"},
+                {"metric": "cost_per_request", "limit_usd": f"{cost * Decimal('1.2'):.6f}", "on_breach": "roll_back"},
+            ],
+        }
+        rollout: dict[str, Any] = self.plane.post("/api/v1/rollouts/", body)
+        self.plane.post(f"/api/v1/rollouts/{rollout['id']}/start/", {"because": because})
+        return rollout
+
+    def bad_candidate(self, cost: Decimal) -> None:
+        watcher = Watcher(self.plane, BAD)
+        watcher.start()
+        began = datetime.now(UTC)
+        rollout = self.start_rollout(BAD, [10, 50, 100], cost, "GPT-5 reads difficult invoices better, they say.")
+        say(f"A rollout of {BAD} is live at 10 %. Limits: p95 + 19 %, errors + 25 %, cost per request + 20 %.")
+        ended = self.follow(rollout["id"], seconds=300)
+        watcher_saw = wait_until(watcher.zero_again_at, seconds=30, what="share 0 at a polling service")
+        watcher.stopping.set()
+        if ended != "rolled_back":
+            say(f"The rollout of {BAD} ended as {ended}.")
+            return
+        decision = self.decision(rollout["id"], "roll_back")
+        decided_at = datetime.fromisoformat(decision["at"])
+        say(decision["sentence"])
+        bad = [datetime.fromisoformat(s["first_bad"][BAD]) for s in self.services() if BAD in s["first_bad"]]
+        if bad:
+            seconds = (watcher_saw - min(bad)).total_seconds()
+            say(f"{seconds:.1f} s from the first bad answer to share 0, as a service saw it that polls the flags.")
+        say(f"{(watcher_saw - decided_at).total_seconds():.2f} s of it from the decision to the snapshot being served.")
+        self.say_money(began)
+        self.check_alert(began)
+        say(f"What happened and why: {self.plane.url}/d/{decision['id']}")
+
+    def follow(self, rollout: str, *, seconds: float) -> str:
+        """Says each change of the rollout until it has ended."""
+        said = ""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            now = self.plane.get(f"/api/v1/rollouts/{rollout}/")
+            words = f"{now['state']}, stage {int(now['stage']) + 1} of {len(now['stages'])}"
+            if words != said and now["state"] not in ENDED:
+                say(f"{now['candidate']}: {words}, {now['stages'][int(now['stage'])]['share']} %.")
+            said = words
+            if now["state"] in ENDED:
+                return str(now["state"])
+            time.sleep(0.5)
+        raise OutOfTime(f"the rollout has not ended within {seconds:.0f} s; look at {self.plane.url}/")
+
+    def decision(self, rollout: str, kind: str) -> dict[str, Any]:
+        for decision in self.plane.results("/api/v1/decisions/", route=ROUTE):
+            if decision["rollout"] == rollout and decision["kind"] == kind:
+                return decision
+        raise OutOfTime(f"no decision {kind} of rollout {rollout}")
+
+    def say_money(self, since: datetime) -> None:
+        time.sleep(3)  # the last time-outs are still on their way
+        spend = self.plane.results("/api/v1/spend/", by="route,variant", step="all", **span(since, datetime.now(UTC)))
+        for row in spend:
+            if row["route"] == ROUTE and row["variant"] == BAD:
+                confirmed, estimated = Decimal(row["confirmed_usd"]), Decimal(row["estimated_usd"])
+                say(
+                    f"{BAD} cost ${confirmed + estimated:.2f} in {row['calls']} calls: ${confirmed:.2f} confirmed, "
+                    f"${estimated:.2f} estimated for calls that timed out or failed and told no usage."
+                )
+
+    def check_alert(self, since: datetime) -> None:
+        def webhook() -> datetime | None:
+            for line in lines_of(self.data / "webhooks.jsonl"):
+                delivery = json.loads(line)
+                at = datetime.fromisoformat(delivery["received_at"])
+                if at >= since and ROUTE in json.dumps(delivery["message"]):
+                    return at
+            return None
+
+        def mail() -> Path | None:
+            for file in sorted((self.data / "mail").glob("*")):
+                if file.stat().st_mtime >= since.timestamp() and ROUTE in file.read_text(errors="replace"):
+                    return file
+            return None
+
+        try:
+            wait_until(webhook, seconds=60, what="the webhook's alert")
+            say(f"The alert arrived at the webhook receiver, signed; see {self.data / 'webhooks.jsonl'}.")
+            say(f"The mail to the person on call: {wait_until(mail, seconds=60, what='the mail')}")
+        except OutOfTime as error:
+            say(f"Not seen in time: {error}.")
+
+    # The good candidate
+
+    def good_candidate(self, cost: Decimal, began: datetime) -> None:
+        before = self.windows(since=began).get(BASELINE)
+        rollout = self.start_rollout(GOOD, [10, 50, 100], cost, "Flash-Lite is built for fields like these.")
+        say(f"A rollout of {GOOD} is live at 10 %, with the same limits.")
+        ended = self.follow(rollout["id"], seconds=600)
+        if ended != "finished":
+            say(f"The rollout of {GOOD} ended as {ended}.")
+            for decision in self.plane.results("/api/v1/decisions/", route=ROUTE)[:1]:
+                say(decision["sentence"])
+            return
+        finished_at = datetime.now(UTC)
+        say(f"{GOOD} serves the whole route. Measuring {AFTER_SECONDS:.0f} s of it.")
+        time.sleep(AFTER_SECONDS + 10)  # the last window closes
+        after = self.windows(since=finished_at).get(GOOD)
+        if before and after:
+            for line in table(before, after):
+                say(line)
+
+
+def span(start: datetime, end: datetime) -> dict[str, str]:
+    return {"from": start.isoformat(), "to": end.isoformat()}
+
+
+def lines_of(file: Path) -> list[str]:
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def wait_until(question: Callable[[], T | None], *, seconds: float, what: str) -> T:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if answer := question():
+            return answer
+        time.sleep(0.1)
+    raise OutOfTime(f"{what}, within {seconds:.0f} s")
+
+
+def table(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """Before and after, from two rows of the windows API."""
+
+    def seconds(row: dict[str, Any]) -> float:
+        return (datetime.fromisoformat(row["to"]) - datetime.fromisoformat(row["from"])).total_seconds()
+
+    def per_1k(row: dict[str, Any]) -> Decimal:
+        return 1000 * Decimal(row["cost_usd"]) / max(1, row["requests"])
+
+    def handoffs(row: dict[str, Any]) -> tuple[float, float]:
+        outcome = (row.get("outcomes") or {}).get("handoff") or {"count": 0, "sum": 0}
+        share = float(outcome["sum"]) / max(1, outcome["count"])
+        return 10_000 * share, share * row["requests"] * 86_400 / max(1.0, seconds(row))
+
+    rows: list[tuple[str, str, str]] = [("", str(before["variant"]), str(after["variant"]))]
+    for name, mark in (("median latency", "p50"), ("p95 latency", "p95")):
+        values = [row["latency_ms"][mark] if row["latency_ms"] else None for row in (before, after)]
+        rows.append((name, *("unknown" if value is None else f"{value:.0f} ms" for value in values)))
+    rows.append(("cost per 1,000 requests", f"${per_1k(before):.2f}", f"${per_1k(after):.2f}"))
+    (b10k, bday), (a10k, aday) = handoffs(before), handoffs(after)
+    rows.append(("handoffs per 10,000 requests", f"{b10k:.0f}", f"{a10k:.0f}"))
+    rows.append(("handoffs per day at this traffic", f"{bday:,.0f}", f"{aday:,.0f}"))
+    rows.append(("requests measured", f"{before['requests']:,}", f"{after['requests']:,}"))
+    return [f"{name:<34}{left:>14}{right:>14}" for name, left, right in rows]

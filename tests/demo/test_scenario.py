@@ -1,0 +1,87 @@
+"""What the story reads from the control plane's answers, and the table it draws from them."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from demo import scenario
+from demo.plane import share_of
+
+ROUTE = "invoice-extraction"
+
+
+def document(targeting, default="gpt-4.1", state="ENABLED", version=1):
+    flag = {"state": state, "variants": {}, "defaultVariant": default, "targeting": targeting}
+    return {"flags": {ROUTE: flag}, "metadata": {"version": version}}
+
+
+def split(**weights):
+    return {"fractional": [{"var": "x"}, *([name.replace("_", "-"), weight] for name, weight in weights.items())]}
+
+
+@pytest.mark.parametrize(
+    ("flag", "share"),
+    [
+        (document(split(gpt_4=9000, gpt_5=1000)), 0.1),
+        (document({"if": [{"==": [1, 1]}, "x", split(gpt_4=50, gpt_5=50)]}), 0.5),
+        (document(split(gpt_4=100)), 0.0),
+        (document({}), 0.0),
+        (document({}, default="gpt-5"), 1.0),
+        (document(split(gpt_5=1), state="DISABLED"), 0.0),
+    ],
+    ids=["at the top", "inside a rule", "absent", "default is another", "is the default", "switched off"],
+)
+def test_the_share_of_a_variant_is_read_from_the_flag_document(flag, share):
+    assert share_of(flag, route=ROUTE, variant="gpt-5") == pytest.approx(share)
+
+
+def test_the_watcher_notes_when_the_share_fell_back_to_zero():
+    watcher = scenario.Watcher(plane=None, variant="gpt-5")
+    start = datetime(2026, 11, 24, 3, tzinfo=UTC)
+    for second, weight in enumerate([0, 0, 1000, 1000, 0, 0]):
+        flag = document(split(gpt_4=10000 - weight, gpt_5=weight), version=second)
+        watcher.note(flag, start + timedelta(seconds=second))
+
+    assert watcher.zero_again_at() == start + timedelta(seconds=4)
+    assert watcher.versions[3] == start + timedelta(seconds=3)
+
+
+def test_without_a_share_there_is_no_falling_back():
+    watcher = scenario.Watcher(plane=None, variant="gpt-5")
+    watcher.note(document(split(gpt_4=100)), datetime(2026, 11, 24, 3, tzinfo=UTC))
+
+    assert watcher.zero_again_at() is None
+
+
+def row(variant, **more):
+    return {
+        "variant": variant,
+        "from": "2026-11-24T03:00:00+00:00",
+        "to": "2026-11-24T03:01:40+00:00",
+        "requests": 4000,
+        "cost_usd": "73.600000",
+        "latency_ms": {"p50": 421.4, "p95": 980.0, "p99": 1500.0},
+        "outcomes": {"handoff": {"count": 4000, "sum": 40}},
+    } | more
+
+
+def test_the_table_puts_the_measured_numbers_side_by_side():
+    after = row("flash-lite", cost_usd="3.680000", latency_ms={"p50": 190.0, "p95": 400.0, "p99": 500.0}, outcomes={})
+
+    lines = [" ".join(line.split()) for line in scenario.table(row("gpt-4.1"), after)]
+
+    assert lines == [
+        "gpt-4.1 flash-lite",
+        "median latency 421 ms 190 ms",
+        "p95 latency 980 ms 400 ms",
+        "cost per 1,000 requests $18.40 $0.92",
+        "handoffs per 10,000 requests 100 0",
+        "handoffs per day at this traffic 34,560 0",
+        "requests measured 4,000 4,000",
+    ]
+
+
+def test_the_table_says_unknown_where_the_source_is_too_coarse():
+    lines = scenario.table(row("gpt-4.1", latency_ms=None), row("flash-lite"))
+
+    assert "unknown" in lines[1]
