@@ -7,6 +7,7 @@ for python in "${PYTHON:-}" python3.13 python3.12 python3.11 python3; do
     python=
 done
 if [ -z "$python" ]; then
-    echo "$0: Python 3.11 or newer is needed; found $(python3 -V 2>&1 || echo 'none'). Install one, or name it: PYTHON=/path/to/python3 $0" >&2
+    found=$({ python3 -V || echo none; } 2>/dev/null)
+    echo "$0: Python 3.11 or newer is needed; found $found. Install one, or name it: PYTHON=/path/to/python3 $0" >&2
     exit 2
 fi

@@ -126,9 +126,11 @@ def take_data_folder(data: Path) -> int:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             break
         except OSError as error:
-            if time.monotonic() > deadline:
-                owner = os.pread(lock, 32, 0).decode().strip() or "unknown"
-                raise CannotStart(f"another bin/up (pid {owner}) uses {data}. Stop it, or choose --data") from error
+            owner = os.pread(lock, 32, 0).decode().strip() or "0"
+            if Path(f"/proc/{owner}").exists() or time.monotonic() > deadline:
+                raise CannotStart(
+                    f"another bin/up (pid {owner}) uses {data}. Stop it, or choose another: --data"
+                ) from error
             time.sleep(0.1)
     os.ftruncate(lock, 0)
     os.pwrite(lock, b"%d\n" % os.getpid(), 0)
@@ -156,7 +158,7 @@ def start_broker(tree: Tree, data: Path) -> Path | None:
     os.environ["REDIS_URL"] = f"redis+socket://{path}"
     tree.add(
         "broker", str(server), "--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700",
-        "--save", "", "--appendonly", "no", "--dir", str(data), "--loglevel", "warning",
+        "--save", "", "--appendonly", "no", "--dir", str(data), "--loglevel", "warning", noise=b"overcommit",
     )  # fmt: skip
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
@@ -283,6 +285,8 @@ def main() -> int:
             environ.Env.read_env(str(ROOT / ".env"))
         allow_host(args.host)
         os.environ.setdefault("PUBLIC_URL", url)
+        if args.demo:  # its webhook receiver listens on this machine
+            os.environ.setdefault("ALERT_PRIVATE_ADDRESSES", "1")
         wishes.tree = tree = Tree(lambda pids: write_processes(data, pids))
         if not os.environ.get("REDIS_URL"):
             to_remove = start_broker(tree, data)

@@ -7,6 +7,7 @@ kills what is left of the children's groups. Before a child is started again, wh
 
 import contextlib
 import os
+import re
 import runpy
 import signal
 import subprocess
@@ -39,10 +40,11 @@ class Child:
     command: list[str]
     env: Mapping[str, str]
     may_finish: bool = False  # ending with 0 is its own choice, not a death
+    noise: bytes = b""  # lines with this in them tell nobody anything
     process: subprocess.Popen[bytes] | None = None
     deaths: deque[float] = field(default_factory=lambda: deque(maxlen=DEATHS))
     start_at: float | None = None  # waiting to be started again
-    last_words: deque[str] = field(default_factory=lambda: deque(maxlen=12))
+    last_words: deque[str] = field(default_factory=lambda: deque(maxlen=40))
     reader: threading.Thread | None = None
 
     @property
@@ -61,8 +63,8 @@ class Tree:
         self.guard = start_guard()
         self.hurry = False
 
-    def add(self, name: str, *command: str, may_finish: bool = False, **env: str) -> None:
-        self.children[name] = Child(name, list(command), env, may_finish)
+    def add(self, name: str, *command: str, may_finish: bool = False, noise: bytes = b"", **env: str) -> None:
+        self.children[name] = Child(name, list(command), env, may_finish, noise)
         self._start(self.children[name])
 
     def _start(self, child: Child) -> None:
@@ -152,7 +154,10 @@ def ending(code: int) -> str:
 
 
 def why(child: Child) -> str:
-    return f". It said: {child.last_words[-1]}" if child.last_words else ""
+    """Its last line that names an error, else its last line."""
+    errors = [words for words in child.last_words if re.match(r"[\w.]*(Error|Exception|Refused)\b.*: ", words)]
+    words = (errors or list(child.last_words))[-1:]
+    return f". It said: {words[0]}" if words else ""
 
 
 def copy_lines(child: Child) -> None:
@@ -160,6 +165,8 @@ def copy_lines(child: Child) -> None:
     assert process and process.stdout
     prefix = f"{child.name:>6} | ".encode()
     while line := process.stdout.readline(65536):
+        if child.noise and child.noise in line:
+            continue
         if text := line.decode(errors="replace").strip():
             child.last_words.append(text[:300])
         with contextlib.suppress(

@@ -5,6 +5,8 @@ from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
+from apps.console.views.welcome import set_password
+
 # Swagger UI styles its own elements: the one page with a wider policy.
 swagger = csp_update({"style-src": ["'self'", "'unsafe-inline'"]})(
     SpectacularSwaggerSplitView.as_view(url_name="schema")
@@ -21,5 +23,6 @@ urlpatterns = [
     path("api/v1/", include("apps.budgets.urls")),
     path("api/v1/", include("apps.alerts.urls")),
     path("api/v1/", include("apps.rollouts.urls")),
+    path("welcome/<str:uidb64>/<str:token>/", set_password, name="set_password"),
     path("", include("apps.console.urls")),
 ]

@@ -33,6 +33,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     # Hashed names need `collectstatic` first; the server fixture does that, and sets the real storage for itself.
     os.environ["STATIC_STORAGE"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
     data = Path(tempfile.mkdtemp(prefix="changeover-test-"))
+    (data / "static").mkdir()
     HERE["data"] = data
     os.environ["DATA_DIR"] = str(data)
     HERE["valkey"] = start_valkey(data)

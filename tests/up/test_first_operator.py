@@ -1,0 +1,59 @@
+from datetime import datetime
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.test import Client
+
+from apps.access.domain.roles import Role
+from apps.access.models import Grant
+from apps.journal.models import Entry
+
+pytestmark = pytest.mark.django_db
+
+URL = "http://127.0.0.1:8000"
+PASSWORDS = {"new_password1": "a very long word", "new_password2": "a very long word"}
+
+
+def link(capsys: pytest.CaptureFixture[str]) -> str:
+    call_command("first_operator_link", url=URL)
+    return capsys.readouterr().out.strip()
+
+
+def test_the_link_sets_the_password_and_lets_in(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    path = link(capsys).removeprefix(URL)
+
+    form = client.get(path, follow=True)
+    answer = client.post(form.redirect_chain[-1][0], PASSWORDS)
+
+    operator = User.objects.get()
+    assert form.status_code == 200
+    assert answer.status_code == 302
+    assert client.session["_auth_user_id"] == str(operator.pk)
+    assert operator.check_password("a very long word")
+    assert Grant.objects.get().role == Role.ADMIN
+
+
+def test_the_link_works_once(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    path = link(capsys).removeprefix(URL)
+    client.post(client.get(path, follow=True).redirect_chain[-1][0], PASSWORDS)
+
+    again = Client().get(path, follow=True)
+
+    assert "no longer works" in again.content.decode()
+
+
+def test_a_new_link_is_made_until_somebody_can_log_in(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = link(capsys), link(capsys)
+    client.post(client.get(second.removeprefix(URL), follow=True).redirect_chain[-1][0], PASSWORDS)
+
+    assert first
+    assert link(capsys) == ""
+    assert User.objects.count() == 1
+    assert Entry.objects.filter(kind="person.granted").count() == 1
+
+
+def test_there_is_no_link_where_somebody_can_log_in(
+    alice: User, capsys: pytest.CaptureFixture[str], now: datetime
+) -> None:
+    assert link(capsys) == ""
