@@ -139,7 +139,7 @@ class Story:
         """What a request costs now: the plan that a candidate is held to."""
         rows = self.windows(seconds_ago=1_800)
         row = rows[BASELINE]
-        return Decimal(row["cost_usd"]) / max(1, row["requests"])
+        return cost_per_request(row)
 
     def windows(self, *, seconds_ago: float = 0, since: datetime | None = None) -> dict[str, dict[str, Any]]:
         """One row per variant, live calls only."""
@@ -284,14 +284,19 @@ def wait_until(question: Callable[[], T | None], *, seconds: float, what: str) -
     raise OutOfTime(f"{what}, within {seconds:.0f} s")
 
 
+def cost_per_request(row: dict[str, Any]) -> Decimal:
+    return Decimal(str(row["cost_usd"])) / Decimal(max(1, int(row["requests"])))
+
+
+def latency(row: dict[str, Any], mark: str) -> str:
+    return f"{row['latency_ms'][mark]:.0f} ms" if row["latency_ms"] else "unknown"
+
+
 def table(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """Before and after, from two rows of the windows API."""
 
     def seconds(row: dict[str, Any]) -> float:
         return (datetime.fromisoformat(row["to"]) - datetime.fromisoformat(row["from"])).total_seconds()
-
-    def per_1k(row: dict[str, Any]) -> Decimal:
-        return 1000 * Decimal(row["cost_usd"]) / max(1, row["requests"])
 
     def handoffs(row: dict[str, Any]) -> tuple[float, float]:
         outcome = (row.get("outcomes") or {}).get("handoff") or {"count": 0, "sum": 0}
@@ -300,9 +305,9 @@ def table(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 
     rows: list[tuple[str, str, str]] = [("", str(before["variant"]), str(after["variant"]))]
     for name, mark in (("median latency", "p50"), ("p95 latency", "p95")):
-        values = [row["latency_ms"][mark] if row["latency_ms"] else None for row in (before, after)]
-        rows.append((name, *("unknown" if value is None else f"{value:.0f} ms" for value in values)))
-    rows.append(("cost per 1,000 requests", f"${per_1k(before):.2f}", f"${per_1k(after):.2f}"))
+        rows.append((name, latency(before, mark), latency(after, mark)))
+    per_1k = [f"${1000 * cost_per_request(row):.2f}" for row in (before, after)]
+    rows.append(("cost per 1,000 requests", per_1k[0], per_1k[1]))
     (b10k, bday), (a10k, aday) = handoffs(before), handoffs(after)
     rows.append(("handoffs per 10,000 requests", f"{b10k:.0f}", f"{a10k:.0f}"))
     rows.append(("handoffs per day at this traffic", f"{bday:,.0f}", f"{aday:,.0f}"))
