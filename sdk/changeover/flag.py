@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from changeover.resolution import Resolution, failed
+from changeover.rules import generated
 from changeover.rules.answering import RuleCompiler
 from changeover.rules.answers import Answer, Answers, default_answer
 from changeover.rules.bucketing import VERSIONS
@@ -160,10 +161,17 @@ def compile_flag(key: str, definition: Any, set_bucketing: Any, digest: bytes) -
             salt=read_salt(metadata.get("salt", key)),
             answers=Answers(variants=variants, default=default, is_on_fallback=is_on_fallback),
         )
-        answer = rule.answer(targeting)
+        answer = fastest(rule, targeting)
     except (ValueError, RecursionError) as fault:
         return Compiled(digest, metadata, [broken(fault)])
     return Compiled(digest, metadata, rule.answers.all, answer, rule.needs_data, rule.time_dependent)
+
+
+def fastest(rule: RuleCompiler, targeting: dict[str, Any]) -> Value:
+    try:
+        return generated.compile_rule(rule, targeting)
+    except generated.CannotGenerate:
+        return rule.answer(targeting)
 
 
 def read_variants(definition: dict[str, Any]) -> tuple[dict[str, Any], Any]:

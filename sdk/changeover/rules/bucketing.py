@@ -88,17 +88,22 @@ def _legacy(data: bytes) -> int:
     return h if h < 2**31 else SPAN - h
 
 
+def hash_of(bucketing: str) -> Callable[[bytes], int]:
+    return _legacy if bucketing == "v1" else murmur3_32
+
+
 class Heads(dict[int, bytes]):
-    """What stands before a subject of so many bytes; the common lengths are kept."""
+    """What is hashed before a subject of so many bytes: in v3 the salt and the length, before that the salt alone."""
 
-    __slots__ = ("before",)
+    __slots__ = ("has_length", "salt")
 
-    def __init__(self, before: bytes) -> None:
+    def __init__(self, bucketing: str, salt: str) -> None:
         super().__init__()
-        self.before = before
+        self.has_length = bucketing == "v3"
+        self.salt = b"\x82" + cbor.encode(salt) if self.has_length else salt.encode()
 
     def __missing__(self, size: int) -> bytes:
-        head = self.before + cbor.head(3, size)
+        head = self.salt + cbor.head(3, size) if self.has_length else self.salt
         if size < 256:  # whoever sends subjects of every length shall not fill the memory
             self[size] = head
         return head
@@ -106,17 +111,13 @@ class Heads(dict[int, bytes]):
 
 def subject_hash(bucketing: str, salt: str) -> Hash:
     """The hash of a subject in the shorthand, where the salt is the flag's key unless the flag says otherwise."""
-    if bucketing == "v3":
-        heads = Heads(b"\x82" + cbor.encode(salt))
+    heads, digest = Heads(bucketing, salt), hash_of(bucketing)
 
-        def hash_v3(subject: str) -> int:
-            data = subject.encode()
-            return murmur3_32(heads[len(data)] + data)
+    def of_subject(subject: str) -> int:
+        data = subject.encode()
+        return digest(heads[len(data)] + data)
 
-        return hash_v3
-    if bucketing == "v2":
-        return lambda subject: murmur3_32((salt + subject).encode())
-    return lambda subject: _legacy((salt + subject).encode())
+    return of_subject
 
 
 def seed_hash(bucketing: str, seed: Any) -> int | None:
@@ -130,7 +131,10 @@ def seed_hash(bucketing: str, seed: Any) -> int | None:
             return None
     if not isinstance(seed, str) or not seed:
         return None
-    return murmur3_32(seed.encode()) if bucketing == "v2" else _legacy(seed.encode())
+    try:
+        return hash_of(bucketing)(seed.encode())
+    except UnicodeEncodeError:
+        return None
 
 
 def choose(h: int | None, entries: Sequence[Any], bucketing: str) -> Any:
