@@ -1,3 +1,8 @@
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from apps.telemetry import api
+
+urlpatterns = [
+    path("windows/", api.WindowsView.as_view()),
+    path("spend/", api.SpendView.as_view()),
+]

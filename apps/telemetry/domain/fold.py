@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from apps.catalog.domain.pricing import PriceBook
+from apps.catalog.domain.pricing import PriceBook, normalised
 from apps.telemetry.domain.batch import Call, Outcome
 from apps.telemetry.domain.pricing import Priced, TokenHistory, cap_of, price_call
 from apps.telemetry.domain.routes import RouteFacts
@@ -48,6 +48,7 @@ class Fold:
         self.ledger: dict[LedgerKey, LedgerSum] = {}
         self.unassigned: dict[tuple[str, str], int] = {}  # calls of routes that nobody made
         self.touched: set[tuple[str, str]] = set()  # routes with anything new
+        self.models: dict[tuple[str | None, str | None], tuple[str, str]] = {}
         self.learned: set[tuple[str, str]] = set()  # routes whose token history grew
 
     def add_calls(self, environment: str, calls: Sequence[Call], new: Sequence[bool]) -> None:
@@ -106,6 +107,13 @@ class Fold:
         history = self.known.history(environment, call.route)
         return price_call(call, price, history, cap_of(facts.variants.get(variant)))
 
+    def model(self, provider: str | None, model: str | None) -> tuple[str, str]:
+        """Provider and model under one spelling, so that money by model is not split by how a sender writes it."""
+        known = self.models.get((provider, model))
+        if known is None:
+            known = self.models[provider, model] = normalised(provider, model or "")
+        return known
+
     def add_call(self, environment: str, call: Call, facts: RouteFacts, price: Priced) -> None:
         route, variant, arm = call.route, variant_of(call), call.arm or "live"
         self.touched.add((environment, route))
@@ -139,8 +147,7 @@ class Fold:
             environment,
             route,
             variant,
-            call.provider or "",
-            call.model or facts.model_of(variant) or "",
+            *self.model(call.provider, call.model or facts.model_of(variant)),
             facts.owner,
             arm,
             facts.split_of(call.snapshot, call.at).trial,

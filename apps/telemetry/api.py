@@ -1,0 +1,182 @@
+"""/api/v1/windows/ and /api/v1/spend/: what was measured, and what it cost."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema, inline_serializer
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from apps.access.endpoint import ApiView
+from apps.core.money import nano_to_text
+from apps.core.refusals import Invalid
+from apps.telemetry import queries
+from apps.telemetry.domain.histogram import Histogram
+
+STEPS = [*queries.STEPS, "all"]
+BY = ("route", "variant", "model", "provider", "owner", "arm", "trial", "tag", "rule")
+MOST_STEPS = 20_000
+
+PERIOD = [
+    OpenApiParameter("environment", str, description="Key of the environment; a key's own by default."),
+    OpenApiParameter("from", datetime, description="An hour before `to` by default."),
+    OpenApiParameter("to", datetime, description="Now by default; itself outside."),
+]
+
+
+class PeriodIn(serializers.Serializer[Any]):
+    """`from` is a word of Python, so the fields are made when they are asked for."""
+
+    step = serializers.ChoiceField(choices=STEPS, default="all")
+
+    def get_fields(self) -> dict[str, Any]:
+        moments = {name: serializers.DateTimeField(required=False) for name in ("from", "to")}
+        return {**moments, **super().get_fields()}
+
+
+class WindowsIn(PeriodIn):
+    route = serializers.CharField()
+
+
+class SpendIn(PeriodIn):
+    by = serializers.CharField(default="", allow_blank=True)
+
+
+WindowOut = inline_serializer(
+    "Window",
+    {
+        "from": serializers.DateTimeField(),
+        "to": serializers.DateTimeField(),
+        "variant": serializers.CharField(),
+        "arm": serializers.CharField(),
+        "calls": serializers.IntegerField(),
+        "errors": serializers.IntegerField(),
+        "input_tokens": serializers.IntegerField(),
+        "cached_input_tokens": serializers.IntegerField(),
+        "output_tokens": serializers.IntegerField(),
+        "confirmed_usd": serializers.CharField(),
+        "estimated_usd": serializers.CharField(),
+        "cost_usd": serializers.CharField(),
+        "unpriced": serializers.IntegerField(),
+        "latency_ms": serializers.DictField(child=serializers.FloatField(), allow_null=True),
+        "requests": serializers.IntegerField(),
+        "late": serializers.IntegerField(),
+        "outcomes": serializers.DictField(child=serializers.DictField(child=serializers.FloatField())),
+    },
+    many=True,
+)
+
+SpendOut = inline_serializer(
+    "Spend",
+    {
+        **{name: serializers.CharField(required=False) for name in BY},
+        "from": serializers.DateTimeField(),
+        "to": serializers.DateTimeField(),
+        "confirmed_usd": serializers.CharField(),
+        "estimated_usd": serializers.CharField(),
+        "reported_usd": serializers.CharField(allow_null=True),
+        "cost_usd": serializers.CharField(),
+        "calls": serializers.IntegerField(),
+        "unpriced": serializers.IntegerField(),
+        "as_of": serializers.DateTimeField(allow_null=True),
+    },
+    many=True,
+)
+
+
+class MeasuredView(ApiView):
+    def asked(self, kind: type[PeriodIn]) -> dict[str, Any]:
+        reading = kind(data=self.request.query_params)
+        reading.is_valid(raise_exception=True)
+        asked: dict[str, Any] = reading.validated_data
+        until = asked.setdefault("to", self.now)
+        since = asked.setdefault("from", until - timedelta(hours=1))
+        seconds = queries.STEPS.get(asked["step"], 0)
+        if since >= until:
+            raise Invalid("The time ends before it begins.", **{"from": "This is not before `to`."})
+        if seconds and (until - since) / timedelta(seconds=seconds) > MOST_STEPS:
+            raise Invalid("Too many steps.", step=f"{MOST_STEPS:,} at most: ask for longer ones.")
+        return asked
+
+
+class WindowsView(MeasuredView):
+    @extend_schema(
+        parameters=[*PERIOD, OpenApiParameter("route", str, required=True), OpenApiParameter("step", str, enum=STEPS)],
+        responses=WindowOut,
+        summary="Calls, requests and outcomes of a route by time and variant",
+    )
+    def get(self, request: Request) -> Response:
+        environment = self.asked_environment()
+        asked = self.asked(WindowsIn)
+        rows = queries.windows(environment.key, asked["route"], asked["from"], asked["to"], asked["step"])
+        return self.paged(newest_first(rows), window_dict)
+
+
+class SpendView(MeasuredView):
+    @extend_schema(
+        parameters=[
+            *PERIOD,
+            OpenApiParameter("by", str, description=f"Some of {', '.join(BY)}, with commas between."),
+            OpenApiParameter("step", str, enum=STEPS),
+        ],
+        responses=SpendOut,
+        summary="Money by what you ask for",
+    )
+    def get(self, request: Request) -> Response:
+        environment = self.asked_environment()
+        asked = self.asked(SpendIn)
+        by = [name.strip() for name in asked["by"].split(",") if name.strip()]
+        if unknown := [name for name in by if name not in BY]:
+            raise Invalid("Money is not kept by that.", by=f"{', '.join(unknown)}: not one of {', '.join(BY)}.")
+        where = {name: value for name in BY if (value := request.query_params.get(name))}
+        rows = queries.spend(environment.key, asked["from"], asked["to"], by=by, where=where, step=asked["step"])
+        as_of = queries.as_of(environment.key)
+        return self.paged(newest_first(rows), lambda row: spend_dict(row, as_of))
+
+
+def newest_first(rows: list[Any]) -> list[Any]:
+    return sorted(rows, key=lambda row: row.since, reverse=True)  # stable: within a step by name
+
+
+def window_dict(row: queries.WindowRow) -> dict[str, Any]:
+    return {
+        "from": row.since,
+        "to": row.until,
+        "variant": row.variant,
+        "arm": row.arm,
+        "calls": row.calls,
+        "errors": row.errors,
+        "input_tokens": row.input_tokens,
+        "cached_input_tokens": row.cached_input_tokens,
+        "output_tokens": row.output_tokens,
+        "confirmed_usd": nano_to_text(row.confirmed_nano),
+        "estimated_usd": nano_to_text(row.estimated_nano),
+        "cost_usd": nano_to_text(row.cost_nano),
+        "unpriced": row.unpriced,
+        "latency_ms": quantiles(row.latency),
+        "requests": row.requests,
+        "late": row.late,
+        "outcomes": {name: {"count": count, "sum": total} for name, (count, total) in sorted(row.outcomes.items())},
+    }
+
+
+def quantiles(latency: Histogram) -> dict[str, float] | None:
+    asked = {"p50": latency.quantile(0.5), "p95": latency.quantile(0.95), "p99": latency.quantile(0.99)}
+    told = {name: round(seconds * 1000, 3) for name, seconds in asked.items() if seconds is not None}
+    return told or None
+
+
+def spend_dict(row: queries.SpendRow, as_of: datetime | None) -> dict[str, Any]:
+    return {
+        **row.keys,
+        "from": row.since,
+        "to": row.until,
+        "confirmed_usd": nano_to_text(row.confirmed_nano),
+        "estimated_usd": nano_to_text(row.estimated_nano),
+        "reported_usd": None if row.reported_nano is None else nano_to_text(row.reported_nano),
+        "cost_usd": nano_to_text(row.spent_nano),
+        "calls": row.calls,
+        "unpriced": row.unpriced,
+        "as_of": as_of,
+    }

@@ -1,0 +1,105 @@
+"""Many batches, one transaction: one thread owns one connection and answers a batch only after its commit."""
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+import structlog
+from django.db import IntegrityError, InterfaceError, OperationalError, connection
+
+log = structlog.get_logger()
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Told = Callable[[Result | Exception], None]
+
+
+class Stopped(Exception):
+    """The process is going down: nothing is taken any more."""
+
+
+class GroupCommit(Generic[Item, Result]):
+    """`store` takes a list, writes it in one transaction, and returns one result per item, in order."""
+
+    def __init__(
+        self,
+        store: Callable[[Sequence[Item]], Sequence[Result]],
+        *,
+        max_waiting: int,
+        max_bytes: int,
+        max_group: int,
+    ) -> None:
+        self.store = store
+        self.max_group = max_group
+        self.max_bytes = max_bytes
+        self.waiting: queue.Queue[tuple[Item, int, Told[Result]] | None] = queue.Queue(max_waiting)
+        self.waiting_bytes = 0
+        self.lock = threading.Lock()
+        self.is_stopping = False
+        self.thread = threading.Thread(target=self.run, name="group-commit", daemon=True)
+
+    def start(self) -> None:
+        self.thread.start()
+
+    def stop(self) -> None:
+        """Writes what waits, then ends."""
+        self.is_stopping = True
+        if self.thread.is_alive():
+            self.waiting.put(None)
+            self.thread.join(5)
+
+    def offer(self, item: Item, size: int, told: Told[Result]) -> None:
+        """Raises queue.Full: the door then answers 429."""
+        if self.is_stopping or not self.thread.is_alive():
+            raise Stopped
+        with self.lock:
+            if self.waiting_bytes + size > self.max_bytes and self.waiting_bytes:
+                raise queue.Full
+            self.waiting.put_nowait((item, size, told))
+            self.waiting_bytes += size
+
+    def run(self) -> None:
+        is_last = False
+        while not is_last and (first := self.waiting.get()) is not None:
+            group, is_last = self.gather(first)
+            self.write([(item, told) for item, _, told in group])
+        connection.close()
+
+    def gather(self, first: tuple[Item, int, Told[Result]]) -> tuple[list[tuple[Item, int, Told[Result]]], bool]:
+        group, is_last = [first], False
+        while len(group) < self.max_group and not is_last:
+            try:
+                entry = self.waiting.get_nowait()
+            except queue.Empty:
+                break
+            if entry is None:
+                is_last = True
+            else:
+                group.append(entry)
+        with self.lock:
+            self.waiting_bytes -= sum(size for _, size, _ in group)
+        return group, is_last
+
+    def write(self, group: Sequence[tuple[Item, Told[Result]]]) -> None:
+        results = self.results([item for item, _ in group])
+        for (_, told), result in zip(group, results, strict=True):
+            try:
+                told(result)
+            except RuntimeError:  # its event loop has gone, and its caller with it
+                continue
+
+    def results(self, items: Sequence[Item]) -> Sequence[Result | Exception]:
+        try:
+            try:
+                return self.store(items)
+            except IntegrityError:  # another process took one of our keys between look and insert: look again
+                return self.store(items)
+        except (OperationalError, InterfaceError) as error:  # the pool's time-out is one of these: the door says 503
+            log.warning("telemetry.database_away", error=str(error))
+            connection.close()  # the next group asks for a fresh connection
+            return [error] * len(items)
+        except Exception as error:  # the edge of the thread: nobody may be left waiting for ever
+            if len(items) > 1:  # a value that cannot be stored, or a fault of ours, costs only its own batch
+                return [result for item in items for result in self.results([item])]
+            log.exception("telemetry.unstorable")
+            return [error]

@@ -1,0 +1,159 @@
+"""For people: calls, requests and outcomes by time and variant."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db.models import QuerySet
+
+from apps.telemetry.domain.histogram import Histogram
+from apps.telemetry.models import OutcomeSum, RequestSum, Window
+from apps.telemetry.queries.steps import ALL, Steps, floor
+
+
+@dataclass(slots=True)
+class WindowRow:
+    """Calls by the variant that answered, and `requests` by the variant that was assigned."""
+
+    since: datetime
+    until: datetime
+    variant: str
+    arm: str
+    calls: int = 0
+    errors: int = 0
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
+    confirmed_nano: int = 0
+    estimated_nano: int = 0
+    unpriced: int = 0
+    late: int = 0
+    requests: int = 0
+    latency: Histogram = field(default_factory=Histogram)
+    outcomes: dict[str, tuple[int, float]] = field(default_factory=dict)
+
+    @property
+    def cost_nano(self) -> int:
+        return self.confirmed_nano + self.estimated_nano
+
+
+CALL_SUMS = (
+    "calls", "errors", "input_tokens", "cached_input_tokens", "output_tokens", "confirmed_nano", "estimated_nano",
+    "unpriced", "late",
+)  # fmt: skip
+
+
+def windows(environment: str, route: str, since: datetime, until: datetime, step: str | int = ALL) -> list[WindowRow]:
+    """By time, variant and arm; a window belongs to the step in which it starts."""
+    steps = Steps.of(since, until, step)
+    found: dict[tuple[datetime, str, str], WindowRow] = {}
+
+    def row_of(at: datetime, variant: str, arm: str) -> WindowRow:
+        begin = steps.begin(at)
+        key = (begin, variant, arm)
+        if key not in found:
+            found[key] = WindowRow(begin, steps.end(begin), variant, arm)
+        return found[key]
+
+    for window in between(Window.objects.all(), environment, route, steps):
+        row = row_of(window.starts_at, window.variant, window.arm)
+        for name in CALL_SUMS:
+            setattr(row, name, getattr(row, name) + getattr(window, name))
+        row.latency.merge(Histogram.unpack(window.latency))
+    requests = between(RequestSum.objects.all(), environment, route, steps)
+    for starts_at, assigned, arm, n in requests.values_list("starts_at", "assigned", "arm", "requests"):
+        row_of(starts_at, assigned, arm).requests += n
+    for outcome in between(OutcomeSum.objects.all(), environment, route, steps):
+        row = row_of(outcome.starts_at, outcome.variant, outcome.arm)
+        count, total = row.outcomes.get(outcome.name, (0, 0.0))
+        row.outcomes[outcome.name] = (count + outcome.count, total + outcome.total)
+    return [found[key] for key in sorted(found)]
+
+
+def between(rows: "QuerySet[Any]", environment: str, route: str, steps: Steps) -> "QuerySet[Any]":
+    since = floor(steps.since, settings.WINDOW_SECONDS)  # the whole window in which the time begins
+    return rows.filter(environment=environment, route=route, starts_at__gte=since, starts_at__lt=steps.until).order_by(
+        "starts_at", "id"
+    )
+
+
+@dataclass(slots=True)
+class RequestRow:
+    """Requests by the variant that was assigned: for charts and the before/after table."""
+
+    since: datetime
+    until: datetime
+    variant: str
+    arm: str
+    requests: int = 0
+    errors: int = 0
+    unfinal: int = 0
+    attempts: int = 0
+    cost_nano: int = 0
+    estimated_nano: int = 0
+    unpriced: int = 0
+    latency: Histogram = field(default_factory=Histogram)
+    cost: Histogram = field(default_factory=Histogram)
+
+    @property
+    def n(self) -> int:
+        return self.requests
+
+    @property
+    def priced(self) -> int:
+        return self.requests - self.unpriced
+
+
+REQUEST_SUMS = ("requests", "errors", "unfinal", "attempts", "cost_nano", "estimated_nano", "unpriced")
+
+
+def requests(
+    environment: str, route: str, since: datetime, until: datetime, step: str | int = ALL, trial: str | None = None
+) -> list[RequestRow]:
+    steps = Steps.of(since, until, step)
+    found: dict[tuple[datetime, str, str], RequestRow] = {}
+    rows = between(RequestSum.objects.all(), environment, route, steps)
+    for row in rows if trial is None else rows.filter(trial=trial):
+        begin = steps.begin(row.starts_at)
+        key = (begin, row.assigned, row.arm)
+        if key not in found:
+            found[key] = RequestRow(begin, steps.end(begin), row.assigned, row.arm)
+        sums = found[key]
+        for name in REQUEST_SUMS:
+            setattr(sums, name, getattr(sums, name) + getattr(row, name))
+        sums.latency.merge(Histogram.unpack(row.latency))
+        sums.cost.merge(Histogram.unpack(row.cost))
+    return [found[key] for key in sorted(found)]
+
+
+@dataclass(slots=True)
+class OutcomeRow:
+    since: datetime
+    until: datetime
+    variant: str  # assigned
+    arm: str
+    name: str
+    count: int = 0
+    ones: int = 0
+    zeros: int = 0
+    total: float = 0.0
+
+
+def outcomes(
+    environment: str, route: str, since: datetime, until: datetime, step: str | int = ALL, trial: str | None = None
+) -> list[OutcomeRow]:
+    steps = Steps.of(since, until, step)
+    found: dict[tuple[datetime, str, str, str], OutcomeRow] = {}
+    rows = between(OutcomeSum.objects.all(), environment, route, steps)
+    for row in rows if trial is None else rows.filter(trial=trial):
+        begin = steps.begin(row.starts_at)
+        key = (begin, row.assigned, row.arm, row.name)
+        if key not in found:
+            found[key] = OutcomeRow(begin, steps.end(begin), row.assigned, row.arm, row.name)
+        sums = found[key]
+        sums.count += row.count
+        sums.ones += row.ones
+        sums.zeros += row.zeros
+        sums.total += row.total
+    return [found[key] for key in sorted(found)]
