@@ -94,6 +94,10 @@ class Chart:
         }[self.unit]
 
     @property
+    def data_id(self) -> str:
+        return f"{self.key}-data"
+
+    @property
     def has_points(self) -> bool:
         return any(v is not None for one in self.series for _, v in one.points)
 
@@ -107,6 +111,8 @@ class Frame:
     left: int
     right: int
     ticks: list[float] = field(default_factory=list)
+    low: float = 0.0
+    high: float = 1.0
 
     def __post_init__(self) -> None:
         highest = self.highest()
@@ -265,7 +271,7 @@ def svg(chart: Chart, width: int = WIDE) -> str:
     if chart.with_time:
         parts += [
             text(frame.x(t), bottom + 16, words, "", "middle")
-            for t, words in time_ticks(chart.since, chart.until, 4 if phone else 8)
+            for t, words in time_ticks(chart.since, chart.until, max(3, width // 90))
             if x0 + 8 <= frame.x(t) <= x1 - 8
         ]
     parts += [band(one, frame) for one in chart.series]

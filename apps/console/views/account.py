@@ -1,0 +1,40 @@
+"""Choices that a cookie or the session keeps: theme and environment."""
+
+from django.contrib.auth.views import LoginView
+from django.http import HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_POST
+
+from apps.access import loaders
+from apps.access.domain.roles import Role
+from apps.console.visits import ConsoleRequest, console
+
+A_YEAR = 365 * 24 * 3600
+log_in = LoginView.as_view(template_name="console/login.html", redirect_authenticated_user=True)
+
+
+def back(request: ConsoleRequest) -> HttpResponseRedirect:
+    """To the page where the choice was made; never to another host."""
+    wanted = request.POST.get("next", "")
+    allowed = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure())
+    return HttpResponseRedirect(wanted if allowed else reverse("now"))
+
+
+@require_POST
+def choose_theme(request: ConsoleRequest) -> HttpResponse:
+    theme = request.POST.get("theme", "")
+    answer = back(request)
+    if theme in ("light", "dark"):
+        answer.set_cookie("theme", theme, max_age=A_YEAR, samesite="Lax", secure=request.is_secure(), httponly=True)
+    else:
+        answer.delete_cookie("theme", samesite="Lax")
+    return answer
+
+
+@require_POST
+@console
+def choose_environment(request: ConsoleRequest) -> HttpResponse:
+    environment = loaders.environment_or_404(request.POST.get("environment", ""), request=request, role=Role.VIEWER)
+    request.session["environment"] = environment.key
+    return HttpResponseRedirect(reverse("now"))
