@@ -67,4 +67,5 @@ def attempt(thought: Thought, began: float, timeout: float) -> Attempt:
     seconds = thought.seconds + OVERHEAD_SECONDS
     if seconds > timeout:
         return Attempt(began, timeout, "timeout", None)
-    return Attempt(began, seconds, "invalid_output" if thought.garbled else None, usage(thought))
+    error = "invalid_output" if thought.garbled else None
+    return Attempt(began, seconds, error, usage(thought), is_complete=not thought.unsure)

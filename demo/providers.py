@@ -45,6 +45,8 @@ class Character:
     """Share of calls answered by a 500."""
     garbles: float = 0.002
     """Share of answers that are not the JSON that was asked for."""
+    unsure: float = 0.003
+    """Share of answers in which the total is null: the document cannot be read by a model."""
 
 
 CHARACTERS = {
@@ -75,8 +77,9 @@ class Thought:
     output_tokens: int
     """With the reasoning tokens, as providers bill them."""
     reasoning_tokens: int
-    fails: bool
-    garbled: bool
+    fails: bool = False
+    garbled: bool = False
+    unsure: bool = False
 
 
 def think(character: Character, context_tokens: int, generated_tokens: int, dice: random.Random) -> Thought:
@@ -95,6 +98,7 @@ def think(character: Character, context_tokens: int, generated_tokens: int, dice
         reasoning_tokens=character.reasoning_tokens,
         fails=luck < character.fails,
         garbled=character.fails <= luck < character.fails + character.garbles,
+        unsure=luck >= 1 - character.unsure,
     )
 
 
@@ -191,7 +195,8 @@ def tokens_of(asked: dict[str, Any]) -> tuple[int, int]:
 def content(thought: Thought) -> str:
     if thought.garbled:
         return '{"supplier": "Acme Paper", "total": "1,2'
-    return json.dumps({"supplier": "Acme Paper", "total": "1204.50", "currency": "EUR", "due_on": "2026-12-24"})
+    total = None if thought.unsure else "1204.50"
+    return json.dumps({"supplier": "Acme Paper", "total": total, "currency": "EUR", "due_on": "2026-12-24"})
 
 
 def usage(thought: Thought) -> dict[str, Any]:

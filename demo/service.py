@@ -2,7 +2,7 @@
 
 `python -m demo.service` plays its part of the trace. Per request it asks the flag API which variant serves (OFREP, with
 the request's own id as targeting key), calls the provider with that variant's time-out and attempts, and reports every
-attempt. An answer that fails, is not JSON or takes longer than a clerk waits goes to a clerk: a handoff.
+attempt. What failed, has a field missing or took longer than a clerk waits goes to the clerk: a handoff.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from demo import trace
 from demo.reporting import Reporter, Told, moment
 from demo.saying import say
 
-PATIENCE_MS = 1_000.0  # of the clerk who waits for the fields of an invoice
+PATIENCE_MS = 1_200.0  # of the clerk who waits for the fields of an invoice
 MOST_IN_FLIGHT = 400
 MOST_LAG = 5.0
 REFUSED = {"out_of_memory", "rate_limited"}
@@ -100,6 +100,17 @@ class Attempt:
     seconds: float
     error: str | None
     usage: dict[str, Any] | None
+    is_complete: bool = True
+    """Whether the answer has all the fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What an answer of the provider says."""
+
+    error: str | None
+    usage: dict[str, Any] | None = None
+    is_complete: bool = False
 
 
 class Service:
@@ -153,8 +164,6 @@ class Service:
     async def ask_once(self, choice: Choice, arrival: trace.Arrival) -> Attempt:
         provider, _, model = choice.value["model"].partition("/")
         began, clock = time.time(), time.perf_counter()
-        error: str | None = None
-        usage: dict[str, Any] | None = None
         try:
             async with asyncio.timeout(choice.value["timeout_ms"] / 1000):
                 answer = await self.http.post(
@@ -170,12 +179,12 @@ class Service:
                         },
                     },
                 )
-            error, usage = read_answer(answer)
+            read = read_answer(answer)
         except TimeoutError:
-            error = "timeout"
+            read = Read("timeout")
         except httpx2.HTTPError:
-            error = "connection"
-        return Attempt(began, time.perf_counter() - clock, error, usage)
+            read = Read("connection")
+        return Attempt(began, time.perf_counter() - clock, read.error, read.usage, read.is_complete)
 
     def note(self, route: str, request_id: str, choice: Choice, attempts: list[Attempt]) -> None:
         told = tell(route, request_id, choice, attempts)
@@ -240,36 +249,36 @@ def tell(route: str, request_id: str, choice: Choice, attempts: list[Attempt]) -
         )
     last = attempts[-1]
     ended = last.began + last.seconds
+    is_late = (ended - attempts[0].began) * 1000 > PATIENCE_MS
     outcome = {
         "id": f"{request_id}-handoff",
         "at": moment(ended),
         "route": route,
         "request_id": request_id,
         "name": "handoff",
-        "value": int(last.error is not None or (ended - attempts[0].began) * 1000 > PATIENCE_MS),
+        "value": int(is_late or last.error is not None or not last.is_complete),
         **how,
     }
     return Told(calls, [outcome])
 
 
-def read_answer(answer: httpx2.Response) -> tuple[str | None, dict[str, Any] | None]:
-    """The error's class or None, and the usage if the provider told it."""
+def read_answer(answer: httpx2.Response) -> Read:
     if answer.status_code == 429:
-        return "rate_limited", None
+        return Read("rate_limited")
     try:
         body = answer.json()
         if answer.status_code >= 400:
             code = body["error"]["code"]
-            return code if code in REFUSED else "provider_error", None
+            return Read(code if code in REFUSED else "provider_error")
         usage = body["usage"]
         text = body["choices"][0]["message"]["content"]
     except (ValueError, KeyError, TypeError, IndexError):
-        return "provider_error", None
+        return Read("provider_error")
     try:
-        json.loads(text)
+        fields = json.loads(text)
     except ValueError:
-        return "invalid_output", usage
-    return None, usage
+        return Read("invalid_output", usage)
+    return Read(None, usage, is_complete=all(value is not None for value in fields.values()))
 
 
 def parts(arrivals: Iterator[trace.Arrival], *, service: str, route: str) -> Iterator[tuple[str, trace.Arrival]]:

@@ -19,7 +19,7 @@ from pathlib import Path
 DAY = 86_400.0
 LEVEL_SECONDS = 20.0
 LEVEL_SHAPE = 20.0  # variance 1/20: the index of dispersion of a real hour, 16 per minute at 5.5 requests/s
-DIURNAL = 0.25
+DIURNAL = 0.1  # little, so that a demo at night looks like one by day
 
 CONTEXT_MEAN, CONTEXT_SIGMA, CONTEXT_MOST = 6_000, 0.55, 30_000
 GENERATED_MEAN, GENERATED_SIGMA, GENERATED_MOST = 800, 0.5, 4_000

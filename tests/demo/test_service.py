@@ -125,6 +125,19 @@ async def test_failures_have_a_class(plane, answer, error):
     assert "gpt-4.1" in running.service.first_bad
 
 
+async def test_an_answer_with_a_missing_field_goes_to_the_clerk(plane):
+    async def unsure(_request):
+        thought = providers.Thought(0, 0, 400, 20, 0, unsure=True)
+        return web.answer_json(providers.completion("gpt-4.1", thought))
+
+    async with Running(plane, unsure) as running:
+        await running.serve()
+        await running.report()
+
+    assert plane.batches[0]["calls"][0]["error"] is None
+    assert plane.batches[0]["outcomes"][0]["value"] == 1
+
+
 async def test_an_answer_that_is_not_what_was_asked_for_is_billed_all_the_same(plane):
     async with Running(plane, garble) as running:
         await running.serve()
