@@ -1,3 +1,5 @@
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,7 +28,7 @@ def test_the_segments_have_the_asked_weights_and_fill_the_range(steps):
 
     assert sum(size for _, size in layout) == WHOLE
     assert all(size > 0 for _, size in layout)
-    assert all(left[0] != right[0] for left, right in zip(layout, layout[1:], strict=False))
+    assert all(left[0] != right[0] for left, right in itertools.pairwise(layout))
     if steps:
         assert all(segments.weights_of(layout).get(name, 0) == size for name, size in steps[-1].items())
 

@@ -1,0 +1,32 @@
+"""The hot doors of flags. They answer from memory and never touch the database on the event loop."""
+
+from apps.core.asgi import Door
+from apps.flags.serving import flagd, ofrep
+from apps.flags.serving.changes import changes
+from apps.flags.serving.counting import counter
+from apps.flags.serving.shelf import shelf
+
+DOORS: dict[tuple[str, str], Door] = {
+    ("GET", "/flagd/flags.json"): flagd.flags_json,
+    ("HEAD", "/flagd/flags.json"): flagd.flags_json,
+    ("POST", ofrep.BULK): ofrep.evaluate_all,
+    ("POST", ofrep.ONE): ofrep.evaluate_all,
+    ("GET", "/api/v1/changes"): changes.door,
+}
+PREFIX_DOORS: list[tuple[tuple[str, str], Door]] = [(("POST", ofrep.ONE), ofrep.evaluate_one)]
+
+
+def refresh() -> None:
+    """For the refresher's thread: newer snapshots in, counted exposures out."""
+    shelf.refresh()
+    counter.flush_if_due()
+
+
+def end_streams() -> None:
+    """At the stop signal, on the event loop: readers come back to another process."""
+    changes.end()
+
+
+def stop() -> None:
+    """When the doors are closed, off the event loop: the last counts are written."""
+    counter.flush()

@@ -1,0 +1,99 @@
+"""What all flag doors share: whose key is this, which snapshot does it see, does the caller have it already."""
+
+import asyncio
+import contextlib
+import time
+
+from django.db import Error, connection
+
+from apps.access import serving as access
+from apps.access.serving import KeyGrant
+from apps.core.asgi import Header, Scope, header
+from apps.flags.serving.held import Held
+from apps.flags.serving.shelf import shelf
+
+SCOPE = "flags:read"
+LOOK_SECONDS = 0.5
+LOOK_EVERY_SECONDS = 1.0
+
+
+class Denied(Exception):
+    """401 or 403, and the words for it."""
+
+    def __init__(self, status: int, code: str, detail: str) -> None:
+        self.status, self.code, self.detail = status, code, detail
+        super().__init__(detail)
+
+
+UNKNOWN = Denied(401, "unauthorized", "Send an API key of this server: it is missing, unknown, expired or revoked.")
+WRONG_SCOPE = Denied(403, "forbidden", f"This key has no scope {SCOPE}.")
+CHALLENGE: Header = (b"www-authenticate", b"Bearer")
+
+
+def grant_of(scope: Scope) -> KeyGrant:
+    grant = access.keys.find(access.bearer(scope))
+    if grant is None:
+        raise UNKNOWN
+    if not grant.allows(SCOPE):
+        raise WRONG_SCOPE
+    return grant
+
+
+async def held_of(grant: KeyGrant) -> Held | None:
+    """From memory. A key's environment that this process has never heard of is worth one look."""
+    held = shelf.get(grant.environment)
+    if held is None:
+        await look()
+        held = shelf.get(grant.environment)
+    return held
+
+
+looked_at = 0.0
+
+
+async def look() -> None:
+    """Looks at the database once, off the event loop, for half a second at most; not more than once a second."""
+    global looked_at
+    if time.monotonic() - looked_at < LOOK_EVERY_SECONDS:
+        return
+    looked_at = time.monotonic()
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.to_thread(look_now), LOOK_SECONDS)
+
+
+def look_now() -> None:
+    try:
+        shelf.refresh()
+    except (Error, OSError):
+        pass  # the caller is told by what it gets
+    finally:
+        connection.close()
+
+
+def matches(scope: Scope, etag: bytes) -> bool:
+    """If-None-Match by RFC 9110: `*`, lists, several headers, compared weakly (proxies that compress weaken tags)."""
+    for name, value in scope["headers"]:
+        if name != b"if-none-match":
+            continue
+        if value == etag:
+            return True
+        given = bytes(value).strip()
+        if given == b"*" or any(tag.strip().removeprefix(b"W/") == etag for tag in given.split(b",")):
+            return True
+    return False
+
+
+def age_of(held: Held) -> list[Header]:
+    age = shelf.age(held.environment)
+    return [(b"x-snapshot-age", b"%d" % age)] if age else []
+
+
+def takes_gzip(scope: Scope) -> bool:
+    given = header(scope, b"accept-encoding")
+    if given is None or b"gzip" not in given:
+        return False
+    for part in given.split(b","):
+        name, _, quality = part.partition(b";")
+        if name.strip() == b"gzip":
+            return quality.replace(b" ", b"") not in (b"q=0", b"q=0.0", b"q=0.00", b"q=0.000")
+    return False

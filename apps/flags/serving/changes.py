@@ -1,0 +1,79 @@
+"""GET /api/v1/changes: tells each reader of an environment that there is a newer snapshot. It then fetches it."""
+
+import asyncio
+import json
+import random
+from datetime import UTC, datetime
+
+from apps.access import serving as access
+from apps.core.asgi import Receive, Scope, Send, problem
+from apps.core.streams import Streams
+from apps.flags.serving import asking
+from apps.flags.serving.held import Held
+from apps.flags.serving.shelf import shelf
+
+SPREAD_MS = 300  # a thousand readers fetch within this time, not at once
+
+
+class Changes:
+    """The streams of all environments. All methods but `tell` belong to the event loop's thread."""
+
+    def __init__(self) -> None:
+        self.streams: dict[str, Streams] = {}
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.ended = False
+
+    def of(self, held: Held) -> Streams:
+        streams = self.streams.get(held.environment)
+        if streams is None:
+            environment = held.environment
+            streams = self.streams[environment] = Streams(lambda told: frame(environment, told))
+            streams.ended = self.ended
+            streams.publish(held.version)
+        return streams
+
+    def tell(self, held: Held) -> None:
+        """From the refresher's thread: there is a new version."""
+        if self.loop is not None and not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self.publish, held.environment, held.version)
+
+    def publish(self, environment: str, version: int) -> None:
+        if streams := self.streams.get(environment):
+            streams.publish(version)
+
+    def end(self) -> None:
+        self.ended = True
+        for streams in self.streams.values():
+            streams.end()
+
+    async def door(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            grant = asking.grant_of(scope)
+        except asking.Denied as denied:
+            return await problem(send, denied.status, denied.code, denied.detail, asking.CHALLENGE)
+        held = await asking.held_of(grant)
+        if held is None:
+            return await problem(send, 503, "no_snapshot", "This process has no snapshot yet.", (b"retry-after", b"2"))
+        self.loop = asyncio.get_running_loop()
+        streams = self.of(held)
+        streams.publish(shelf.held[held.environment].version)  # a version may have come before this loop was known
+        secret = access.bearer(scope)
+        await streams.serve(scope, receive, send, allowed=lambda: access.keys.find(secret) == grant)
+
+
+def frame(environment: str, told: int | None) -> bytes:
+    held = shelf.held[environment]
+    keys, urgent = shelf.changed_since(environment, told, held.version)
+    data = {
+        "version": held.version,
+        "at": datetime.fromtimestamp(held.at, UTC).isoformat().replace("+00:00", "Z"),
+        "keys": keys,
+        "etag": held.etag.decode(),
+        "after_ms": 0 if urgent else random.randint(0, SPREAD_MS),
+    }
+    text = json.dumps(data, separators=(",", ":"))
+    return f"id: {held.version}\nevent: snapshot\ndata: {text}\n\n".encode()
+
+
+changes = Changes()
+shelf.told.append(changes.tell)

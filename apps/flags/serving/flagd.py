@@ -1,0 +1,23 @@
+"""GET /flagd/flags.json: the environment's snapshot in flagd's own format, whole, from memory."""
+
+from apps.core.asgi import Receive, Scope, Send, problem
+from apps.flags.serving import asking
+
+
+async def flags_json(scope: Scope, receive: Receive, send: Send) -> None:
+    try:
+        grant = asking.grant_of(scope)
+    except asking.Denied as denied:
+        return await problem(send, denied.status, denied.code, denied.detail, asking.CHALLENGE)
+    held = await asking.held_of(grant)
+    if held is None:
+        return await problem(send, 503, "no_snapshot", "This process has no snapshot yet.", (b"retry-after", b"2"))
+    age = asking.age_of(held)
+    form = held.packed if asking.takes_gzip(scope) else held.plain
+    other = held.plain if form is held.packed else held.packed
+    for known in (form, other):
+        if asking.matches(scope, known.etag):
+            await send({"type": "http.response.start", "status": 304, "headers": known.not_modified + age})
+            return await send({"type": "http.response.body", "body": b""})
+    await send({"type": "http.response.start", "status": 200, "headers": form.headers + age})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else form.body})

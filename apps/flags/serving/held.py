@@ -1,0 +1,131 @@
+"""What the hot doors answer from: one immutable object per environment and version, swapped by one assignment.
+
+Built off the event loop. The bytes of the flagd document, its compressed form and the headers are made once; answers
+of evaluations are encoded when they are first given, and then served by their number.
+"""
+
+import gzip
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from apps.core.asgi import JSON_TYPE, Header
+from apps.flags.domain import definition
+from changeover import Resolution
+from changeover import Snapshot as Compiled
+
+CACHE_BYTES = 8 * 2**20
+MISSING = "targetingKeyMissing"
+NEEDED = "targetingKeyRequired"
+STATUS = {"FLAG_NOT_FOUND": 404}
+VARY: Header = (b"vary", b"Accept-Encoding, Authorization, X-API-Key")
+PRIVATE: Header = (b"cache-control", b"private, no-cache")
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One form of the document, plain or compressed, with its headers."""
+
+    body: bytes
+    etag: bytes
+    headers: list[Header]
+    not_modified: list[Header]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An encoded answer for one flag. `counts`: whether it shows somebody a variant."""
+
+    status: int
+    body: bytes
+    length: Header
+    variant: str
+    assigned_by: str
+    counts: bool
+
+
+class Held:
+    def __init__(self, environment: str, version: int, body: bytes, at: float, previous: "Held | None" = None) -> None:
+        """`at`: when it was published, in seconds since 1970."""
+        self.environment = environment
+        self.version = version
+        self.at = at
+        self.digest = definition.digest(body)
+        tag = f"{environment}-{version}-{self.digest}"
+        self.plain = form(body, f'"{tag}"'.encode())
+        packed = gzip.compress(body, 6, mtime=0)
+        self.packed = form(packed, f'"{tag}-gz"'.encode(), (b"content-encoding", b"gzip"))
+        self.flags: Compiled = Compiled.from_flagd(body, previous=previous.flags if previous else None)
+        self.keys = list(self.flags.flags)
+        self.seed = hashlib.blake2b(f"{environment}\n{version}\n".encode(), digest_size=8)
+        self.items: dict[tuple[str, int, bool], Item] = {}
+        self.bulks: dict[bytes, bytes] = {}
+        self.bulk_bytes = 0
+        metadata = definition.encode(dict(self.flags.metadata))
+        self.bulk_end = f'],"metadata":{metadata}}}'.encode()
+
+    @property
+    def etag(self) -> bytes:
+        return self.plain.etag
+
+    def evaluate(self, key: str, context: dict[str, Any], now: float) -> Item:
+        answer = self.flags.evaluate(key, context, now=now)
+        missing = not context.get("targetingKey")
+        if answer.index < 0:
+            return encode(key, answer, missing)
+        known = (key, answer.index, missing)
+        item = self.items.get(known)
+        if item is None:
+            item = self.items[known] = encode(key, answer, missing)
+        return item
+
+    def evaluate_all(self, context: dict[str, Any], now: float) -> bytes:
+        """The whole bulk answer; a broken flag is a failure among the others."""
+        items = b",".join([self.evaluate(key, context, now).body for key in self.keys])
+        return b'{"flags":[' + items + self.bulk_end
+
+    def bulk_tag(self, body: bytes) -> bytes:
+        """Covers environment, version and the raw request: a match needs no parsing."""
+        digest = self.seed.copy()
+        digest.update(body)
+        return f'"{self.version}-{digest.hexdigest()}"'.encode()
+
+    def remember_bulk(self, tag: bytes, answer: bytes) -> None:
+        """Bounded in bytes, oldest first; dies with the version."""
+        self.bulks[tag] = answer
+        self.bulk_bytes += len(answer)
+        while self.bulk_bytes > CACHE_BYTES and len(self.bulks) > 1:
+            self.bulk_bytes -= len(self.bulks.pop(next(iter(self.bulks))))
+
+
+def form(body: bytes, etag: bytes, *more: Header) -> Form:
+    same: list[Header] = [(b"etag", etag), PRIVATE, VARY]
+    length = (b"content-length", b"%d" % len(body))
+    return Form(body, etag, [JSON_TYPE, length, *more, *same], same)
+
+
+def encode(key: str, answer: Resolution, missing: bool) -> Item:
+    if missing and answer.metadata.get(NEEDED) is True and answer.error_code is None:
+        return failure(key, "TARGETING_KEY_MISSING", "This flag needs a targetingKey.")
+    if answer.error_code is not None:
+        return failure(key, answer.error_code, answer.error_details or answer.error_code)
+    metadata: dict[str, Any] = dict(answer.metadata)
+    if answer.assigned_by:
+        metadata["assigned_by"] = answer.assigned_by
+    if missing:
+        metadata[MISSING] = True
+    told: dict[str, Any] = {"key": key, "reason": answer.reason, "variant": answer.variant or "", "metadata": metadata}
+    if answer.has_value:  # absent, never null: the caller's own default
+        told["value"] = answer.value
+    return item(200, told, answer.variant or "", answer.assigned_by or "", counts=True)
+
+
+def failure(key: str, code: str, details: str) -> Item:
+    return item(STATUS.get(code, 400), {"key": key, "errorCode": code, "errorDetails": details}, "", "", counts=False)
+
+
+def item(status: int, told: Mapping[str, Any], variant: str, assigned_by: str, *, counts: bool) -> Item:
+    body = json.dumps(told, separators=(",", ":"), allow_nan=False).encode()
+    return Item(status, body, (b"content-length", b"%d" % len(body)), variant, assigned_by, counts)
