@@ -40,7 +40,7 @@ class Child:
     command: list[str]
     env: Mapping[str, str]
     may_finish: bool = False  # ending with 0 is its own choice, not a death
-    noise: bytes = b""  # lines with this in them tell nobody anything
+    noise: tuple[bytes, ...] = ()  # lines with one of these in them tell nobody anything
     process: subprocess.Popen[bytes] | None = None
     deaths: deque[float] = field(default_factory=lambda: deque(maxlen=DEATHS))
     start_at: float | None = None  # waiting to be started again
@@ -63,7 +63,9 @@ class Tree:
         self.guard = start_guard()
         self.hurry = False
 
-    def add(self, name: str, *command: str, may_finish: bool = False, noise: bytes = b"", **env: str) -> None:
+    def add(
+        self, name: str, *command: str, may_finish: bool = False, noise: tuple[bytes, ...] = (), **env: str
+    ) -> None:
         self.children[name] = Child(name, list(command), env, may_finish, noise)
         self._start(self.children[name])
 
@@ -165,7 +167,7 @@ def copy_lines(child: Child) -> None:
     assert process and process.stdout
     prefix = f"{child.name:>6} | ".encode()
     while line := process.stdout.readline(65536):
-        if child.noise and child.noise in line:
+        if any(noise in line for noise in child.noise):
             continue
         if text := line.decode(errors="replace").strip():
             child.last_words.append(text[:300])
