@@ -6,8 +6,7 @@ import pytest
 from apps.access import serving as access
 from apps.core.streams import Streams
 from apps.flags import services
-from apps.flags.serving import end_streams
-from apps.flags.serving.changes import changes
+from apps.flags.serving import asking, end_streams
 from apps.flags.serving.shelf import Shelf
 from tests.flags.doors import Reader, ask, look, make_key
 from tests.flags.make_flags import ALICE, NOW, make_flag, make_route
@@ -34,10 +33,6 @@ async def nothing(reader: Reader) -> None:
     pass
 
 
-def published(held_versions: dict[str, object]) -> None:
-    changes.publish("production", held_versions["production"].version)  # type: ignore[attr-defined]
-
-
 def test_the_first_event_is_the_current_version():
     make_flag()
     key = make_key()
@@ -54,6 +49,7 @@ def test_the_first_event_is_the_current_version():
     assert event["etag"].startswith('"production-1-')
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_publish_reaches_the_reader_with_its_keys(shelf_of_this_test: Shelf):
     make_flag()
     key = make_key()
@@ -61,7 +57,7 @@ def test_a_publish_reaches_the_reader_with_its_keys(shelf_of_this_test: Shelf):
     services.update_flag(**SAID, key="new-parser", default_variant="on")
 
     async def publish(reader: Reader) -> None:
-        look_here()
+        await asyncio.to_thread(asking.look_now)
         await reader.until(lambda: len(reader.events) == 2)
 
     reader = listen(key, publish)
@@ -70,6 +66,7 @@ def test_a_publish_reaches_the_reader_with_its_keys(shelf_of_this_test: Shelf):
     assert 0 <= reader.events[1]["after_ms"] <= 300
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_switch_asks_readers_to_come_at_once(shelf_of_this_test: Shelf):
     make_route()
     key = make_key()
@@ -77,7 +74,7 @@ def test_a_switch_asks_readers_to_come_at_once(shelf_of_this_test: Shelf):
     services.switch_to_fallback(**SAID, key="invoice-extraction")
 
     async def publish(reader: Reader) -> None:
-        look_here()
+        await asyncio.to_thread(asking.look_now)
         await reader.until(lambda: len(reader.events) == 2)
 
     reader = listen(key, publish)
@@ -152,14 +149,3 @@ def test_at_the_stop_signal_streams_end():
 
 def test_a_stranger_has_no_stream():
     assert ask("GET", "/api/v1/changes").status == 401
-
-
-def look_here() -> None:
-    """In the loop's own thread, where the test's transaction is."""
-    import os
-
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
-    try:
-        look()
-    finally:
-        del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
