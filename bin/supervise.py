@@ -158,7 +158,8 @@ def start_broker(tree: Tree, data: Path) -> Path | None:
     os.environ["REDIS_URL"] = f"redis+socket://{path}"
     tree.add(
         "broker", str(server), "--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700",
-        "--save", "", "--appendonly", "no", "--dir", str(data), "--loglevel", "warning", noise=(b"overcommit", b"signal-handler", b"bye bye"),
+        "--save", "", "--appendonly", "no", "--dir", str(data), "--loglevel", "warning",
+        noise=(b"overcommit", b"signal-handler", b"bye bye"),
     )  # fmt: skip
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
