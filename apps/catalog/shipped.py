@@ -15,6 +15,7 @@ from genai_prices.data_snapshot import get_snapshot
 
 from apps.catalog.domain.pricing import Price, PriceBook, Rates
 
+NINE_PLACES = Decimal("0.000000001")
 ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -36,13 +37,12 @@ def all_prices() -> Iterator[Price]:
 
 def prices_of(provider: str, model: types.ModelInfo) -> Iterator[Price]:
     dated = model.prices if isinstance(model.prices, list) else [types.ConditionalPrice(prices=model.prices)]
+    if any(isinstance(entry.constraint, types.TimeOfDateConstraint) for entry in dated):
+        return
     for entry in dated:
-        if entry.constraint is None:
-            valid_from = ALWAYS
-        elif isinstance(entry.constraint, types.StartDateConstraint):
+        valid_from = ALWAYS
+        if isinstance(entry.constraint, types.StartDateConstraint):
             valid_from = datetime.combine(entry.constraint.start_date, datetime.min.time(), UTC)
-        else:
-            return
         price = one_price(provider, model.id, valid_from, entry.prices)
         if price is not None:
             yield price
@@ -56,18 +56,15 @@ def one_price(provider: str, model: str, valid_from: datetime, prices: types.Mod
     if len(edges) > 1:
         return None
     above = edges[0] if edges else None
-    try:
-        return Price(
-            provider=provider,
-            model=model.lower(),
-            valid_from=valid_from,
-            rates=rates(*(base(value) for value in per_token)),
-            above=above,
-            rates_above=rates(*(top(value) for value in per_token)) if above is not None else None,
-            source=source(),
-        )
-    except ValueError:
-        return None
+    return Price(
+        provider=provider,
+        model=model.lower(),
+        valid_from=valid_from,
+        rates=rates(*(base(value) for value in per_token)),
+        above=above,
+        rates_above=rates(*(top(value) for value in per_token)) if above is not None else None,
+        source=source(),
+    )
 
 
 def base(value: Decimal | types.TieredPrices | None) -> Decimal | None:
@@ -80,7 +77,12 @@ def top(value: Decimal | types.TieredPrices | None) -> Decimal | None:
 
 def rates(input: Decimal | None, cached: Decimal | None, output: Decimal | None) -> Rates:
     return Rates(
-        input=input if input is not None else Decimal(0),
-        output=output if output is not None else Decimal(0),
-        cached_input=cached,
+        input=clean(input) if input is not None else Decimal(0),
+        output=clean(output) if output is not None else Decimal(0),
+        cached_input=clean(cached) if cached is not None else None,
     )
+
+
+def clean(rate: Decimal) -> Decimal:
+    """The library has a few rates like 0.18000000000000002."""
+    return rate.quantize(NINE_PLACES).normalize()
