@@ -12,6 +12,7 @@ from django.db.models import F, Q
 from apps.core.claims import Leased
 from apps.core.ids import new_id
 from apps.rollouts.domain import machine, stages
+from apps.rollouts.domain.stages import Stage
 
 Facts = dict[str, Any]
 
@@ -44,7 +45,7 @@ class Rollout(models.Model):
 
     id = models.CharField(primary_key=True, max_length=36, default=new_id, editable=False)
     environment = models.CharField(max_length=64)
-    route = models.CharField(max_length=128)
+    route = models.CharField(max_length=512)
     owner = models.CharField(max_length=128, blank=True)
     shard = models.PositiveSmallIntegerField()
     baseline = models.CharField(max_length=128)
@@ -62,10 +63,11 @@ class Rollout(models.Model):
     approved = models.PositiveSmallIntegerField(null=True, blank=True)
     acted: models.JSONField[list[str], list[str]] = models.JSONField(default=list, blank=True)
     generation = models.PositiveIntegerField(default=0)
-    judged_requests = models.PositiveBigIntegerField(default=0)
-    judged_before_stage = models.PositiveBigIntegerField(default=0)
+    judged_requests = models.PositiveBigIntegerField(default=0)  # that the candidate answered, in all
+    samples = models.PositiveBigIntegerField(default=0)  # of these in the present stage
     looks = models.PositiveIntegerField(default=0)
     newest_at = models.DateTimeField(null=True, blank=True)
+    warned = models.CharField(max_length=200, blank=True)  # evidence of harm at the last look, in words
     created_at = models.DateTimeField()
     created_by = models.CharField(max_length=200)
     requested_by = models.CharField(max_length=200, blank=True)  # who started it; this person approves nothing of it
@@ -104,12 +106,7 @@ class Rollout(models.Model):
         return self.state in self.LIVE
 
     @property
-    def samples(self) -> int:
-        """Requests that the candidate answered in this stage."""
-        return max(self.judged_requests - self.judged_before_stage, 0)
-
-    @property
-    def plan(self) -> tuple[stages.Stage, ...]:
+    def plan(self) -> tuple[Stage, ...]:
         return stages.read(self.stages)
 
     def progress(self, *, switch: str = "") -> machine.Progress:
@@ -138,6 +135,11 @@ class Rollout(models.Model):
         self.generation += 1
         return self.generation
 
+    def take_counts(self, looked: Rollout) -> None:
+        """What the worker's look counted, onto the row that it now holds locked."""
+        self.judged_requests, self.samples, self.looks = looked.judged_requests, looked.samples, looked.looks
+        self.newest_at, self.warned = looked.newest_at, looked.warned
+
     def start(self, *, by: str, because: str, now: datetime) -> None:
         self.state = self.State.RUNNING
         self.requested_by = by
@@ -147,10 +149,8 @@ class Rollout(models.Model):
 
     def follow(self, progress: machine.Progress, *, state: str | None = None, by: str = "", now: datetime) -> None:
         """Stands where the machine says it stands now."""
-        if progress.stage_began_at != self.stage_began_at:
-            self.judged_before_stage = self.judged_requests
         self.stage, self.share, self.shadow = progress.stage, progress.share, progress.shadow
-        self.stage_began_at = progress.stage_began_at
+        self.stage_began_at, self.samples = progress.stage_began_at, progress.samples
         self.approved = progress.approved
         self.acted = sorted(progress.acted)
         if state is not None:
@@ -163,6 +163,18 @@ class Rollout(models.Model):
             self.ended_by_machine = by.startswith("worker:")
         self.save()
 
+    def keep_generation(self) -> None:
+        self.save(update_fields=["generation"])
+
+    def go_on(self) -> None:
+        self.state, self.paused_by = self.State.RUNNING, ""
+        self.save(update_fields=["state", "paused_by"])
+
+    def close(self, now: datetime) -> None:
+        """A draft that will not be started."""
+        self.state, self.ended_at = self.State.ABORTED, now
+        self.save(update_fields=["state", "ended_at"])
+
     def approve(self, stage: int) -> None:
         self.approved = stage
         self.save(update_fields=["approved"])
@@ -171,7 +183,7 @@ class Rollout(models.Model):
         """An act undone: as it was, but paused, so that nothing advances before someone has looked."""
         self.state, self.paused_by = self.State.PAUSED, by
         self.stage, self.share, self.shadow = stage, share, shadow
-        self.stage_began_at, self.judged_before_stage = now, self.judged_requests
+        self.stage_began_at, self.samples = now, 0
         self.ended_at, self.ended_by_machine = None, False
         self.save()
 
@@ -189,7 +201,7 @@ class Decision(models.Model):
     last_at = models.DateTimeField()
     repeats = models.PositiveIntegerField(default=0)  # equal holds after this one
     environment = models.CharField(max_length=64)
-    route = models.CharField(max_length=128)
+    route = models.CharField(max_length=512)
     rollout = models.ForeignKey(Rollout, null=True, blank=True, on_delete=models.CASCADE, related_name="decisions")
     generation = models.PositiveIntegerField(null=True, blank=True)
     kind = models.CharField(max_length=16)
@@ -224,10 +236,16 @@ class Decision(models.Model):
     def is_hold(self) -> bool:
         return self.kind == "hold"
 
-    def add_evidence(self, more: Mapping[str, Any]) -> None:
-        """The receipt of the flag write comes after the write."""
-        self.evidence = {**self.evidence, **more}
-        self.save(update_fields=["evidence"])
+    def repeat(self, *, sentence: str, parts: list[tuple[str, str]], now: datetime) -> None:
+        """The same hold again, with the figures of now; saved with the others of its shard."""
+        self.repeats += 1
+        self.last_at, self.sentence, self.parts = now, sentence, [list(part) for part in parts]
+
+    def set_version(self, version: int | None, receipt: Facts) -> None:
+        """The receipt of the flag write comes after the write, in the same transaction."""
+        self.version = version
+        self.evidence = {**self.evidence, "receipt": receipt}
+        self.save(update_fields=["version", "evidence"])
 
     def mark_undone(self, by_decision: str) -> None:
         self.undone_by = by_decision
@@ -284,7 +302,7 @@ class RollbackPlan(models.Model):
 
     id = models.CharField(primary_key=True, max_length=36, default=new_id, editable=False)
     environment = models.CharField(max_length=64)
-    route = models.CharField(max_length=128)
+    route = models.CharField(max_length=512)
     target = models.CharField(max_length=8, choices=Target.choices, default=Target.BASELINE)
     confirm_seconds = models.PositiveIntegerField(default=60)  # how long clients may take to show the new snapshot
     watch_seconds = models.PositiveIntegerField(default=20)  # after which the baseline is looked at

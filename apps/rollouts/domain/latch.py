@@ -37,7 +37,7 @@ class Latch:
 
     @property
     def alpha(self) -> float:
-        return ALPHA / 2**self.rollbacks
+        return float(ALPHA / 2**self.rollbacks)
 
 
 def latch(rolled_back_at: Sequence[datetime]) -> Latch:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from apps.budgets.domain.verdicts import Verdict
+from apps.budgets.domain.verdicts import BLIND, STALE, Verdict
 from apps.rollouts.domain.stages import WHOLE, Stage
 
 Kind = Literal[
@@ -259,7 +259,9 @@ def cannot_tell(progress: Progress, unknown: list[Verdict], now: datetime) -> De
         return Decision(
             "pause", "never_judged", tuple(unknown), stage=progress.stage, share=progress.share, shadow=progress.shadow
         )
-    return hold(progress, "inconclusive", unknown, until=waits_until)
+    whys = {verdict.why for verdict in unknown}
+    code = next((why for why in (BLIND, STALE) if why in whys), "inconclusive")
+    return hold(progress, code, unknown, until=waits_until)
 
 
 def unproven(metrics: Sequence[str], verdicts: Sequence[Verdict]) -> tuple[str, ...]:
@@ -285,3 +287,8 @@ def after(progress: Progress, decision: Decision, now: datetime) -> Progress:
         approved=None if moved else progress.approved,
         acted=acted,
     )
+
+
+def ends(decision: Decision) -> bool:
+    """Whether the rollout is over. A fallback that money or a person asked for only pauses it."""
+    return decision.kind in ("roll_back", "finish") or (decision.kind == "fall_back" and decision.code == "exceeded")

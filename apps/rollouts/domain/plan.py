@@ -82,15 +82,13 @@ class Cost:
 
 
 def costs_per_hour(
-    targets: Sequence[tuple[str, str]], measured: Mapping[str, tuple[int, int]], hours: float
+    targets: Sequence[tuple[str, str]], measured: Mapping[str, tuple[int, int]], requests_per_hour: float
 ) -> list[Cost]:
-    """`measured`: variant -> (requests, nano-USD) over the last `hours`. Each target is priced at all requests."""
-    requests = sum(n for n, _ in measured.values())
-    per_hour = requests / hours if hours else 0.0
+    """`measured`: variant -> (requests, nano-USD). Each target is priced as if it answered every request."""
     rows = []
     for target, variant in targets:
         n, nano = measured.get(variant, (0, 0))
-        rows.append(Cost(target, variant, per_hour, round(nano / n * per_hour) if n else None))
+        rows.append(Cost(target, variant, requests_per_hour, round(nano / n * requests_per_hour) if n else None))
     return rows
 
 

@@ -45,7 +45,8 @@ def text(parts: Iterable[Part]) -> str:
 
 def tell(progress: Progress, decision: Decision, names: Names, reason: str = "") -> list[Part]:
     """`reason` is what a person gave; a decision of the machine gives its figures."""
-    head = [("verb", VERBS[decision.kind]), *what(progress, decision, names)]
+    verb = "Aborted" if decision.code == "abort" else VERBS[decision.kind]
+    head = [("verb", verb), *what(progress, decision, names)]
     if reason:
         return [*head, ("", " because "), ("reason", reason.strip().rstrip(".")), ("", ".")]
     return [*head, *why(progress, decision, names), ("", ".")]
@@ -120,7 +121,7 @@ def holding(
         case "money":
             refused = [("reason", pressures[0].refused), ("", "; ")] if pressures[0].refused else []
             return [*refused, *money(pressures[0])]
-        case "inconclusive":
+        case "inconclusive" | "stale" | "blind":
             return not_judged(verdicts, names)
         case "unproven":
             metrics = " and ".join(words.metric(metric) for metric in decision.missing)

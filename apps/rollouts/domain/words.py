@@ -91,7 +91,7 @@ def three(value: float) -> str:
 def span(time: timedelta) -> str:
     """The two largest units: 45 s, 6 min 10 s, 6 h 10 min, 14 d."""
     left = max(int(time.total_seconds()), 0)
-    parts = []
+    parts: list[tuple[int, str]] = []
     for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")):
         n, left = divmod(left, size)
         if n or parts:
@@ -102,3 +102,10 @@ def span(time: timedelta) -> str:
 
 def clock(at: datetime) -> str:
     return f"{at:%H:%M:%S} UTC"
+
+
+def listed(names: list[str], most: int = 4) -> str:
+    """a, b and c; a, b and 7 more."""
+    if len(names) > most:
+        names = [*names[: most - 1], f"{len(names) - most + 1} more"]
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

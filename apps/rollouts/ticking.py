@@ -1,0 +1,182 @@
+"""One tick: ask, decide, plan, do, tell, for every shard of routes that is due and that nobody looks after.
+
+All rollouts of a shard are judged together; only one that acts opens a transaction of its own, and one rollout's
+failure does not stop the next. A hold that only repeats the one before adds to its counter.
+"""
+
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db import Error, transaction
+
+from apps.budgets import services as budgets
+from apps.budgets.domain.verdicts import Verdict
+from apps.budgets.services import Judged
+from apps.core.actors import WORKER
+from apps.core.refusals import Refused
+from apps.flags import queries as flags
+from apps.flags.queries import RouteView
+from apps.rollouts import acting, holds, leases, money, route_acts, steps
+from apps.rollouts.acting import Grounds
+from apps.rollouts.domain import machine
+from apps.rollouts.domain.machine import Pressure
+from apps.rollouts.leases import Lease
+from apps.rollouts.models import Rollout
+from apps.telemetry.domain.shards import shard_of
+
+log = structlog.get_logger()
+COUNTED = ["judged_requests", "samples", "looks", "newest_at", "warned"]
+
+
+@dataclass(slots=True)
+class Ticked:
+    """What one tick did, for whoever asks (logs, tests, drills)."""
+
+    shards: int = 0
+    judged: int = 0
+    acted: list[str] = field(default_factory=list)  # ids of decisions
+
+
+def tick(now: datetime, *, worker: str = "") -> Ticked:
+    """Every shard once that is due. A second tick at the same time finds nothing to do."""
+    worker = worker or f"{socket.gethostname()}:{os.getpid()}"
+    leases.ensure_shards()
+    ticked = Ticked()
+    verdicts: Sequence[Any] | None = None
+    while claimed := leases.claim(worker, now):
+        if verdicts is None:
+            verdicts = budgets.judge_money(now=now)
+        for lease in claimed:
+            tick_safely(lease, verdicts, now, ticked)
+    return ticked
+
+
+def tick_safely(lease: Lease, verdicts: Sequence[Any], now: datetime, ticked: Ticked) -> None:
+    """At the edge of a shard: its fault is told, and the next shard has its turn."""
+    try:
+        tick_shard(lease, verdicts, now, ticked)
+    except (Error, Refused):
+        log.exception("tick.failed", shard=lease.shard)
+    ticked.shards += 1
+    # A little less than the period, so that a tick which comes early by a hair is not sent away for a whole one.
+    lease.end(ticked_at=now, due_at=now + timedelta(seconds=settings.TICK_SECONDS * 0.8))
+
+
+def tick_shard(lease: Lease, verdicts: Sequence[Any], now: datetime, ticked: Ticked) -> None:
+    rollouts = list(Rollout.objects.live().filter(shard=lease.shard).order_by("id"))
+    pressing = [verdict for verdict in verdicts if verdict.do not in money.SILENT]
+    if not rollouts and not pressing:
+        return
+    routes = routes_of(rollouts, {verdict.environment for verdict in pressing}, lease.shard)
+    judged = ask(lease, rollouts, now)
+    if judged is None:
+        return
+    pressures = money.pressures_on(list(routes.values()), verdicts, rollouts, now)
+    holding = []
+    for rollout in rollouts:
+        route = routes.get((rollout.environment, rollout.route))
+        if route is None:
+            continue
+        ticked.judged += 1
+        says = judged.get(rollout.id)
+        asks = with_shadow_limit(rollout, pressures.get((rollout.environment, rollout.route), []), now)
+        decision = decide(rollout, route, says.verdicts if says else (), asks, now)
+        if decision.acts:
+            act_safely(rollout, decision, grounds_of(says, asks), lease, now, ticked)
+        else:
+            holding.append(holds.Held(rollout, route, decision, grounds_of(says, asks)))
+    holds.repeat_or_tell(holding, lease=lease, now=now)
+    busy = {(rollout.environment, rollout.route) for rollout in rollouts}
+    for where, asked in pressures.items():
+        if where not in busy:
+            ticked.acted += route_acts.answer(routes[where], asked, lease=lease, now=now)
+
+
+def routes_of(rollouts: Sequence[Rollout], environments: set[str], shard: int) -> dict[tuple[str, str], RouteView]:
+    """The routes that rollouts move, and all of this shard in environments where money presses."""
+    found: dict[tuple[str, str], RouteView] = {}
+    by_environment: dict[str, set[str]] = {}
+    for rollout in rollouts:
+        by_environment.setdefault(rollout.environment, set()).add(rollout.route)
+    for environment in sorted(by_environment.keys() | environments):
+        keys = None if environment in environments else by_environment[environment]
+        for route in flags.routes(environment, keys):
+            if shard_of(environment, route.key) == shard:
+                found[environment, route.key] = route
+    return found
+
+
+@transaction.atomic
+def ask(lease: Lease, rollouts: Sequence[Rollout], now: datetime) -> Mapping[str, Judged] | None:
+    """What the guardrails say. New evidence, counts and cursor are saved together, under the lease's token."""
+    if not lease.holds(now):
+        return None
+    watched = [
+        budgets.Watched(
+            trial=rollout.id,
+            environment=rollout.environment,
+            route=rollout.route,
+            baseline=rollout.baseline,
+            candidate=rollout.candidate,
+            share_bp=rollout.share,
+            stage_began_at=rollout.stage_began_at or now,
+            started_at=rollout.started_at or now,
+        )
+        for rollout in rollouts
+    ]
+    judged = budgets.judge(shard=lease.shard, watched=watched, now=now)
+    for rollout in rollouts:
+        if said := judged.get(rollout.id):
+            rollout.judged_requests, rollout.samples = said.requests_in_all, said.requests_candidate
+            rollout.looks = said.looks
+            rollout.newest_at = said.newest_at
+            rollout.warned = holds.warning_words(said.verdicts)
+    Rollout.objects.bulk_update(rollouts, COUNTED, batch_size=500)
+    return judged
+
+
+def decide(
+    rollout: Rollout, route: RouteView, verdicts: Sequence[Verdict], pressures: Sequence[Pressure], now: datetime
+) -> machine.Decision:
+    return machine.decide(rollout.progress(switch=route.switch), verdicts, pressures, now)
+
+
+def grounds_of(says: Judged | None, asks: Sequence[Pressure]) -> Grounds:
+    if says is None:
+        return Grounds(pressures=asks)
+    return Grounds(verdicts=says.verdicts, pressures=asks, circumstances=says.circumstances)
+
+
+def with_shadow_limit(rollout: Rollout, pressures: list[Pressure], now: datetime) -> list[Pressure]:
+    """A shadow stage's own cap on what it may cost is a money limit like any other."""
+    present = rollout.progress().present
+    if present is None or present.limit_nano is None or not rollout.shadow:
+        return pressures
+    over = holds.shadow_spend(rollout, present.limit_nano, now)
+    return [*pressures, over] if over else pressures
+
+
+def act_safely(
+    rollout: Rollout,
+    decision: machine.Decision,
+    grounds: Grounds,
+    lease: Lease,
+    now: datetime,
+    ticked: Ticked,
+) -> None:
+    """Its own transaction, then at once those of its steps that call nobody."""
+    try:
+        grounds = replace(grounds, facts=acting.facts_of(rollout, now, grounds.circumstances))
+        done = acting.act(rollout=rollout, decision=decision, by=WORKER, now=now, grounds=grounds, lease=lease)
+    except (Error, Refused):
+        log.exception("tick.rollout_failed", rollout=rollout.id)
+        return
+    if done is not None:
+        ticked.acted.append(done.id)
+        steps.run_due_steps(now, decision=done.id, quiet_only=True)
