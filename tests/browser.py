@@ -22,7 +22,9 @@ def chromium() -> "Iterator[Browser]":
         pytest.skip("no Chromium: install the package `chromium`")
     from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as playwright:
+    with sync_playwright() as playwright, pytest.MonkeyPatch.context() as patch:
+        # Playwright's loop runs in this very thread, between our lines: Django takes that for an async context.
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield browser
         browser.close()
