@@ -90,7 +90,10 @@ def bring_up_to_date(requirements: str) -> None:
         if uv:
             run(uv, "pip", "install", "-q", "--require-hashes", "-r", requirements)
         else:
-            pip = (VENV / "bin/python", "-m", "pip", "--disable-pip-version-check")
+            python = VENV / "bin/python"
+            if not list(VENV.glob("lib/python*/site-packages/pip")):  # uv made it, and is gone
+                run(python, "-m", "ensurepip")
+            pip = (python, "-m", "pip", "--disable-pip-version-check")
             run(*pip, "install", "-q", "--require-hashes", "-r", requirements)
         marker.write_text(stamp((ROOT / requirements).read_bytes()))
     except OSError as error:
