@@ -183,6 +183,12 @@ def snapshot(environment: str, version: int | None = None) -> SnapshotView:
     return SnapshotView(environment, 0, body, definition.digest(body), None)
 
 
+def newest_version(environment: str) -> tuple[int, str]:
+    """Version and digest of the newest snapshot."""
+    rows = Snapshot.objects.of(environment).order_by("-version").values_list("version", "digest")
+    return rows.first() or (0, "")
+
+
 def clients(environment: str, since: datetime | None = None) -> list[ClientView]:
     rows = ClientSeen.objects.filter(environment_id=environment).order_by("name", "sdk")
     if since is not None:

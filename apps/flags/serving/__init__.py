@@ -1,5 +1,7 @@
 """The hot doors of flags. They answer from memory and never touch the database on the event loop."""
 
+import asyncio
+
 from apps.core.asgi import Door
 from apps.flags.serving import flagd, ofrep
 from apps.flags.serving.changes import changes
@@ -14,6 +16,11 @@ DOORS: dict[tuple[str, str], Door] = {
     ("GET", "/api/v1/changes"): changes.door,
 }
 PREFIX_DOORS: list[tuple[tuple[str, str], Door]] = [(("POST", ofrep.ONE), ofrep.evaluate_one)]
+
+
+def start(loop: asyncio.AbstractEventLoop) -> None:
+    """Before the first look: where readers of the change stream wait."""
+    changes.start(loop)
 
 
 def refresh() -> None:

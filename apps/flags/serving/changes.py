@@ -23,6 +23,9 @@ class Changes:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.ended = False
 
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+
     def of(self, held: Held) -> Streams:
         streams = self.streams.get(held.environment)
         if streams is None:
@@ -54,9 +57,9 @@ class Changes:
         held = await asking.held_of(grant)
         if held is None:
             return await problem(send, 503, "no_snapshot", "This process has no snapshot yet.", (b"retry-after", b"2"))
-        self.loop = asyncio.get_running_loop()
+        self.start(asyncio.get_running_loop())
         streams = self.of(held)
-        streams.publish(shelf.held[held.environment].version)  # a version may have come before this loop was known
+        streams.publish(shelf.held[held.environment].version)  # one may have come before this loop was known
         secret = access.bearer(scope)
         await streams.serve(scope, receive, send, allowed=lambda: access.keys.find(secret) == grant)
 
