@@ -142,7 +142,7 @@ def read(body: bytes, now: datetime) -> Batch:
             raise msgspec.ValidationError("a text contains a zero character")
         wire = _decode(body)
         batch = Batch(wire.batch_id, wire.calls, wire.outcomes, wire.client, wire.exposures)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         batch = read_part_by_part(body)
     check_each(batch, now)
     return batch
