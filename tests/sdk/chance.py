@@ -161,7 +161,7 @@ class Chance:
 
     def targeting(self) -> Any:
         rule: Any = None
-        while type(rule) is not dict:
+        while type(rule) is not dict or not rule:
             rule = self.rule(self.random.randint(1, 5))
         return rule
 

@@ -101,8 +101,6 @@ def as_closures(definition: dict[str, Any], bucketing: str) -> Flag:
 
 def interpreted(rule: Any, context: dict[str, Any], bucketing: str) -> tuple[str | None, str | None]:
     """The variant, or None for the caller's default, and the error code."""
-    if not rule:
-        return None, None
     data = {name: value for name, value in context.items() if name != "targetingKey"}
     data |= {"$flagd": {"flagKey": "f", "timestamp": NOW}, "targetingKey": context.get("targetingKey")}
 

@@ -154,7 +154,8 @@ def fractional(bucketing: str, hash_subject: Hash, data: Any, args: Sequence[Any
     """The whole operator for evaluated arguments: the arm, or NO_ARM."""
     if not args:
         return NO_ARM
-    if isinstance(args[0], (list, tuple)):
+    # To v1 and v2 whatever is no text is no seed, and so the first entry.
+    if isinstance(args[0], (list, tuple)) or (bucketing != "v3" and not isinstance(args[0], str)):
         subject = data.get("targetingKey")
         if not isinstance(subject, str) or not subject:
             return NO_ARM
