@@ -115,9 +115,11 @@ def reduce(trial: Trial, seen: Seen, *, now: float, share: int) -> Record:
     trial.block = max(trial.block, int((now - trial.started_at) // eprocess.BLOCK_SECONDS))
     trial.unclear += seen.unclear
 
+    _note_zeros(trial, seen)
     counts: list[Any] = []
     for rule, state in zip(trial.rules, trial.states, strict=True):
-        if state.marks is None or state.since > trial.look:
+        unjudged = rule.kind == OUTCOME and rule.outcome not in trial.with_zeros
+        if state.marks is None or state.since > trial.look or unjudged:
             counts.append([])
         elif rule.kind == COST and rule.against != BASELINE:
             counts.append(_cost_sums(rule, seen.splits.values()))
@@ -131,6 +133,15 @@ def reduce(trial: Trial, seen: Seen, *, now: float, share: int) -> Record:
         trial.stage_requests[0] += split.candidate.requests
         trial.stage_requests[1] += split.baseline.requests
     return Record(trial.look, now, trial.block, share, counts)
+
+
+def _note_zeros(trial: Trial, seen: Seen) -> None:
+    """An outcome of which only ones are ever reported has no rate: it is judged from its first 0 on."""
+    for split in seen.splits.values():
+        for arm in (split.candidate, split.baseline):
+            for name, (n, ones) in arm.outcomes.items():
+                if n > ones and name not in trial.with_zeros:
+                    trial.with_zeros.append(name)
 
 
 def freeze_what_can_be(trial: Trial, seen: Seen) -> bool:
@@ -265,7 +276,3 @@ def _factors(index: int, bound: float) -> tuple[float, ...]:
         cost = histogram.lower_edge(index) if index > histogram.LOWEST else 0.0
         found = _cache[key] = eprocess.cost_factors(cost, bound)
     return found
-
-
-def outcome_names(rules: Iterable[Rule]) -> set[str]:
-    return {rule.outcome for rule in rules if rule.kind == OUTCOME}

@@ -197,6 +197,7 @@ class Trial:
         "started_at",
         "states",
         "unclear",
+        "with_zeros",
     )
 
     def __init__(
@@ -216,6 +217,7 @@ class Trial:
         unclear: int = 0,
         stage_at: float = 0.0,
         stage_requests: list[int] | None = None,
+        with_zeros: list[str] | None = None,
     ) -> None:
         self.candidate = candidate
         self.baseline = baseline
@@ -231,6 +233,8 @@ class Trial:
         self.unclear = unclear  # requests of which nobody knows whether a rule or the split chose
         self.stage_at = stage_at
         self.stage_requests = stage_requests if stage_requests is not None else [0, 0]  # candidate, baseline
+
+        self.with_zeros = with_zeros if with_zeros is not None else []  # outcomes of which a 0 has come
 
     @property
     def requests(self) -> int:
@@ -293,6 +297,7 @@ class Trial:
             "unclear": self.unclear,
             "stage_at": self.stage_at,
             "stage_requests": self.stage_requests,
+            "with_zeros": self.with_zeros,
         }
 
     @classmethod
@@ -318,6 +323,7 @@ class Trial:
             unclear=plain["unclear"],
             stage_at=plain["stage_at"],
             stage_requests=plain["stage_requests"],
+            with_zeros=plain["with_zeros"],
         )
 
 

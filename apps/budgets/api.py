@@ -1,0 +1,272 @@
+"""/api/v1/guardrails and /api/v1/budgets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from apps.access.domain.roles import Role
+from apps.access.endpoint import ApiView
+from apps.access.models import Environment
+from apps.budgets import queries, services
+from apps.budgets.domain import money, periods, rules
+from apps.budgets.models import Budget, Guardrail
+from apps.core.api import NanoField
+from apps.core.money import nano_to_text
+from apps.core.refusals import NotFound
+
+IN_ENVIRONMENT = OpenApiParameter("environment", str, description="Key of the environment; a key's own by default.")
+
+
+# --- guardrails ---------------------------------------------------------------------------------------------------
+
+
+class GuardrailOut(serializers.Serializer[Any]):
+    id = serializers.CharField()
+    environment = serializers.CharField()
+    route = serializers.CharField()
+    rollout = serializers.CharField()
+    metric = serializers.CharField()
+    against = serializers.ChoiceField(choices=[rules.BASELINE, rules.LIMIT, rules.PLAN])
+    limit_ms = serializers.FloatField(required=False)
+    limit_usd = serializers.CharField(required=False)
+    limit = serializers.FloatField(required=False)
+    tolerance = serializers.FloatField(required=False)
+    on_breach = serializers.ChoiceField(choices=rules.ACTS)
+    alpha = serializers.FloatField(help_text="Its share of false alarm, over the rollout's whole life.")
+    needed = serializers.FloatField(help_text="The evidence at which it is exceeded: 500 stands for 500:1.")
+
+
+class GuardrailChange(serializers.Serializer[Any]):
+    on_breach = serializers.ChoiceField(choices=rules.ACTS)
+    because = serializers.CharField(max_length=500)
+
+
+def guardrail_dict(row: Guardrail) -> dict[str, Any]:
+    spec = services.as_spec(row)
+    if "limit_usd" in spec:
+        spec["limit_usd"] = f"{spec['limit_usd']:.6f}"
+    return {
+        "id": row.id,
+        "environment": row.environment,
+        "route": row.route,
+        "rollout": row.trial,
+        **spec,
+        "alpha": row.alpha,
+        "needed": row.rule.needed,
+    }
+
+
+class GuardrailsView(ApiView):
+    @extend_schema(
+        parameters=[IN_ENVIRONMENT, OpenApiParameter("route", str), OpenApiParameter("rollout", str)],
+        responses=GuardrailOut(many=True),
+        summary="Guardrails of rollouts",
+    )
+    def get(self, request: Request) -> Response:
+        rows = Guardrail.objects.filter(environment=self.asked_environment().key)
+        for parameter, field in (("route", "route"), ("rollout", "trial")):
+            if value := request.query_params.get(parameter):
+                rows = rows.filter(**{field: value})
+        return self.paged(rows.order_by("-created_at", "position", "id"), guardrail_dict)
+
+
+class GuardrailView(ApiView):
+    def load(self, id: str, role: Role) -> tuple[Guardrail, Environment]:
+        row = Guardrail.objects.filter(pk=id).first()
+        if row is None:
+            raise NotFound(what="guardrail", key=id)
+        return row, self.environment(row.environment, role=role)
+
+    @extend_schema(responses=GuardrailOut, summary="One guardrail")
+    def get(self, request: Request, id: str) -> Response:
+        row, _ = self.load(id, Role.VIEWER)
+        return Response(guardrail_dict(row))
+
+    @extend_schema(request=GuardrailChange, responses=GuardrailOut, summary="Change what a breach leads to")
+    def patch(self, request: Request, id: str) -> Response:
+        row, _ = self.load(id, Role.OPERATOR)
+        changed = services.change_on_breach(guardrail=row.id, by=self.actor, now=self.now, **self.read(GuardrailChange))
+        return Response(guardrail_dict(changed))
+
+
+# --- budgets ------------------------------------------------------------------------------------------------------
+
+
+class ThresholdField(serializers.JSONField):
+    """`{"at": 0.8, "do": "alert"}`, `{"forecast": 1.0, "do": "alert"}` or `{"burn": 6, "do": "alert"}`."""
+
+
+class BudgetIn(serializers.Serializer[Any]):
+    environment = serializers.CharField(required=False)
+    name = serializers.CharField(max_length=128, default="", allow_blank=True)
+    scope = serializers.DictField(child=serializers.CharField(max_length=512), default=dict)
+    period = serializers.ChoiceField(choices=periods.LENGTHS)
+    limit_usd = NanoField(min_value=0)
+    thresholds = serializers.ListField(child=ThresholdField(), default=list)
+    timezone = serializers.CharField(max_length=64, default="UTC")
+    owner = serializers.CharField(max_length=128, default="", allow_blank=True)
+    because = serializers.CharField(max_length=500, default="", allow_blank=True)
+
+
+class BudgetChange(serializers.Serializer[Any]):
+    name = serializers.CharField(max_length=128, required=False, allow_blank=True)
+    scope = serializers.DictField(child=serializers.CharField(max_length=512), required=False)
+    period = serializers.ChoiceField(choices=periods.LENGTHS, required=False)
+    limit_usd = NanoField(min_value=0, required=False)
+    thresholds = serializers.ListField(child=ThresholdField(), required=False)
+    timezone = serializers.CharField(max_length=64, required=False)
+    owner = serializers.CharField(max_length=128, required=False, allow_blank=True)
+    because = serializers.CharField(max_length=500, default="", allow_blank=True)
+
+
+class BudgetEnd(serializers.Serializer[Any]):
+    because = serializers.CharField(max_length=500, default="", allow_blank=True)
+
+
+class ForecastOut(serializers.Serializer[Any]):
+    usd = serializers.CharField()
+    low_usd = serializers.CharField()
+    high_usd = serializers.CharField()
+    exhausted_at = serializers.DateTimeField(allow_null=True)
+
+
+class BudgetOut(serializers.Serializer[Any]):
+    id = serializers.CharField()
+    environment = serializers.CharField()
+    name = serializers.CharField()
+    scope = serializers.DictField(child=serializers.CharField())
+    period = serializers.ChoiceField(choices=periods.LENGTHS)
+    limit_usd = serializers.CharField()
+    thresholds = serializers.ListField(child=ThresholdField())
+    timezone = serializers.CharField()
+    owner = serializers.CharField()
+    revision = serializers.IntegerField()
+    created_at = serializers.DateTimeField()
+    changed_at = serializers.DateTimeField()
+    changed_by = serializers.CharField()
+    period_from = serializers.DateTimeField()
+    period_to = serializers.DateTimeField()
+    spent_usd = serializers.CharField(help_text="Confirmed and estimated, from the ledger.")
+    estimated_usd = serializers.CharField(help_text="The part of spent_usd that nobody has confirmed.")
+    fraction = serializers.FloatField()
+    pace = serializers.FloatField(help_text="The share of the period that is over.")
+    state = serializers.ChoiceField(choices=[money.WITHIN, money.WARNING, money.EXCEEDED])
+    next_action = serializers.CharField()
+    forecast = ForecastOut(allow_null=True)
+    no_forecast = serializers.CharField()
+    unpriced_calls = serializers.IntegerField()
+    sentence = serializers.CharField()
+
+
+def budget_dict(row: queries.BudgetStatus) -> dict[str, Any]:
+    budget, verdict = row.budget, row.verdict
+    outlook = verdict.forecast
+    return {
+        "id": budget.id,
+        "environment": budget.environment,
+        "name": budget.name,
+        "scope": budget.scope,
+        "period": budget.period,
+        "limit_usd": nano_to_text(budget.limit_nano),
+        "thresholds": budget.thresholds,
+        "timezone": budget.timezone,
+        "owner": budget.owner,
+        "revision": budget.revision,
+        "created_at": budget.created_at,
+        "changed_at": budget.changed_at,
+        "changed_by": budget.changed_by,
+        "period_from": verdict.period_from,
+        "period_to": verdict.period_to,
+        "spent_usd": nano_to_text(verdict.spent_nano),
+        "estimated_usd": nano_to_text(verdict.estimated_nano),
+        "fraction": verdict.fraction,
+        "pace": verdict.pace,
+        "state": verdict.state,
+        "next_action": row.next_action,
+        "forecast": outlook
+        and {
+            "usd": nano_to_text(outlook.nano),
+            "low_usd": nano_to_text(outlook.low_nano),
+            "high_usd": nano_to_text(outlook.high_nano),
+            "exhausted_at": outlook.exhausted_at,
+        },
+        "no_forecast": verdict.no_forecast,
+        "unpriced_calls": verdict.unpriced,
+        "sentence": verdict.sentence,
+    }
+
+
+class BudgetsView(ApiView):
+    @extend_schema(
+        parameters=[IN_ENVIRONMENT, OpenApiParameter("route", str)],
+        responses=BudgetOut(many=True),
+        summary="Budgets in force, with what is spent",
+    )
+    def get(self, request: Request) -> Response:
+        rows = Budget.objects.of(self.asked_environment().key).in_force().order_by("-created_at", "-id")
+        if route := request.query_params.get("route"):
+            rows = rows.filter(scope__route=route)
+        return self.paged(rows, lambda row: budget_dict(queries.status_of(row, self.now)))
+
+    @extend_schema(request=BudgetIn, responses={201: BudgetOut}, summary="Create a budget")
+    def post(self, request: Request) -> Response:
+        environment = self.asked_environment(role=Role.OPERATOR)
+        data = self.read(BudgetIn) | {"environment": environment.key}
+        data["limit_nano"] = data.pop("limit_usd")
+        row = services.create_budget(**data, by=self.actor, now=self.now)
+        return self.answer(row, status.HTTP_201_CREATED)
+
+    def answer(self, row: Budget, code: int = status.HTTP_200_OK) -> Response:
+        return tagged(row, Response(budget_dict(queries.status_of(row, self.now)), status=code))
+
+
+class BudgetView(ApiView):
+    def load(self, id: str, role: Role) -> tuple[Budget, Environment]:
+        row = Budget.objects.in_force().filter(pk=id).first()
+        if row is None:
+            raise NotFound(what="budget", key=id)
+        return row, self.environment(row.environment, role=role)
+
+    @extend_schema(responses=BudgetOut, summary="One budget")
+    def get(self, request: Request, id: str) -> Response:
+        row, _ = self.load(id, Role.VIEWER)
+        return tagged(row, Response(budget_dict(queries.status_of(row, self.now))))
+
+    @extend_schema(request=BudgetChange, responses=BudgetOut, summary="Change a budget")
+    def patch(self, request: Request, id: str) -> Response:
+        row, environment = self.load(id, Role.OPERATOR)
+        changes = self.read(BudgetChange)
+        because = changes.pop("because")
+        if "limit_usd" in changes:
+            changes["limit_nano"] = changes.pop("limit_usd")
+        changed = services.update_budget(
+            budget=row.id,
+            changes=changes,
+            by=self.actor,
+            because=because,
+            now=self.now,
+            expected_revision=self.expected_revision(environment),
+        )
+        return tagged(changed, Response(budget_dict(queries.status_of(changed, self.now))))
+
+    @extend_schema(request=BudgetEnd, responses={204: None}, summary="End a budget")
+    def delete(self, request: Request, id: str) -> Response:
+        row, environment = self.load(id, Role.OPERATOR)
+        services.end_budget(
+            budget=row.id,
+            by=self.actor,
+            because=self.read(BudgetEnd)["because"],
+            now=self.now,
+            expected_revision=self.expected_revision(environment),
+        )
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+def tagged(row: Budget, response: Response) -> Response:
+    response["ETag"] = f'"{row.revision}"'
+    return response
