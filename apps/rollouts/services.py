@@ -31,7 +31,7 @@ from apps.telemetry.domain.shards import shard_of
 
 __all__ = [
     "abort", "advance", "answer", "approve", "change_plan", "create", "fall_back", "pause", "restore", "resume",
-    "roll_back", "run_due_steps", "start", "step_back", "tick", "undo",
+    "roll_back", "run_due_steps", "set_plan", "start", "step_back", "tick", "undo",
 ]  # fmt: skip
 
 UNDO_WITHIN = timedelta(minutes=5)
@@ -448,6 +448,16 @@ def must_be_undoable(decision: Decision, rollout: Rollout, by: Actor, now: datet
     others = Rollout.objects.live().filter(environment=rollout.environment, route=rollout.route)
     if others.exclude(pk=rollout.pk).exists():
         raise AnotherRolloutRuns(route=rollout.route, holder=others.first())
+
+
+@transaction.atomic
+def set_plan(*, environment: str, route: str, by: Actor, because: str, now: datetime, **fields: Any) -> RollbackPlan:
+    """The route's plan as asked for; what is not named stays as it is, or gets its default."""
+    flag_queries.route(environment, route)
+    plan, _ = RollbackPlan.objects.get_or_create(
+        environment=environment, route=route, defaults={"updated_at": now, "updated_by": str(by)}
+    )
+    return change_plan(plan=plan, by=by, because=because, now=now, **fields)
 
 
 @transaction.atomic
