@@ -78,6 +78,7 @@ def create_flag(
             description=description,
             bucketing=bucketing,
             salt=salt,
+            is_route=False,
         )
     change.after = {"type": flag.type, "variants": flag.variants, "default_variant": flag.default_variant}
     change.add(flag.add())
@@ -121,6 +122,7 @@ def create_route(
             description=description,
             bucketing=bucketing,
             salt=salt,
+            is_route=True,
         )
         must_name(flag.variants, default_variant, "default_variant")
         must_name(flag.variants, fallback_variant, "fallback_variant", or_none=True)
@@ -154,7 +156,7 @@ def new_flag(change: Change, *, key: str, type: str, **fields: Any) -> Flag:
     values = variants.of_type(type or variants.type_of(fields["variants"]), fields["variants"])
     default = fields["default_variant"]
     must_name(values, default, "default_variant", or_none=True)
-    rules = targeting.check(fields["targeting"], values)
+    rules = targeting.check(fields["targeting"], values, may_split=not fields["is_route"])
     return Flag(
         environment=change.environment,
         key=key,
@@ -250,7 +252,7 @@ def checked(flag: Flag, fields: dict[str, Any]) -> dict[str, Any]:
     if flag.shadow and flag.shadow["variant"] not in values:
         raise VariantIsUsed(variant=flag.shadow["variant"], key=flag.key, use="shadowed")
     if "targeting" in fields or "variants" in fields:
-        fields["targeting"] = targeting.check(fields.get("targeting", flag.targeting), values)
+        fields["targeting"] = targeting.check(fields.get("targeting", flag.targeting), values, may_split=route is None)
     if "metadata" in fields:
         fields["metadata"] = variants.flat(fields["metadata"])
     return fields

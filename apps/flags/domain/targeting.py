@@ -4,7 +4,7 @@ The rules of people come first; the split answers only those whom no rule has an
 `else`, where the evaluator can tell it from a rule.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from apps.flags.domain.segments import Segments
@@ -21,8 +21,11 @@ TARGETING_KEY = "targetingKey"
 Rule = Any
 
 
-def check(rule: Rule, variants: Collection[str]) -> dict[str, Any]:
-    """The rule, or {} for none. Refuses what some client would stumble over (each has met one)."""
+def check(rule: Rule, variants: Collection[str], *, may_split: bool = True) -> dict[str, Any]:
+    """The rule, or {} for none. Refuses what some client would stumble over (each has met one).
+
+    A route may not split in its rules: its split is its weights, and what is judged must be told from a rule.
+    """
     if rule is None or rule == {}:
         return {}
     if not isinstance(rule, dict):
@@ -31,6 +34,8 @@ def check(rule: Rule, variants: Collection[str]) -> dict[str, Any]:
         if depth > MAX_DEPTH or count >= MAX_NODES:
             raise Unfit("targeting", f"Rules may be {MAX_DEPTH} levels deep and have {MAX_NODES:,} parts.")
         check_node(node)
+        if not may_split and isinstance(node, dict) and "fractional" in node:
+            raise Unfit("targeting", "The percentages of a route are its weights, not part of its rules.")
     for answer in answers(rule):
         check_answer(answer, variants)
     return rule
@@ -147,17 +152,18 @@ def joined(rules: Rule, split: Rule) -> Rule:
     return {"if": [{"!==": [rules, None]}, rules, split]}
 
 
-def inlined(rule: Rule, evaluators: Mapping[str, Any], seen: tuple[str, ...] = ()) -> Rule:
-    """The rule with each `{"$ref": name}` written out: clients disagree on shared rules, so we serve none."""
+def inlined(rule: Rule, shared: Sequence[tuple[str, Any]]) -> Rule:
+    """The rule with each `{"$ref": name}` written out: clients disagree on shared rules, so we serve none.
+
+    As flagd does it: once through the shared rules in order, so one may refer to a later one only. What is left over
+    is an operator that nobody knows, and answers PARSE_ERROR as it did before.
+    """
     if isinstance(rule, list):
-        return [inlined(part, evaluators, seen) for part in rule]
+        return [inlined(part, shared) for part in rule]
     if not isinstance(rule, dict):
         return rule
-    if set(rule) != {"$ref"}:
-        return {operator: inlined(part, evaluators, seen) for operator, part in rule.items()}
-    name = rule["$ref"]
-    if name not in evaluators or name in seen:
-        raise Unfit(
-            "targeting", f"There is no shared rule {name}." if name not in seen else f"{name} refers to itself."
-        )
-    return inlined(evaluators[name], evaluators, (*seen, name))
+    if len(rule) == 1 and "$ref" in rule:
+        for at, (name, known) in enumerate(shared):
+            if name == rule["$ref"]:
+                return inlined(known, shared[at + 1 :])
+    return {operator: inlined(part, shared) for operator, part in rule.items()}
