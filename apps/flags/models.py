@@ -39,8 +39,8 @@ class FlagQuerySet(models.QuerySet["Flag"]):
     def of(self, environment: str) -> Self:
         return self.filter(environment_id=environment)
 
-    def plain(self) -> Self:
-        return self.filter(route=None)
+    def named(self, key: str) -> Self:
+        return self.none() if "\0" in key else self.filter(key=key)  # PostgreSQL cannot even be asked
 
     def with_route(self) -> Self:
         return self.select_related("route")

@@ -47,7 +47,7 @@ class Change:
     def flag(self, key: str) -> Flag:
         """The flag's row, locked: after the environment's, as everywhere."""
         rows = Flag.objects.select_for_update(of=("self",)).with_route().of(self.environment.key)
-        flag = rows.filter(key=key).first()
+        flag = rows.named(key).first()
         if flag is None:
             raise NotFound(what="flag", key=key)
         return flag

@@ -135,14 +135,14 @@ def plain_facts(flag: Flag) -> dict[str, Any]:
 
 
 def flag(environment: str, key: str) -> FlagView:
-    found = Flag.objects.with_route().of(environment).filter(key=key).first()
+    found = Flag.objects.with_route().of(environment).named(key).first()
     if found is None:
         raise NotFound(what="flag", key=key)
     return flag_view(found)
 
 
 def route(environment: str, key: str) -> RouteView:
-    found = Flag.objects.with_route().of(environment).filter(key=key).exclude(route=None).first()
+    found = Flag.objects.with_route().of(environment).named(key).exclude(route=None).first()
     if found is None:
         raise NotFound(what="route", key=key)
     return route_view(found)

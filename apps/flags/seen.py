@@ -1,14 +1,19 @@
 """What services and our own doors tell about evaluations: who has which snapshot, and how often which variant came."""
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import connection, transaction
+from django.db.models import Exists, F, OuterRef
 
-from apps.flags.models import ClientSeen, Exposure, Flag
+from apps.flags.models import ClientSeen, Exposure, Flag, Snapshot, Split
 
 SUBJECTS = 20
+EARLIEST, LATEST = timedelta(hours=48), timedelta(minutes=5)  # as far from now as a call may lie
+SNAPSHOTS_STAY = timedelta(days=90)
+EXPOSURES_STAY = timedelta(days=30)
+CLIENTS_STAY = timedelta(days=30)
 ASSIGNED_BY = ("split", "rule", "default", "fallback")
 
 Counted = tuple[str, str, int, str, datetime]  # flag, variant, snapshot, assigned_by, minute
@@ -19,11 +24,11 @@ def note_seen(
     *, environment: str, client: Mapping[str, Any] | None, exposures: Iterable[Mapping[str, Any]], now: datetime
 ) -> None:
     """Takes what a batch says as it comes: what cannot be read, or is about no flag of ours, is left out."""
-    if client and (name := str(client.get("name") or "")[:128]):
+    if client and (name := clean(client.get("name"), 128)):
         ClientSeen.objects.update_or_create(
             environment_id=environment,
             name=name,
-            sdk=str(client.get("sdk") or "")[:128],
+            sdk=clean(client.get("sdk"), 128),
             defaults={"snapshot": whole_number(client.get("snapshot")), "seen_at": now},
         )
     counts: dict[Counted, int] = {}
@@ -32,7 +37,8 @@ def note_seen(
         if key := read(exposure, now):
             counts[key] = counts.get(key, 0) + (whole_number(exposure.get("count")) or 0)
             named = exposure.get("subjects")
-            subjects.setdefault(key, []).extend(str(s)[:256] for s in named if s) if isinstance(named, list) else None
+            if isinstance(named, list):
+                subjects.setdefault(key, []).extend(clean(subject, 256) for subject in named[:SUBJECTS])
     if not counts:
         return
     known = set(Flag.objects.of(environment).filter(key__in={key[0] for key in counts}).values_list("key", flat=True))
@@ -47,18 +53,25 @@ def note_seen(
 def read(exposure: Mapping[str, Any], now: datetime) -> Counted | None:
     if not isinstance(exposure, Mapping):
         return None
-    flag, variant = exposure.get("flag"), exposure.get("variant")
-    if not isinstance(flag, str) or not flag:
+    flag = clean(exposure.get("flag"), 512)
+    minute = moment(exposure.get("minute")) or now
+    if not flag or not now - EARLIEST <= minute <= now + LATEST:
         return None
     by = exposure.get("assigned_by")
-    minute = moment(exposure.get("minute")) or now
     return (
-        flag[:512],
-        variant[:128] if isinstance(variant, str) else "",
+        flag,
+        clean(exposure.get("variant"), 128),
         whole_number(exposure.get("snapshot")) or 0,
         by if by in ASSIGNED_BY else "",
         minute.astimezone(UTC).replace(second=0, microsecond=0),
     )
+
+
+def clean(value: object, longest: int) -> str:
+    """Text as every database takes it: without NUL and lone surrogates, which JSON can carry."""
+    if not isinstance(value, str):
+        return ""
+    return value.replace("\0", "").encode("utf-8", "replace").decode()[:longest]
 
 
 def whole_number(value: object) -> int | None:
@@ -75,6 +88,21 @@ def moment(value: object) -> datetime | None:
             return None
         return at if at.tzinfo else None
     return None
+
+
+def forget_old(*, now: datetime) -> None:
+    """Snapshots after 90 days but for the newest, splits that no kept snapshot needs, exposures and silent clients."""
+    before = now - SNAPSHOTS_STAY
+    Snapshot.objects.filter(published_at__lt=before).exclude(version=F("environment__snapshot_version")).delete()
+    newer = Split.objects.filter(
+        environment=OuterRef("environment"),
+        flag=OuterRef("flag"),
+        since_version__gt=OuterRef("since_version"),
+        published_at__lt=before,
+    )
+    Split.objects.filter(Exists(newer), published_at__lt=before).delete()
+    Exposure.objects.filter(minute__lt=now - EXPOSURES_STAY).delete()
+    ClientSeen.objects.filter(seen_at__lt=now - CLIENTS_STAY).delete()
 
 
 def add_up(rows: list[tuple[Any, ...]]) -> None:

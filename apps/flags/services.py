@@ -15,11 +15,11 @@ from apps.flags.domain.definition import FALLBACK, OFF
 from apps.flags.domain.unfit import Unfit
 from apps.flags.models import Flag, Route
 from apps.flags.publishing import Change, Published
-from apps.flags.seen import note_seen
+from apps.flags.seen import forget_old, note_seen
 
 __all__ = [
     "FlagIsHeld", "NoFallback", "PreviewIsShadowOnly", "Published", "VariantIsUsed", "change_weights", "create_flag",
-    "create_route", "note_seen", "release_hold", "restore", "set_shadow", "settle_on", "switch_off",
+    "create_route", "forget_old", "note_seen", "release_hold", "restore", "set_shadow", "settle_on", "switch_off",
     "switch_to_fallback", "take_hold", "update_flag", "update_route",
 ]  # fmt: skip
 

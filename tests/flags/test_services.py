@@ -1,4 +1,5 @@
 import json
+from datetime import timedelta
 
 import pytest
 
@@ -346,3 +347,42 @@ def test_a_worker_signs_with_its_own_name():
     services.switch_to_fallback(**(ROUTE | {"by": WORKER}))
 
     assert last_entry().by == "worker:tick"
+
+
+def test_texts_that_no_database_takes_are_refused_or_cleaned():
+    make_route()
+    seen = {"flag": "invoice-extraction", "variant": "a\0b\ud800", "count": 1, "subjects": ["\0", "\ud800", 7]}
+
+    services.note_seen(environment="production", client={"name": "a\0"}, exposures=[seen], now=NOW)
+    for fields in ({"variants": {"a": "\0"}}, {"metadata": {"a": "\ud800"}}, {"targeting": {"==": ["\0", 1]}}):
+        with pytest.raises(Invalid):
+            make_flag(**fields)
+
+    assert queries.exposures("production", "invoice-extraction")[0].variant == "ab?"
+    with pytest.raises(NotFound):
+        queries.flag("production", "\0")
+
+
+def test_a_route_does_not_split_in_its_rules():
+    with pytest.raises(Invalid, match="percentages of a route are its weights"):
+        make_route(targeting={"if": [{"var": "x"}, {"fractional": [["gpt-4.1", 1], ["flash-lite", 1]]}]})
+
+
+def test_exposures_of_another_day_are_left_out():
+    make_route()
+    seen = {"flag": "invoice-extraction", "variant": "gpt-4.1", "count": 1, "minute": "2026-11-20T00:00:00Z"}
+
+    services.note_seen(environment="production", client=None, exposures=[seen], now=NOW)
+
+    assert queries.exposures("production", "invoice-extraction") == []
+
+
+def test_old_snapshots_go_but_the_newest_stays_and_so_does_the_split_in_force():
+    make_route()
+    services.take_hold(**ROUTE, holder="x", trial="x")
+    services.release_hold(**ROUTE, holder="x")
+
+    services.forget_old(now=NOW + timedelta(days=91))
+
+    assert [snapshot.version for snapshot in Snapshot.objects.all()] == [3]
+    assert [split.since_version for split in queries.splits("production")] == [3]

@@ -9,6 +9,7 @@ from typing import Any
 
 from apps.flags.domain.segments import Segments
 from apps.flags.domain.unfit import Unfit
+from apps.flags.domain.variants import check_texts
 
 OPERATORS = frozenset({
     "var", "missing", "missing_some", "if", "?:", "==", "===", "!=", "!==", "!", "!!", "and", "or", "<", "<=", ">",
@@ -36,6 +37,7 @@ def check(rule: Rule, variants: Collection[str], *, may_split: bool = True) -> d
         check_node(node)
         if not may_split and isinstance(node, dict) and "fractional" in node:
             raise Unfit("targeting", "The percentages of a route are its weights, not part of its rules.")
+    check_texts("targeting", rule)
     for answer in answers(rule):
         check_answer(answer, variants)
     return rule

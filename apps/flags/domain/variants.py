@@ -30,6 +30,7 @@ def of_type(kind: str, variants: object) -> dict[str, Any]:
         raise Unfit("type", f"The type is one of {', '.join(TYPES)}.")
     if not isinstance(variants, Mapping) or not variants:
         raise Unfit("variants", "A flag needs at least one variant: an object of name and value.")
+    check_texts("variants", variants)
     return {check_name(name): value_of(kind, name, value) for name, value in variants.items()}
 
 
@@ -53,6 +54,19 @@ def value_of(kind: str, name: str, value: Any) -> Any:
     if kind == "float" and number and math.isfinite(value):
         return float(value)
     raise Unfit("variants", f"Variant {name} is no {kind}.")
+
+
+def check_texts(field: str, value: Any) -> None:
+    """JSON can carry texts that no database takes."""
+    if isinstance(value, str) and ("\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value)):
+        raise Unfit(field, "A text here holds a NUL or half a letter.")
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            check_texts(field, name)
+            check_texts(field, inner)
+    elif isinstance(value, list):
+        for inner in value:
+            check_texts(field, inner)
 
 
 def check_numbers(name: str, value: Any) -> None:
@@ -118,6 +132,7 @@ def flat(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Metadata as clients can carry it: one level, text, numbers and booleans."""
     if not isinstance(metadata, Mapping):
         raise Unfit("metadata", "Metadata is an object of name and value.")
+    check_texts("metadata", metadata)
     for name, value in metadata.items():
         if name in OURS:
             raise Unfit("metadata", f"{name} is filled in and cannot be set here.")
