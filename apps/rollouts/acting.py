@@ -68,8 +68,7 @@ def act(
     route = flags.route(row.environment, row.route)
     progress = row.progress(switch=route.switch)
     names = names_for(row, route)
-    if decision.kind == "fall_back" and not route.fallback_variant:  # the baseline is what it has
-        decision = replace(decision, kind="roll_back", share=0, shadow=0)
+    decision = machine.possible(decision, has_fallback=bool(route.fallback_variant))
     to_fallback = ends_on_fallback(decision, row, route, grounds)
     parts = sentences.tell(progress, decision, names, reason)
     done = write(row, route, decision, parts, by=by, now=now, evidence=evidence_of(progress, grounds, names, reason))

@@ -52,7 +52,7 @@ def recheck(decision: Decision) -> Rechecked:
     again, sentence = kept.again(stored, decision.at)
     if again.kind != decision.kind:
         differences.append(f"The decision is {again.kind}, was {decision.kind}.")
-    if sentence != decision.sentence:
+    if sentence != decision.sentence and not decision.repeats:  # a repeated hold tells its newest figures
         differences.append(f"The sentence is “{sentence}”, was “{decision.sentence}”.")
     verdicts = tuple(kept.to_verdict(one) for one in stored["verdicts"])
     return Rechecked(sentence, again.kind, verdicts, tuple(differences), lines=tuple(lines))

@@ -70,5 +70,7 @@ def again(evidence: Mapping[str, Any], at: datetime) -> tuple[Decision, str]:
     progress = to_progress(evidence["progress"])
     verdicts = [to_verdict(one) for one in evidence["verdicts"]]
     pressures = [to_pressure(one) for one in evidence["pressures"]]
+    names = Names(**evidence["names"])
     decision = machine.decide(progress, verdicts, pressures, at)
-    return decision, sentences.text(sentences.tell(progress, decision, Names(**evidence["names"])))
+    decision = machine.possible(decision, has_fallback=bool(names.fallback))
+    return decision, sentences.text(sentences.tell(progress, decision, names))

@@ -289,6 +289,13 @@ def after(progress: Progress, decision: Decision, now: datetime) -> Progress:
     )
 
 
+def possible(decision: Decision, *, has_fallback: bool) -> Decision:
+    """A route without a fallback can only roll back: the baseline is what it has."""
+    if decision.kind == "fall_back" and not has_fallback:
+        return replace(decision, kind="roll_back", share=0, shadow=0)
+    return decision
+
+
 def ends(decision: Decision) -> bool:
     """Whether the rollout is over. A fallback that money or a person asked for only pauses it."""
     return decision.kind in ("roll_back", "finish") or (decision.kind == "fall_back" and decision.code == "exceeded")
