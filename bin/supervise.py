@@ -203,10 +203,11 @@ def start_all(tree: Tree, host: str, port: int) -> None:
         "--runtime-mode", "st", "--workers", "1", "--host", host, "--port", str(port), "--log-level", "warning",
         "--backlog", "4096", "--backpressure", "4096", "--workers-kill-timeout", "3", "controlplane.asgi:app",
     )  # fmt: skip
-    celery = (str(BIN / "celery"), "-A", "controlplane", "--skip-checks")
+    celery = (str(BIN / "celery"), "--quiet", "--skip-checks", "-A", "controlplane")
     tree.add(
         "worker", *celery, "worker", "-P", "threads", "-c", "4", "-l", "warning",
         "--without-gossip", "--without-mingle", "--without-heartbeat",
+        PYTHONWARNINGS="ignore:You're running the worker with superuser",  # a page of it; messages are JSON
     )  # fmt: skip
     tree.add("beat", *celery, "beat", "-l", "warning", "--pidfile=")
 
