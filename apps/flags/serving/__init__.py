@@ -29,6 +29,11 @@ def refresh() -> None:
     counter.flush_if_due()
 
 
+def is_loaded() -> bool:
+    """Every environment of the database has been compiled by this process."""
+    return shelf.is_complete
+
+
 def end_streams() -> None:
     """At the stop signal, on the event loop: readers come back to another process."""
     changes.end()

@@ -37,6 +37,7 @@ class Shelf:
         self.told: list[Told] = []
         self.looking = threading.Lock()
         self.disk_is_read = False
+        self.is_complete = False  # one whole look has succeeded
         self.touched = 0.0
 
     def get(self, environment: str) -> Held | None:
@@ -67,6 +68,7 @@ class Shelf:
                 self.drop(key)
             if asked - self.touched > TOUCH_SECONDS:
                 self.touch(asked)
+            self.is_complete = True
 
     def load(self, key: str, *, keep: bool) -> None:
         held = self.held.get(key)
