@@ -257,3 +257,17 @@ class RouteTokens(models.Model):
 
     def __str__(self) -> str:
         return self.route
+
+
+class Compacted(models.Model):
+    """Up to which row a table's rows were drawn together."""
+
+    name = models.CharField(primary_key=True, max_length=32)
+    last_id = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.name} to {self.last_id}"
+
+    def move_to(self, last_id: int) -> None:
+        self.last_id = last_id
+        self.save(update_fields=["last_id"])

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import transaction
 
 from apps.flags import services as flags
-from apps.telemetry import rows
+from apps.telemetry import retention, rows
 from apps.telemetry.domain.batch import Batch, Call, Client, Exposure, Outcome
 from apps.telemetry.domain.fold import Fold
 from apps.telemetry.domain.shards import shard_of
@@ -253,3 +253,8 @@ def save_cursor(*, reader: str, shard: int, cursor: dict[str, int]) -> None:
         [(reader, shard, writer, seq) for writer, seq in sorted(cursor.items())],
         "ON CONFLICT (reader, shard, writer) DO UPDATE SET seq = excluded.seq",
     )
+
+
+def forget_old(*, now: datetime) -> None:
+    """What nobody needs any more goes, and what nobody needs apart is drawn together."""
+    retention.forget_old(now)

@@ -94,8 +94,8 @@ class PriceBook:
             history = self.history(provider, model)
             if len(self._asked) < MOST_NAMES:
                 self._asked[provider, model] = history
-        if not history:
-            return None
+        if len(history) < 2:
+            return history[0] if history else None
         position = bisect_right(history, at, key=lambda price: price.valid_from)
         return history[max(position - 1, 0)]
 

@@ -175,7 +175,9 @@ class Fold:
             seconds = max((call.at - began_at).total_seconds() + call.latency_ms / 1000 for call in attempts)
         ended_at = began_at.timestamp() + seconds
         facts = self.known.route(environment, first.route)
-        said = next((call for call in (last, *attempts) if call.assigned is not None), last)
+        said = last
+        if said.assigned is None and len(attempts) > 1:
+            said = next((call for call in attempts if call.assigned is not None), last)
         split = facts.split_of(said.snapshot, began_at)
         arm = last.arm or "live"
         assigned = variant_of(last) if arm == "shadow" else said.assigned or variant_of(first)
@@ -201,11 +203,14 @@ class Fold:
             sums.latency.add(seconds)
         else:
             sums.errors += 1
-        if any(price.is_unpriced for price in prices):
-            sums.unpriced += 1
-            return
-        estimated = sum(price.estimated_nano for price in prices)
-        cost = estimated + sum(price.confirmed_nano for price in prices)
+        estimated = confirmed = 0
+        for price in prices:
+            if price.is_unpriced:
+                sums.unpriced += 1
+                return
+            estimated += price.estimated_nano
+            confirmed += price.confirmed_nano
+        cost = estimated + confirmed
         sums.cost_nano += cost
         sums.estimated_nano += estimated
         sums.cost.add(cost / 1e9)

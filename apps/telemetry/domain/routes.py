@@ -37,16 +37,18 @@ class RouteFacts:
     owner: str = ""
     variants: Mapping[str, Any] = field(default_factory=dict)
     splits: tuple[Split, ...] = ()  # oldest first
+    versions: tuple[int, ...] = ()  # of the splits
+    moments: tuple[datetime, ...] = ()
 
     @classmethod
     def of(cls, owner: str, variants: Mapping[str, Any], splits: Iterable[Split]) -> RouteFacts:
-        return cls(True, owner, variants, tuple(sorted(splits, key=lambda split: split.since_version)))
+        ordered = tuple(sorted(splits, key=lambda split: split.since_version))
+        versions = tuple(split.since_version for split in ordered)
+        moments = tuple(split.published_at for split in ordered)
+        return cls(True, owner, variants, ordered, versions, moments)
 
     def split_of(self, snapshot: int | None, at: datetime) -> Split:
-        if snapshot is None:
-            position = bisect_right(self.splits, at, key=lambda split: split.published_at)
-        else:
-            position = bisect_right(self.splits, snapshot, key=lambda split: split.since_version)
+        position = bisect_right(self.moments, at) if snapshot is None else bisect_right(self.versions, snapshot)
         return self.splits[position - 1] if position else NEVER
 
     def model_of(self, variant: str) -> str | None:

@@ -223,5 +223,12 @@ class Migration(migrations.Migration):
                 'indexes': [models.Index(fields=['at'], name='writer_by_moment')],
             },
         ),
+        migrations.CreateModel(
+            name='Compacted',
+            fields=[
+                ('name', models.CharField(max_length=32, primary_key=True, serialize=False)),
+                ('last_id', models.BigIntegerField()),
+            ],
+        ),
         migrations.RunPython(without_rowid, migrations.RunPython.noop),
     ]
