@@ -256,7 +256,7 @@ def _cost_sums(rule: Rule, splits: Iterable[Split]) -> list[Any]:
     bound = rule.bound
     for index in sorted(cells):
         n = cells[index]
-        sums = [total + n * factor for total, factor in zip(sums, _factors(index, bound), strict=True)]
+        sums = [total + n * factor for total, factor in zip(sums, cell_factors(index, bound), strict=True)]
     if zero:
         nothing = eprocess.cost_factors(0.0, bound)
         sums = [total + zero * factor for total, factor in zip(sums, nothing, strict=True)]
@@ -266,7 +266,8 @@ def _cost_sums(rule: Rule, splits: Iterable[Split]) -> list[Any]:
 _cache: dict[tuple[int, float], tuple[float, ...]] = {}
 
 
-def _factors(index: int, bound: float) -> tuple[float, ...]:
+def cell_factors(index: int, bound: float) -> tuple[float, ...]:
+    """What one request in that cell adds to the sums: at its lower edge, so that less is read, never more."""
     key = (index, bound)
     found = _cache.get(key)
     if found is None:
