@@ -57,6 +57,9 @@ class FlagOut(serializers.Serializer[Any]):
     changed_by = serializers.CharField()
     changed_at = serializers.DateTimeField()
     created_at = serializers.DateTimeField()
+    warnings = serializers.ListField(
+        child=serializers.CharField(), help_text="What its rules do differently in other languages."
+    )
 
 
 class RouteOut(FlagOut):

@@ -9,7 +9,7 @@ from django.db.models import Max, Sum
 
 from apps.catalog.models import Model, Tier
 from apps.core.refusals import NotFound
-from apps.flags.domain import definition
+from apps.flags.domain import definition, targeting
 from apps.flags.domain.segments import Segments
 from apps.flags.models import ClientSeen, Exposure, Flag, Snapshot, Split
 
@@ -50,6 +50,11 @@ class FlagView:
     @property
     def is_off(self) -> bool:
         return self.switch == definition.OFF or not self.enabled
+
+    @property
+    def warnings(self) -> list[str]:
+        """What its rules do differently in other languages."""
+        return targeting.warnings(self.targeting)
 
     def share(self, variant: str) -> float:
         """In percent."""

@@ -115,16 +115,6 @@ def as_list(given: Any) -> list[Any]:
     return given if isinstance(given, list) else [given]
 
 
-def reads_time(rule: Rule) -> bool:
-    """Whether the answer may change by itself: the rule reads `$flagd.timestamp`, or could."""
-    for node, _ in walk(rule):
-        if isinstance(node, dict) and "var" in node:
-            path = as_list(node["var"])[0] if as_list(node["var"]) else ""
-            if not isinstance(path, str) or path in ("", "$flagd") or path.startswith("$flagd.timestamp"):
-                return True
-    return False
-
-
 def split(segments: Segments, *, key: str, salt: str, unit: str) -> Rule:
     """The `fractional` of these segments. By the targeting key and the flag's own key where it can: the short form.
 
