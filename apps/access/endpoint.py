@@ -5,6 +5,7 @@ same answer, another body under the same key is refused. `If-Match` carries the 
 """
 
 import hashlib
+import json
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -14,6 +15,7 @@ from django.utils import timezone
 from rest_framework import serializers
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.permissions import IsAuthenticated
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -93,7 +95,8 @@ class ApiView(APIView):
         response = super().finalize_response(request, response, *args, **kwargs)
         if self.remembered is not None:
             if response.status_code < 400:
-                self.remembered.remember(response.status_code, response.data)
+                as_sent = json.loads(JSONRenderer().render(response.data))  # moments and amounts as text
+                self.remembered.remember(response.status_code, as_sent)
             else:  # a refused write may be mended and sent again under the same key
                 self.remembered.delete()
         return response
