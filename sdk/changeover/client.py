@@ -1,0 +1,360 @@
+"""What a service holds: evaluate flags, resolve routes, report calls."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import math
+import os
+import threading
+import weakref
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from changeover.ids import new_id
+from changeover.remote import Remote, version_of
+from changeover.reporting import Reporter
+from changeover.resolution import Resolution, failed
+from changeover.snapshot import Snapshot
+from changeover.version import __version__
+from changeover.watching import Watcher
+
+log = logging.getLogger("changeover")
+
+SDK = f"changeover-python/{__version__}"
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a route answered for one request, with all that its report must carry."""
+
+    flag: str
+    request_id: str
+    value: Any
+    """The variant's configuration, or the default given by the caller. Shared: read it, do not change it."""
+    variant: str | None
+    reason: str
+    error_code: str | None
+    error_details: str | None
+    snapshot: int
+    assigned_by: str | None
+
+    @property
+    def assigned(self) -> str | None:
+        return self.variant
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        return self.value if isinstance(self.value, Mapping) else {}
+
+
+class Client:
+    """One for each process; threads may share it.
+
+    It keeps the environment's snapshot and evaluates locally; with `remote=True` it asks the control plane at each
+    evaluation instead. `wait_seconds` is how long the first evaluation may wait for the first snapshot; without one
+    it answers PROVIDER_NOT_READY. `snapshot_file` keeps a copy to start from while the control plane is away.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        *,
+        name: str,
+        poll_seconds: float = 15.0,
+        remote: bool = False,
+        stream: bool = True,
+        wait_seconds: float = 5.0,
+        timeout_seconds: float = 5.0,
+        flush_seconds: float = 1.0,
+        max_queued: int = 10_000,
+        snapshot_file: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.name = name
+        self._wait_seconds = wait_seconds
+        self._remote = Remote(url, key, timeout=timeout_seconds) if remote else None
+        self._watcher: Watcher | None = None
+        if not remote:
+            self._watcher = Watcher(
+                url,
+                key,
+                poll_seconds=poll_seconds,
+                uses_stream=stream,
+                timeout=timeout_seconds,
+                snapshot_file=None if snapshot_file is None else Path(snapshot_file),
+            )
+        self._reporter = Reporter(
+            url,
+            key,
+            client=self._describe,
+            flush_seconds=flush_seconds,
+            max_queued=max_queued,
+            timeout=timeout_seconds,
+        )
+        self._starting = threading.Lock()
+        self._is_started = False
+        self._is_closed = False
+        self._was_forked = False
+        self._has_waited = False
+        _clients.add(self)
+        atexit.register(self.close)
+        self._start()
+
+    # Asking
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        return None if self._watcher is None else self._watcher.snapshot
+
+    @property
+    def version(self) -> int:
+        """The newest snapshot known; 0 if none is."""
+        if self._remote is not None:
+            return self._remote.version
+        snapshot = self.snapshot
+        return 0 if snapshot is None else snapshot.version
+
+    @property
+    def is_ready(self) -> bool:
+        return self._remote is not None or self.snapshot is not None
+
+    def wait(self, timeout: float) -> bool:
+        """True as soon as flags can be evaluated."""
+        self._start()
+        return self._watcher is None or self._watcher.wait(timeout)
+
+    def evaluate(self, flag: str, context: Mapping[str, Any] | None = None) -> Resolution:
+        """What this flag answers to this context. Never raises: what goes wrong is in `error_code`."""
+        return self._evaluate(flag, context or {})[0]
+
+    def resolve(self, flag: str, request_id: str | None = None, *, default: Any = None, **attributes: Any) -> Resolved:
+        """The configuration that this request shall use, and what its report must carry.
+
+        The request is the subject of the split: each gets an id of its own unless `request_id` gives one. `default` is
+        the value where the flag has none.
+        """
+        request_id = new_id() if request_id is None else request_id
+        answer, version = self._evaluate(flag, {**attributes, "targetingKey": request_id})
+        return Resolved(
+            flag=flag,
+            request_id=request_id,
+            value=answer.value if answer.has_value else default,
+            variant=answer.variant,
+            reason=answer.reason,
+            error_code=answer.error_code,
+            error_details=answer.error_details,
+            snapshot=version,
+            assigned_by=answer.assigned_by,
+        )
+
+    def _evaluate(self, flag: str, context: Mapping[str, Any]) -> tuple[Resolution, int]:
+        if not self._is_started:
+            self._start()
+        if self._remote is not None:  # the control plane counts the exposures of its own evaluations
+            answer = self._remote.evaluate(flag, context)
+            return answer, version_of(answer.metadata)
+        snapshot = self.snapshot or self._first_snapshot()
+        if snapshot is None:
+            return failed("PROVIDER_NOT_READY", "There is no snapshot yet.", {}), 0
+        answer = snapshot.evaluate(flag, context)
+        if answer.variant is not None:
+            self._reporter.exposures.add(
+                flag, answer.variant, snapshot.version, answer.assigned_by, context.get("targetingKey")
+            )
+        return answer, snapshot.version
+
+    def _first_snapshot(self) -> Snapshot | None:
+        if not self._has_waited and self._watcher is not None:
+            self._watcher.wait(self._wait_seconds)
+            self._has_waited = True  # once: a service must not stand still at every request
+        return self.snapshot
+
+    # Reporting
+
+    def report(
+        self,
+        resolved: Resolved | str,
+        *,
+        latency_ms: float,
+        at: datetime | None = None,
+        request_id: str | None = None,
+        variant: str | None = None,
+        provider: str | None = None,
+        model: str | None = None,
+        attempt: int = 1,
+        final: bool = True,
+        first_token_ms: float | None = None,
+        input_tokens: int | None = None,
+        cached_input_tokens: int | None = None,
+        output_tokens: int | None = None,
+        cost_usd: Decimal | str | float | None = None,
+        error: str | None = None,
+        arm: str = "live",
+        pair_id: str | None = None,
+        tag: str | None = None,
+        call_id: str | None = None,
+    ) -> str:
+        """Queues the report of one call, sent within a second. Answers the call's id.
+
+        `resolved` is what `resolve` gave, or just the route's key. `at` is when the call began; `latency_ms` ago if it
+        is not given. Of several attempts at one request only the last is `final`. Tokens nobody knows are None, not 0.
+        """
+        facts = self._facts(resolved, request_id, variant)
+        given, _, named = str(facts.pop("model") or "").partition("/")
+        call_id = new_id() if call_id is None else call_id
+        began = datetime.now(UTC) - timedelta(milliseconds=latency_ms) if at is None else at
+        call = {
+            "id": call_id,
+            "at": _moment(began),
+            **facts,
+            "provider": provider or (given if named else None),
+            "model": model or named or given or None,
+            "attempt": attempt,
+            "final": final,
+            "latency_ms": _number("latency_ms", latency_ms),
+            "first_token_ms": _number("first_token_ms", first_token_ms),
+            "input_tokens": input_tokens,
+            "cached_input_tokens": cached_input_tokens,
+            "output_tokens": output_tokens,
+            "cost_usd": None if cost_usd is None else str(cost_usd),
+            "error": error,
+            "arm": arm,
+            "pair_id": pair_id,
+            "tag": tag,
+        }
+        self._start()
+        self._reporter.add_call({name: value for name, value in call.items() if value is not None})
+        return call_id
+
+    def outcome(
+        self,
+        resolved: Resolved | str,
+        name: str,
+        value: float = 1,
+        *,
+        at: datetime | None = None,
+        request_id: str | None = None,
+        variant: str | None = None,
+        outcome_id: str | None = None,
+    ) -> str:
+        """Queues how a request turned out: `outcome(resolved, "handoff", 0)`. Answers the outcome's id."""
+        facts = self._facts(resolved, request_id, variant)
+        facts.pop("model")
+        outcome_id = new_id() if outcome_id is None else outcome_id
+        told = {
+            "id": outcome_id,
+            "at": _moment(datetime.now(UTC) if at is None else at),
+            **facts,
+            "name": name,
+            "value": _number("value", value),
+        }
+        self._start()
+        self._reporter.add_outcome({name: value for name, value in told.items() if value is not None})
+        return outcome_id
+
+    def _facts(self, resolved: Resolved | str, request_id: str | None, variant: str | None) -> dict[str, Any]:
+        if isinstance(resolved, str):
+            return {"route": resolved, "request_id": request_id, "variant": variant, "model": None}
+        return {
+            "route": resolved.flag,
+            "request_id": request_id or resolved.request_id,
+            "variant": variant or resolved.variant,
+            # Of another variant than the assigned one, a fallback say, we do not know the model.
+            "model": resolved.config.get("model") if variant in (None, resolved.variant) else None,
+            "snapshot": resolved.snapshot or None,
+            "assigned": resolved.variant,
+            "assigned_by": resolved.assigned_by,
+        }
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What became of the reports so far: sent, dropped, rejected, retried."""
+        counts = asdict(self._reporter.counts)
+        return {**counts, "dropped_exposures": self._reporter.exposures.dropped}
+
+    # Living
+
+    def flush(self, timeout: float = 5.0) -> bool:
+        """Sends all that is queued; True if it was taken within the time."""
+        self._start()
+        return self._reporter.flush(timeout)
+
+    def close(self, timeout: float = 5.0) -> bool:
+        """Sends what is queued and stops. Also done when the process ends."""
+        with self._starting:
+            if self._is_closed:
+                return True
+            self._is_closed = True
+        atexit.unregister(self.close)
+        _clients.discard(self)
+        flushed = self._reporter.stop(timeout) if self._is_started else True
+        if self._watcher is not None:
+            self._watcher.stop()
+        if self._remote is not None:
+            self._remote.close()
+        return flushed
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _start(self) -> None:
+        if self._is_started:
+            return
+        with self._starting:
+            if self._is_started or self._is_closed:
+                return
+            if self._was_forked:
+                log.warning("this process was forked: the threads of the Changeover client begin anew in it")
+            if self._watcher is not None:
+                self._watcher.start()
+            self._reporter.start()
+            self._is_started = True
+
+    def _after_fork(self) -> None:
+        """In a child there are no threads, and locks may be held for ever: all anew, but for the snapshot."""
+        self._starting = threading.Lock()
+        self._is_started = False
+        self._was_forked = True
+        if self._watcher is not None:
+            self._watcher.reset()
+        if self._remote is not None:
+            self._remote.reset()
+        self._reporter.reset()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"name": self.name, "sdk": SDK, "snapshot": self.version or None}
+
+
+_clients: weakref.WeakSet[Client] = weakref.WeakSet()
+
+
+def _restart_clients() -> None:
+    for client in list(_clients):
+        client._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_restart_clients)
+
+
+def _moment(at: datetime) -> str:
+    if at.tzinfo is None:
+        raise ValueError("a moment needs its time zone")
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _number(name: str, value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number")
+    return value
