@@ -86,9 +86,10 @@ class Grant(models.Model):
 
     class Meta:
         constraints = [
+            models.UniqueConstraint(fields=["user", "environment"], name="one_role_per_person_and_environment"),
             models.UniqueConstraint(
-                fields=["user", "environment"], name="one_role_per_person_and_environment", nulls_distinct=False
-            )
+                fields=["user"], condition=Q(environment=None), name="one_role_per_person_in_all_environments"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -70,7 +70,7 @@ class Migration(migrations.Migration):
                 ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='grants', to=settings.AUTH_USER_MODEL)),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('user', 'environment'), name='one_role_per_person_and_environment', nulls_distinct=False)],
+                'constraints': [models.UniqueConstraint(fields=('user', 'environment'), name='one_role_per_person_and_environment'), models.UniqueConstraint(condition=models.Q(('environment', None)), fields=('user',), name='one_role_per_person_in_all_environments')],
             },
         ),
     ]
