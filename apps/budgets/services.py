@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from django.conf import settings
 from django.db import transaction
 
-from apps.budgets import packing, queries, reading
+from apps.budgets import blindness, packing, queries, reading
 from apps.budgets.domain import judge as judging
 from apps.budgets.domain import looks, money, periods, rules
 from apps.budgets.domain.judge import Circumstances
@@ -49,7 +49,6 @@ class Watched:
     share_bp: int
     stage_began_at: datetime
     started_at: datetime
-    blind: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,8 +191,10 @@ def judge(*, shard: int, watched: Sequence[Watched], now: datetime) -> dict[str,
     written: list[TrialState] = []
     told: list[Look] = []
     for trial_id, row in states.items():
-        trial = trials[trial_id] = packing.unpack_trial(row.packed)
-        watch = asked.get(trial_id)
+        trials[trial_id] = packing.unpack_trial(row.packed)
+    _look_for_answers(watched, trials, now)
+    for trial_id, row in states.items():
+        trial, watch = trials[trial_id], asked.get(trial_id)
         if watch is not None:
             trial.enter_stage(watch.stage_began_at.timestamp())
         if trial_id in news:
@@ -207,6 +208,25 @@ def judge(*, shard: int, watched: Sequence[Watched], now: datetime) -> dict[str,
             TrialState.objects.put(written)
             telemetry_services.save_cursor(reader=READER, shard=shard, cursor=unread.cursor)
     return {one.trial: _judged(one, trials[one.trial], now) for one in watched if one.trial in trials}
+
+
+def _look_for_answers(watched: Sequence[Watched], trials: Mapping[str, Trial], now: datetime) -> None:
+    """Once a minute: whose candidate is served without answering?"""
+    moment = now.timestamp()
+    due = [
+        one
+        for one in watched
+        if one.share_bp > 0 and one.trial in trials and moment - trials[one.trial].blind_at >= blindness.EVERY_SECONDS
+    ]
+    found = blindness.blind(
+        [
+            blindness.Asked(one.trial, one.environment, one.route, one.candidate, one.baseline, one.stage_began_at)
+            for one in due
+        ],
+        now,
+    )
+    for one in due:
+        trials[one.trial].blind, trials[one.trial].blind_at = one.trial in found, moment
 
 
 def _look(row: TrialState, trial: Trial, news: reading.News, watch: Watched | None, now: datetime) -> Look | None:
@@ -246,7 +266,7 @@ def _history(row: TrialState, trial: Trial, started_at: datetime) -> Arm | None:
 
 def _judged(watch: Watched, trial: Trial, now: datetime) -> Judged:
     circumstances = Circumstances(
-        now=now.timestamp(), share=watch.share_bp, tick_seconds=settings.TICK_SECONDS, blind=watch.blind
+        now=now.timestamp(), share=watch.share_bp, tick_seconds=settings.TICK_SECONDS, blind=trial.blind
     )
     candidate, baseline = trial.stage_requests
     return Judged(

@@ -10,9 +10,10 @@ from apps.budgets import queries, services
 from apps.budgets.domain import recheck
 from apps.budgets.models import Look, TrialState
 from apps.core.refusals import Invalid
+from apps.flags.models import Exposure
 from apps.journal.models import Entry
 from apps.telemetry.models import Cursor
-from tests.budgets.make_rows import ALICE, GUARDRAILS, guard, hear, minutes, see, take_look, watched
+from tests.budgets.make_rows import ALICE, GUARDRAILS, ROUTE, guard, hear, minutes, see, take_look, watched
 
 pytestmark = pytest.mark.django_db
 
@@ -301,3 +302,40 @@ def test_a_trial_without_guardrails_still_counts_its_requests(now):
 
 def test_a_trial_that_budgets_never_heard_of_is_left_out(now):
     assert services.judge(shard=3, watched=[watched(now, trial="nobody")], now=now) == {}
+
+
+def expose(now, variant, count, minute):
+    Exposure.objects.create(
+        environment_id="production",
+        flag=ROUTE,
+        variant=variant,
+        snapshot=7,
+        assigned_by="split",
+        minute=(now - minutes(minute)).replace(second=0, microsecond=0),
+        count=count,
+    )
+
+
+@pytest.mark.parametrize(("answered", "why"), [(40, "blind"), (98, "")])
+def test_a_candidate_that_is_served_and_does_not_answer_makes_it_blind(now, environment, answered, why):
+    began = now - minutes(15)
+    guard(began)
+    for minute in range(2, 12):
+        expose(now, "new", 100, minute)
+        expose(now, "old", 900, minute)
+        see(now - minutes(minute), "new", answered)
+        see(now - minutes(minute), "old", 895)
+
+    judged = take_look(now, began)
+
+    assert {verdict.why for verdict in judged.verdicts} == {why}
+
+
+def test_without_exposures_nothing_is_called_blind(now):
+    began = now - minutes(15)
+    guard(began)
+    for minute in range(2, 12):
+        see(now - minutes(minute), "new", 40)
+        see(now - minutes(minute), "old", 895)
+
+    assert {verdict.why for verdict in take_look(now, began).verdicts} == {""}

@@ -185,6 +185,8 @@ class Trial:
     __slots__ = (
         "at",
         "baseline",
+        "blind",
+        "blind_at",
         "block",
         "candidate",
         "gap",
@@ -218,6 +220,8 @@ class Trial:
         stage_at: float = 0.0,
         stage_requests: list[int] | None = None,
         with_zeros: list[str] | None = None,
+        blind: bool = False,
+        blind_at: float = 0.0,
     ) -> None:
         self.candidate = candidate
         self.baseline = baseline
@@ -235,6 +239,8 @@ class Trial:
         self.stage_requests = stage_requests if stage_requests is not None else [0, 0]  # candidate, baseline
 
         self.with_zeros = with_zeros if with_zeros is not None else []  # outcomes of which a 0 has come
+        self.blind = blind
+        self.blind_at = blind_at  # when that was last looked at
 
     @property
     def requests(self) -> int:
@@ -298,6 +304,8 @@ class Trial:
             "stage_at": self.stage_at,
             "stage_requests": self.stage_requests,
             "with_zeros": self.with_zeros,
+            "blind": self.blind,
+            "blind_at": self.blind_at,
         }
 
     @classmethod
@@ -324,6 +332,8 @@ class Trial:
             stage_at=plain["stage_at"],
             stage_requests=plain["stage_requests"],
             with_zeros=plain["with_zeros"],
+            blind=plain["blind"],
+            blind_at=plain["blind_at"],
         )
 
 
