@@ -129,7 +129,9 @@ class Frame:
     def x(self, t: float) -> float:
         span = (self.chart.until - self.chart.since) or 1
         inside = self.width - self.left - self.right
-        return round(self.left + inside * (min(max(t, self.chart.since), self.chart.until) - self.chart.since) / span, 1)
+        return round(
+            self.left + inside * (min(max(t, self.chart.since), self.chart.until) - self.chart.since) / span, 1
+        )
 
     def y(self, value: float) -> float:
         bottom = TOP + self.chart.height
@@ -311,7 +313,9 @@ def mark(one: Mark, frame: Frame, x1: float, phone: bool) -> str:
 
 def data(chart: Chart) -> dict[str, Any]:
     """The same chart for uPlot: one shared column of times, one column of values for each line and band."""
-    times = sorted({t for one in chart.series for t, _ in one.points} | {t for one in chart.series for t, _, _ in one.band})
+    times = sorted(
+        {t for one in chart.series for t, _ in one.points} | {t for one in chart.series for t, _, _ in one.band}
+    )
     columns: list[dict[str, Any]] = []
     for one in chart.series:
         values = dict(one.points)
@@ -364,7 +368,12 @@ def rows(chart: Chart, most: int = 60) -> list[list[str]]:
 
 
 def spark(
-    arms: Sequence[tuple[Arm, Sequence[tuple[float, Value]]]], limit: float | None, says: str, *, since: float, until: float
+    arms: Sequence[tuple[Arm, Sequence[tuple[float, Value]]]],
+    limit: float | None,
+    says: str,
+    *,
+    since: float,
+    until: float,
 ) -> str:
     """112 x 34, both arms, the limit, a dot at the newest value; no axes."""
     values = [v for _, points in arms for _, v in points if v is not None]
@@ -399,7 +408,9 @@ def bar(fraction: float, pace: float | None, *, width: int = 72, full: bool = Fa
     """Spend against its limit, with a tick where even spending would stand."""
     css = "is-over" if fraction >= 1 else "is-ahead" if pace is not None and fraction > pace * 1.05 else ""
     part = min(max(fraction, 0), 1) * 100
-    says = f"{figures.percent(fraction)} spent" + (f", {figures.percent(pace)} of the period gone" if pace is not None else "")
+    says = f"{figures.percent(fraction)} spent" + (
+        f", {figures.percent(pace)} of the period gone" if pace is not None else ""
+    )
     tick = f'<rect class="pace" x="{min(pace, 1) * 100:.1f}%" y="0" width="2" height="12"/>' if pace is not None else ""
     wide = "100%" if full else str(width)
     return (
@@ -410,7 +421,14 @@ def bar(fraction: float, pace: float | None, *, width: int = 72, full: bool = Fa
 
 
 def interval(
-    low: float | None, value: float | None, high: float | None, *, same: float | None, limit: float | None, tone: str, says: str
+    low: float | None,
+    value: float | None,
+    high: float | None,
+    *,
+    same: float | None,
+    limit: float | None,
+    tone: str,
+    says: str,
 ) -> str:
     """120 x 20: track, "no difference", limit, whisker and dot, on one scale that holds all of them."""
     seen = [v for v in (low, value, high, same, limit) if v is not None and math.isfinite(v)]

@@ -84,7 +84,9 @@ def of(environment: Environment, role: Role, user: User, now: datetime, current:
             Group(
                 title,
                 [
-                    Item(key, name, icon, reverse(key), key == current, *((firing, "danger") if key == "alerts" else ()))
+                    Item(
+                        key, name, icon, reverse(key), key == current, *((firing, "danger") if key == "alerts" else ())
+                    )
                     for key, name, icon in items
                 ],
             )

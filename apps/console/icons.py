@@ -36,9 +36,7 @@ ICONS: dict[str, str] = {
     ),
     "gauge": '<path d="m12 14 4-4"/><path d="M3.34 19a10 10 0 1 1 17.32 0"/>',
     "history": (
-        '<path d="M3 12a9 9 0 1 0 9-9 9.75 9.75 0 0 0-6.74 2.74L3 8"/>'
-        '<path d="M3 3v5h5"/>'
-        '<path d="M12 7v5l4 2"/>'
+        '<path d="M3 12a9 9 0 1 0 9-9 9.75 9.75 0 0 0-6.74 2.74L3 8"/><path d="M3 3v5h5"/><path d="M12 7v5l4 2"/>'
     ),
     "life-buoy": (
         '<circle cx="12" cy="12" r="10"/>'
@@ -49,11 +47,7 @@ ICONS: dict[str, str] = {
         '<circle cx="12" cy="12" r="4"/>'
     ),
     "list-checks": (
-        '<path d="M13 5h8"/>'
-        '<path d="M13 12h8"/>'
-        '<path d="M13 19h8"/>'
-        '<path d="m3 17 2 2 4-4"/>'
-        '<path d="m3 7 2 2 4-4"/>'
+        '<path d="M13 5h8"/><path d="M13 12h8"/><path d="M13 19h8"/><path d="m3 17 2 2 4-4"/><path d="m3 7 2 2 4-4"/>'
     ),
     "log-out": '<path d="m16 17 5-5-5-5"/><path d="M21 12H9"/><path d="M9 21H5a2 2 0 0 1-2-2V5a2 2 0 0 1 2-2h4"/>',
     "menu": '<path d="M4 5h16"/><path d="M4 12h16"/><path d="M4 19h16"/>',

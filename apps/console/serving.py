@@ -69,7 +69,9 @@ class Changes:
         with self.lock:
             if self.kept and self.kept[0].seq > seq + 1:
                 return ["*"]
-            news = [one for one in self.kept if one.seq > seq and (one.environment in environments or not one.environment)]
+            news = [
+                one for one in self.kept if one.seq > seq and (one.environment in environments or not one.environment)
+            ]
         return sorted({one.route or "*" for one in news})
 
     def ring(self) -> None:
@@ -98,7 +100,9 @@ def refresh() -> None:
         changes.last_seen = newest or "0"
         return
     # Ids sort by the moment they were made; a transaction may commit after a younger one, so look a little back.
-    rows = Entry.objects.filter(id__gt=changes.last_seen).order_by("id").values_list("id", "environment", "about", "route")
+    rows = (
+        Entry.objects.filter(id__gt=changes.last_seen).order_by("id").values_list("id", "environment", "about", "route")
+    )
     found = list(rows[:KEPT])
     if found:
         changes.last_seen = found[-1][0]

@@ -98,7 +98,13 @@ TITLES = {"all": "All", "needs": "Needs you", "moving": "Moving", "steady": "Ste
 
 def tabs(rows: list[Row], chosen: str) -> list[Tab]:
     return [
-        Tab(key, TITLES[key], sum(1 for row in rows if shows(row)), "?" if key == "all" else f"?show={key}", key == chosen)
+        Tab(
+            key,
+            TITLES[key],
+            sum(1 for row in rows if shows(row)),
+            "?" if key == "all" else f"?show={key}",
+            key == chosen,
+        )
         for key, shows in FILTERS.items()
     ]
 

@@ -9,7 +9,6 @@ from apps.console.acts import Act
 from apps.console.charts import Chart, Limit, Mark, Series
 from apps.console.frame import Band
 
-
 UNPROTECTED = Band(
     "danger",
     "unprotected",

@@ -1,0 +1,398 @@
+"""A route's standing becomes its page."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+
+from apps.budgets.queries import BudgetStatus
+from apps.console import charts, figures, queries, sentences
+from apps.console.charts import Chart, Limit, Mark, Series
+from apps.console.presenters import judged, presses, rows
+from apps.console.presenters.route import BeforeAfter, BudgetPanel, Pair, Panel, RoutePage, StageView
+from apps.console.queries import Measured, Standing
+from apps.console.visits import Visit
+from apps.flags.queries import ClientView
+from apps.rollouts.domain.plan import Cost
+from apps.rollouts.models import Decision, RollbackPlan, Rollout
+from apps.rollouts.queries import Measured as Compared
+
+DECISIONS = 8
+
+
+def page(
+    visit: Visit,
+    one: Standing,
+    *,
+    decisions: Sequence[Decision],
+    prices: Sequence[Cost],
+    plan: RollbackPlan | None,
+    budget: BudgetStatus | None,
+    clients: Sequence[ClientView],
+    compared: tuple[Mapping[str, Compared], Mapping[str, Compared]] | None,
+    since: datetime,
+    step: int,
+) -> RoutePage:
+    state = one.state.value
+    baseline, candidate = rows.arms(one, state)
+    live = one.live
+    acts = presses.of_route(visit, one, presses.Prices(prices))
+    return RoutePage(
+        key=one.route.key,
+        state=state,
+        share=live.share / 10_000 if live else 0.0,
+        baseline=one.name(baseline),
+        candidate=one.name(candidate) if candidate else "",
+        meta=meta(visit, one),
+        sentence=sentence(one, visit.now),
+        stages=stage_views(one.rollout, visit.now) if candidate and one.rollout else [],
+        stages_told=stages_told(live, visit.now) if live else SafeString(),
+        verdicts=[judged.row(verdict) for verdict in one.verdicts] if candidate else [],
+        verdicts_since=verdicts_since(one, visit.now),
+        charts=charts_of(one, baseline, candidate, decisions, since=since, until=visit.now, step=step),
+        charts_title=f"last {figures.span((visit.now - since).total_seconds())}",
+        charts_note="The last window is open and drawn dotted.",
+        decisions=rows.decided(decisions[:DECISIONS], visit.now),
+        before_after=before_after(compared, baseline, candidate) if compared and candidate else [],
+        before_after_note=before_after_note(one),
+        acts=acts,
+        acts_note="" if acts else "Nothing moves here: no rollout runs, and all traffic is on the fallback already.",
+        budget=budget_panel(budget, prices) if budget else None,
+        way_back=way_back(one, plan, clients, visit),
+    )
+
+
+def meta(visit: Visit, one: Standing) -> list[str]:
+    route = one.route
+    words = [f"{route.owner} team" if route.owner else "", "critical" if route.is_critical else "", route.task_type]
+    return [word for word in words if word] + [f"snapshot {visit.environment.snapshot_version}"]
+
+
+def sentence(one: Standing, now: datetime) -> SafeString:
+    """What is true now, first word strong; the reason is the stored sentence of the newest decision."""
+    live, decision = one.live, one.decision
+    if one.route.switch or one.route.is_off:
+        told = mark_safe(sentences.marked_parts(one.act.parts, one.act.at)) if one.act else SafeString()
+        return format_html("{} {}", rows.all_on(one), told)
+    if live is None:
+        if one.state.value == "Rolled back" and one.act is not None:
+            told = mark_safe(sentences.marked_parts(one.act.parts, one.act.at))
+            return format_html("{} {}", told, rows.all_on(one))
+        return steady(one, now)
+    if decision is not None and decision.is_hold:
+        return format_html("{} {}", mark_safe(sentences.marked_parts(decision.parts, decision.at)), within(one))
+    where = (
+        f"{figures.share(live.share)} {live.candidate_name}"
+        if live.share
+        else f"a {figures.share(live.shadow)} shadow of {live.candidate_name}"
+    )
+    began = figures.moment(live.stage_began_at, now) if live.stage_began_at else "now"
+    return format_html(
+        "<strong>At {}</strong> since {}. {}",
+        where,
+        mark_safe(sentences.timed(began, live.stage_began_at)),
+        within(one),
+    )
+
+
+def steady(one: Standing, now: datetime) -> SafeString:
+    last = one.rollout
+    tail = "No rollout was ever started here."
+    if last is not None and last.ended_at is not None:
+        tail = f"The last rollout, to {last.candidate_name}, ended {figures.moment(last.ended_at, now)}: {last.state.replace('_', ' ')}."
+    text = rows.all_on(one)
+    return format_html("<strong>{}</strong> {}", text, tail)
+
+
+def within(one: Standing) -> str:
+    """`Four of five guardrails are within.`"""
+    whole = len(one.verdicts)
+    if not whole:
+        return "No guardrail is set."
+    fine = sum(1 for verdict in one.verdicts if verdict.state == "within")
+    if fine == whole:
+        return "The guardrail is within." if whole == 1 else f"All {whole} guardrails are within."
+    return f"{fine} of {whole} guardrails {'is' if fine == 1 else 'are'} within."
+
+
+def verdicts_since(one: Standing, now: datetime) -> str:
+    live = one.live
+    if live is None:
+        return (
+            f"when it ended, {figures.moment(one.rollout.ended_at, now)}"
+            if one.rollout and one.rollout.ended_at
+            else ""
+        )
+    stage = f"stage {live.stage + 1}, " if live.stage is not None else ""
+    return f"{stage}since {figures.moment(live.stage_began_at, now)}" if live.stage_began_at else stage
+
+
+def stage_views(rollout: Rollout, now: datetime) -> list[StageView]:
+    out = []
+    here = -1 if rollout.stage is None else rollout.stage
+    plan = rollout.plan
+    for index, stage in enumerate(plan):
+        is_now = index == here and rollout.is_live
+        is_done = index < here or (index == here and rollout.state == Rollout.State.FINISHED)
+        state = "now" if is_now else "done" if is_done else "to_come"
+        part = 0.0
+        time, samples = "", ""
+        if is_now:
+            gone = (now - (rollout.stage_began_at or now)).total_seconds()
+            part = min(gone / stage.min_seconds, 1.0) if stage.min_seconds else 1.0
+            least = f" of {figures.span(stage.min_seconds)}" if stage.min_seconds else ""
+            time = f"{figures.span(gone)}{least}"
+            needed = f" of {figures.count(stage.min_samples)}" if rollout.samples < stage.min_samples else ""
+            samples = f"{figures.count(rollout.samples)}{needed} requests"
+        elif not is_done:
+            time = (
+                "needs approval"
+                if stage.approval
+                else f"at least {figures.span(stage.min_seconds)}"
+                if stage.min_seconds
+                else ""
+            )
+            samples = figures.counted(stage.min_samples, "request") if stage.min_samples else ""
+        share = figures.share(stage.share) if stage.share else "Shadow"
+        last = index == len(plan) - 1
+        out.append(
+            StageView(
+                state=state,  # type: ignore[arg-type]  # one of the three above
+                share=share,
+                dot=mark_safe(charts.stage_dot(state, (stage.share or stage.shadow) / 10_000)),  # type: ignore[arg-type]
+                rail=None if last else mark_safe(charts.stage_rail(1.0 if is_done else part, now=is_now)),
+                time=time,
+                samples=samples,
+            )
+        )
+    return out
+
+
+def stages_told(rollout: Rollout, now: datetime) -> SafeString:
+    """On a phone only the present stage and the next are told."""
+    views = stage_views(rollout, now)
+    present = next((index for index, view in enumerate(views) if view.state == "now"), None)
+    if present is None:
+        return SafeString()
+    view = views[present]
+    told = format_html(
+        "<strong>{}</strong>, stage {} of {}: {}, {}.", view.share, present + 1, len(views), view.time, view.samples
+    )
+    if present + 1 < len(views):
+        then = views[present + 1]
+        rest = f": {then.time}" if then.time else ""
+        told = format_html("{}<br /><strong>Next {}</strong>{}.", told, then.share, rest)
+    return told
+
+
+def charts_of(
+    one: Standing,
+    baseline: str,
+    candidate: str,
+    decisions: Sequence[Decision],
+    *,
+    since: datetime,
+    until: datetime,
+    step: int,
+) -> list[Chart]:
+    variants = [("baseline", baseline), *([("candidate", candidate)] if candidate else [])]
+    marks = [
+        Mark(row.at.timestamp(), figures.share(row.share or 0), "stage" if row.kind in ("advance", "finish") else "act")
+        for row in decisions
+        if row.kind in ("advance", "roll_back", "step_back", "finish") and since < row.at < until
+    ]
+    marks = thinned(marks, until.timestamp() - since.timestamp())
+    begin = first_moment(one, variants, since)
+    latency, cost = [], []
+    for arm, variant in variants:
+        steps = one.measured.get(variant, {})
+        points = rows.minutes(steps, begin, until, step)
+        spent = costs(steps, begin, until, step)
+        name = figures.short_name(one.name(variant))
+        newest = queries.total(steps, until - timedelta(seconds=3 * step))
+        latency.append(
+            Series(name, arm, points, open_last=True, told=figures.seconds(newest.p95) if newest.p95 else "")  # type: ignore[arg-type]
+        )
+        cost.append(
+            Series(
+                name, arm, spent, open_last=True, told=figures.nano(newest.nano_per_1k) if newest.nano_per_1k else ""
+            )  # type: ignore[arg-type]
+        )
+    whose = f" for {figures.short_name(one.name(candidate))}" if candidate else ""
+    p95_limit, cost_limit = judged.limit_of(one.verdicts, "latency_p95"), judged.limit_of(one.verdicts, "cost")
+    step_words = figures.span(step)
+    return [
+        Chart(
+            "p95",
+            f"p95 latency, {step_words} windows",
+            f"p95 latency of {one.route.key} by variant"
+            + (f", limit {figures.seconds(p95_limit)}" if p95_limit else ""),
+            latency,
+            since=begin.timestamp(),
+            until=until.timestamp(),
+            height=118,
+            limits=[Limit(p95_limit, f"limit {figures.seconds(p95_limit)}{whose}")] if p95_limit else [],
+            marks=marks,
+            gaps=gaps(one, begin, until, step),
+        ),
+        Chart(
+            "cost",
+            "Cost per 1k requests",
+            f"Cost per thousand requests of {one.route.key} by variant",
+            cost,
+            since=begin.timestamp(),
+            until=until.timestamp(),
+            unit="usd",
+            height=118,
+            limits=[Limit(cost_limit * 1000, f"limit {figures.usd(cost_limit * 1000)}{whose}")] if cost_limit else [],
+            marks=marks,
+            gaps=gaps(one, begin, until, step),
+        ),
+    ]
+
+
+def thinned(marks: list[Mark], span: float) -> list[Mark]:
+    """Words of marks that stand too close would run into each other: the line stays, the words go."""
+    out: list[Mark] = []
+    for mark in sorted(marks, key=lambda one: one.at):
+        crowded = out and mark.at - out[-1].at < span / 9
+        if crowded and mark.kind == "act":
+            out[-1] = Mark(out[-1].at, "", out[-1].kind)
+        out.append(Mark(mark.at, "", mark.kind) if crowded and mark.kind == "stage" else mark)
+    return out
+
+
+def first_moment(one: Standing, variants: Sequence[tuple[str, str]], since: datetime) -> datetime:
+    """A route that is young does not begin with hours of nothing."""
+    firsts = [min(steps) for _, variant in variants if (steps := one.measured.get(variant))]
+    return max(since, min(firsts)) if firsts else since
+
+
+def costs(
+    steps: Mapping[datetime, Measured], since: datetime, until: datetime, step: int
+) -> list[tuple[float, float | None]]:
+    begin = since.timestamp() // step * step
+    by_time = {at.timestamp(): one for at, one in steps.items()}
+    out: list[tuple[float, float | None]] = []
+    while begin < until.timestamp():
+        one = by_time.get(begin)
+        per_1k = one.nano_per_1k if one is not None and one.priced >= 5 else None
+        out.append((begin, per_1k / 1e9 if per_1k is not None else None))
+        begin += step
+    first = next((index for index, (_, value) in enumerate(out) if value is not None), len(out))
+    return out[first:]
+
+
+def gaps(one: Standing, since: datetime, until: datetime, step: int) -> list[tuple[float, float]]:
+    """Where no variant had a single request for two steps or more."""
+    seen = sorted({at.timestamp() for steps in one.measured.values() for at in steps})
+    found = [
+        (before + step, after)
+        for before, after in zip(seen, seen[1:], strict=False)
+        if after - before > 2 * step and before >= since.timestamp()
+    ]
+    return found[-6:]
+
+
+def before_after(
+    compared: tuple[Mapping[str, Compared], Mapping[str, Compared]], baseline: str, candidate: str
+) -> list[BeforeAfter]:
+    before, after = compared[0].get(baseline), compared[1].get(candidate)
+    if before is None or after is None:
+        return []
+
+    def line(measure: str, old: float | None, new: float | None, told: Callable[[float], str]) -> BeforeAfter:
+        difference = ""
+        if old and new is not None:
+            difference = figures.plus(figures.signed(f"{(new / old - 1) * 100:.0f}{figures.NBSP}%"))
+        return BeforeAfter(
+            measure=measure,
+            before="" if old is None else told(old),
+            after="" if new is None else told(new),
+            difference=difference,
+        )
+
+    def per(errors: int, requests: int) -> float | None:
+        return errors / requests if requests else None
+
+    lines = [
+        line("Median latency", before.p50_ms, after.p50_ms, lambda ms: figures.seconds(ms / 1000)),
+        line("p95 latency", before.p95_ms, after.p95_ms, lambda ms: figures.seconds(ms / 1000)),
+        line("Cost per 1k requests", before.cost_per_1k_nano, after.cost_per_1k_nano, figures.nano),
+        line("Errors", per(before.errors, before.requests), per(after.errors, after.requests), figures.percent),
+        line("Handoffs a day", before.handoffs_per_day, after.handoffs_per_day, figures.count),
+        BeforeAfter(measure="Requests", before=figures.count(before.requests), after=figures.count(after.requests)),
+    ]
+    return [one for one in lines if one.before or one.after]
+
+
+def before_after_note(one: Standing) -> str:
+    return "the 24 h before the rollout, and what the candidate answered since" if one.rollout else ""
+
+
+def budget_panel(status: BudgetStatus, prices: Sequence[Cost]) -> BudgetPanel:
+    verdict = status.verdict
+    pairs = []
+    if verdict.forecast is not None:
+        over = verdict.forecast.nano > verdict.limit_nano
+        pairs.append(
+            Pair(name="Forecast for its end", value=figures.nano(verdict.forecast.nano), tone="danger" if over else "")
+        )
+        if verdict.forecast.exhausted_at is not None:
+            pairs.append(
+                Pair(
+                    name="Used up about",
+                    value=f"{figures.day(verdict.forecast.exhausted_at)} {figures.minute(verdict.forecast.exhausted_at)}",
+                )
+            )
+    if status.next_action:
+        pairs.append(Pair(name="Next", value=status.next_action.replace("_", " ")))
+    hourly = {row.target: row.nano_per_hour for row in prices if row.nano_per_hour is not None}
+    for target, name in (
+        ("now", "An hour now"),
+        ("baseline", "An hour on the baseline"),
+        ("candidate", "An hour on the candidate"),
+    ):
+        if target in hourly:
+            pairs.append(Pair(name=name, value=figures.nano(hourly[target])))
+    if verdict.estimated_nano:
+        pairs.append(Pair(name="Of it estimated", value=figures.nano(verdict.estimated_nano)))
+    note = verdict.no_forecast if verdict.forecast is None else ""
+    if verdict.unpriced:
+        note = f"{note} {figures.counted(verdict.unpriced, 'call')} without a price are not in it.".strip()
+    return BudgetPanel(
+        title=f"{verdict.period.capitalize()} budget",
+        timezone=verdict.timezone,
+        spent=figures.nano(verdict.spent_nano),
+        limit=figures.nano(verdict.limit_nano),
+        bar=mark_safe(charts.bar(verdict.fraction, verdict.pace, full=True)),
+        told=f"{figures.percent(verdict.fraction)} spent with {figures.percent(verdict.pace)} of the {verdict.period} gone.",
+        pairs=pairs,
+        note=note,
+    )
+
+
+def way_back(one: Standing, plan: RollbackPlan | None, clients: Sequence[ClientView], visit: Visit) -> Panel | None:
+    live = one.live
+    version = one.route.since_version
+    pairs = []
+    if live is not None:
+        target = live.baseline_name
+        if plan is not None and plan.target == "fallback" and one.route.fallback_variant:
+            target = one.name(one.route.fallback_variant)
+        pairs.append(Pair(name="Target", value=f"100{figures.NBSP}% {target}"))
+    if one.route.fallback_variant:
+        pairs.append(Pair(name="Fallback", value=one.name(one.route.fallback_variant)))
+    if clients:
+        there = sum(1 for client in clients if client.snapshot is not None and client.snapshot >= version)
+        pairs.append(Pair(name=f"Clients on snapshot {version}", value=f"{there} of {len(clients)}"))
+    if plan is not None:
+        pairs.append(Pair(name="Clients may take", value=figures.span(plan.confirm_seconds)))
+        pairs.append(Pair(name="Baseline watched for", value=figures.span(plan.watch_seconds)))
+    if not pairs:
+        return None
+    guards = sum(1 for verdict in one.verdicts if verdict.rolls_back)
+    armed = f"Armed by {figures.counted(guards, 'guardrail')}." if live is not None and guards else ""
+    warn = "No guardrail would roll this back by itself." if live is not None and not guards else ""
+    return Panel(title="Way back", ok=armed, warn=warn, pairs=pairs)

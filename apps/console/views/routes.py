@@ -1,0 +1,63 @@
+"""All routes, and the page of one."""
+
+from datetime import timedelta
+
+from django.http import HttpResponse
+
+from apps.budgets import queries as budgets
+from apps.console import queries
+from apps.console.presenters import board, rows, standing
+from apps.console.visits import Visit, visited
+from apps.flags import queries as flags
+from apps.rollouts import queries as rollouts
+from apps.rollouts.models import Decision
+
+DAY = timedelta(hours=24)
+WINDOWS = (
+    (timedelta(hours=1), 60),
+    (timedelta(hours=6), 300),
+    (DAY, 900),
+)  # how far the charts look back, and in which steps
+RECENT_CLIENTS = timedelta(minutes=10)
+
+
+@visited
+def every(visit: Visit) -> HttpResponse:
+    found = queries.standings(visit.environment.key, visit.now)
+    shown = sorted((rows.row(visit, one, None) for one in found), key=lambda row: row.key)
+    return visit.page("console/routes.html", current="routes", rows=shown, summary=board.summary(shown))
+
+
+@visited
+def page(visit: Visit, *, key: str) -> HttpResponse:
+    environment, now = visit.environment.key, visit.now
+    span, step = window_of(visit, key)
+    one = queries.standing(environment, key, now, since=now - span, step=step)
+    plan, prices = rollouts.way_back(environment, key, now)
+    decisions: list[Decision] = list(rollouts.decisions(environment, key)[:60])
+    money = queries.budgets_by_route(budgets.budget_status(environment, now))
+    compared = None
+    if one.rollout is not None and one.rollout.started_at is not None:
+        started = one.rollout.started_at
+        ended = one.rollout.ended_at or now
+        compared = rollouts.before_after(environment, key, before=(started - DAY, started), after=(started, ended))
+    view = standing.page(
+        visit,
+        one,
+        decisions=decisions,
+        prices=prices,
+        plan=plan,
+        budget=money.get(key),
+        clients=flags.clients(environment, since=now - RECENT_CLIENTS),
+        compared=compared,
+        since=now - span,
+        step=step,
+    )
+    return visit.page("console/route.html", current="routes", route=view)
+
+
+def window_of(visit: Visit, key: str) -> tuple[timedelta, int]:
+    """As far back as there is something to see, up to a day."""
+    started = queries.started_at(visit.environment.key, key)
+    age = visit.now - started if started is not None else WINDOWS[0][0]
+    return next(((span, step) for span, step in WINDOWS if age <= span * 0.8), WINDOWS[-1])
