@@ -28,9 +28,11 @@ class GroupCommit(Generic[Item, Result]):
         max_waiting: int,
         max_bytes: int,
         max_group: int,
+        max_group_bytes: int,
     ) -> None:
         self.store = store
         self.max_group = max_group
+        self.max_group_bytes = max_group_bytes  # a long transaction would keep others from the database
         self.max_bytes = max_bytes
         self.waiting: queue.Queue[tuple[Item, int, Told[Result]] | None] = queue.Queue(max_waiting)
         self.waiting_bytes = 0
@@ -66,8 +68,8 @@ class GroupCommit(Generic[Item, Result]):
         connection.close()
 
     def gather(self, first: tuple[Item, int, Told[Result]]) -> tuple[list[tuple[Item, int, Told[Result]]], bool]:
-        group, is_last = [first], False
-        while len(group) < self.max_group and not is_last:
+        group, size, is_last = [first], first[1], False
+        while len(group) < self.max_group and size < self.max_group_bytes and not is_last:
             try:
                 entry = self.waiting.get_nowait()
             except queue.Empty:
@@ -76,8 +78,9 @@ class GroupCommit(Generic[Item, Result]):
                 is_last = True
             else:
                 group.append(entry)
+                size += entry[1]
         with self.lock:
-            self.waiting_bytes -= sum(size for _, size, _ in group)
+            self.waiting_bytes -= size
         return group, is_last
 
     def write(self, group: Sequence[tuple[Item, Told[Result]]]) -> None:

@@ -211,10 +211,10 @@ def note_seen(
         if sent.batch.exposures:
             exposures.setdefault(sent.environment, []).extend(map(plain, sent.batch.exposures))
     news = {key: client for key, client in clients.items() if writer.is_news_of(key, client.snapshot, now)}
-    for (environment, name, sdk), client in news.items():
+    for (environment, name, sdk), client in sorted(news.items(), key=lambda pair: pair[0]):  # one order for all writers
         told = {"name": name, "sdk": sdk, "snapshot": client.snapshot}
         flags.note_seen(environment=environment, client=told, exposures=exposures.pop(environment, []), now=now)
-    for environment, counted in exposures.items():
+    for environment, counted in sorted(exposures.items()):
         flags.note_seen(environment=environment, client=None, exposures=counted, now=now)
     return {key: (client.snapshot, now) for key, client in news.items()}
 

@@ -38,7 +38,7 @@ def new_commits() -> GroupCommit[Sent, Receipt]:
     def store(sent: Sequence[Sent]) -> Sequence[Receipt]:
         return services.count(sent=sent, writer=writer, now=timezone.now())
 
-    return GroupCommit(store, max_waiting=256, max_bytes=64_000_000, max_group=64)
+    return GroupCommit(store, max_waiting=256, max_bytes=64_000_000, max_group=64, max_group_bytes=5_000_000)
 
 
 commits = new_commits()

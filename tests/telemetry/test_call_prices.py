@@ -13,9 +13,9 @@ PRICE = Price("openai", "gpt-4.1", datetime(2025, 1, 1, tzinfo=UTC), Rates(Decim
 USUAL = TokenHistory([900, 1000, 1100], [10, 100, 5000])
 
 
-def price(history=USUAL, price=PRICE, cap=None, **fields):
+def price(history=USUAL, price=PRICE, variant_value=None, **fields):
     (one,) = plain_calls(call(**fields))
-    return price_call(one, price, history, cap)
+    return price_call(one, price, history, variant_value)
 
 
 def test_tokens_times_price_is_confirmed():
@@ -65,7 +65,7 @@ def test_zero_is_zero_and_not_unknown():
 
 
 def test_without_history_a_call_costs_at_most_what_its_variant_allows():
-    assert price(TokenHistory(), cap=20_000_000, error="timeout", output_tokens=None) == Priced(
+    assert price(TokenHistory(), variant_value={"max_cost_usd": "0.02"}, error="timeout", output_tokens=None) == Priced(
         0, 20_000_000, False, Rule.CAP
     )
 

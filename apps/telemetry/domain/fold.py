@@ -12,7 +12,7 @@ from typing import Protocol
 
 from apps.catalog.domain.pricing import PriceBook, normalised
 from apps.telemetry.domain.batch import Call, Outcome
-from apps.telemetry.domain.pricing import Priced, TokenHistory, cap_of, price_call
+from apps.telemetry.domain.pricing import Priced, TokenHistory, price_call
 from apps.telemetry.domain.routes import RouteFacts
 from apps.telemetry.domain.sums import (
     LedgerKey,
@@ -97,7 +97,7 @@ class Fold:
     def learn(self, environment: str, calls: Sequence[Call], new: Sequence[bool]) -> None:
         """Before pricing: an unknown call of a route's first batch is taken for what its neighbours were."""
         for call, is_new in zip(calls, new, strict=True):
-            if is_new and call.error is None and call.input_tokens is not None and call.output_tokens is not None:
+            if is_new and not call.error and call.input_tokens is not None and call.output_tokens is not None:
                 self.known.history(environment, call.route).learn(call.input_tokens, call.output_tokens)
                 self.learned.add((environment, call.route))
 
@@ -105,7 +105,7 @@ class Fold:
         variant = variant_of(call)
         price = self.book.find(call.provider, call.model or facts.model_of(variant), call.at)
         history = self.known.history(environment, call.route)
-        return price_call(call, price, history, cap_of(facts.variants.get(variant)))
+        return price_call(call, price, history, facts.variants.get(variant))
 
     def model(self, provider: str | None, model: str | None) -> tuple[str, str]:
         """Provider and model under one spelling, so that money by model is not split by how a sender writes it."""
@@ -132,7 +132,7 @@ class Fold:
         if window is None:
             window = self.windows[window_key] = WindowSum()
         window.calls += 1
-        window.errors += call.error is not None
+        window.errors += bool(call.error)
         window.input_tokens += inputs
         window.cached_input_tokens += cached
         window.output_tokens += outputs
@@ -199,7 +199,7 @@ class Fold:
         sums.unfinal += not is_final
         sums.first_at = min(sums.first_at, ended_at)
         sums.last_at = max(sums.last_at, ended_at)
-        if last.error is None:
+        if not last.error:
             sums.latency.add(seconds)
         else:
             sums.errors += 1

@@ -64,7 +64,7 @@ def median(numbers: deque[int]) -> int | None:
     return sorted(numbers)[(len(numbers) - 1) // 2] if numbers else None
 
 
-def price_call(call: Call, price: Price | None, history: TokenHistory, cap_nano: int | None) -> Priced:
+def price_call(call: Call, price: Price | None, history: TokenHistory, variant: object) -> Priced:
     if call.cost_usd is not None:
         nano = int(call.cost_usd.scaleb(9).to_integral_value(ROUND_HALF_EVEN))
         return Priced(nano, 0, False, Rule.SENDER)
@@ -77,7 +77,7 @@ def price_call(call: Call, price: Price | None, history: TokenHistory, cap_nano:
         cached = call.cached_input_tokens or 0
         nano = price.cost_nano(inputs, cached if cached <= inputs else 0, outputs)
         return Priced(nano, 0, False, Rule.PRICE_BOOK)
-    return estimate(call, price, history, cap_nano)
+    return estimate(call, price, history, cap_of(variant))
 
 
 def estimate(call: Call, price: Price, history: TokenHistory, cap_nano: int | None) -> Priced:

@@ -61,6 +61,11 @@ class Unread:
 
 
 SPLIT = ("environment", "route", "trial", "split", "assigned", "arm", "assigned_by")
+COUNTS = (
+    "requests", "errors", "unfinal", "attempts", "cost_nano", "estimated_nano", "unpriced", "first_at", "last_at",
+    "latency", "cost",
+)  # fmt: skip
+TOLD = ("count", "ones", "zeros", "total")
 
 
 def unread(reader: str, shard: int) -> Unread:
@@ -75,36 +80,43 @@ def unread(reader: str, shard: int) -> Unread:
     outcomes: dict[tuple[Any, ...], OutcomeIncrement] = {}
     for writer, (begin, end) in sorted(news.items()):
         between = Q(shard=shard, writer=writer, seq__gt=begin, seq__lte=end) & ~Q(trial="")
-        for row in RequestSum.objects.filter(between).order_by("id"):
-            add_request_row(increments, row)
-        for told in OutcomeSum.objects.filter(between).order_by("id"):
-            add_outcome_row(outcomes, told)
+        for row in RequestSum.objects.filter(between).order_by("id").values_list(*SPLIT, *COUNTS):
+            add_request_row(increments, row[: len(SPLIT)], row[len(SPLIT) :])
+        for told in OutcomeSum.objects.filter(between).order_by("id").values_list(*SPLIT, "name", *TOLD):
+            add_outcome_row(outcomes, told[: len(SPLIT) + 1], told[len(SPLIT) + 1 :])
     return Unread(
         list(increments.values()), list(outcomes.values()), {writer: end for writer, (_, end) in news.items()}
     )
 
 
-def add_request_row(increments: dict[tuple[Any, ...], Increment], row: RequestSum) -> None:
-    key = tuple(getattr(row, name) for name in SPLIT)
+def add_request_row(increments: dict[tuple[Any, ...], Increment], key: tuple[Any, ...], row: tuple[Any, ...]) -> None:
     sums = increments.get(key)
     if sums is None:
         sums = increments[key] = Increment(*key)
-    sums.first_at, sums.last_at = min(sums.first_at, row.first_at), max(sums.last_at, row.last_at)
-    for name in ("requests", "errors", "unfinal", "attempts", "cost_nano", "estimated_nano", "unpriced"):
-        setattr(sums, name, getattr(sums, name) + getattr(row, name))
-    sums.latency.merge(Histogram.unpack(row.latency))
-    sums.cost.merge(Histogram.unpack(row.cost))
+    requests, errors, unfinal, attempts, cost_nano, estimated_nano, unpriced, first_at, last_at, latency, cost = row
+    sums.requests += requests
+    sums.errors += errors
+    sums.unfinal += unfinal
+    sums.attempts += attempts
+    sums.cost_nano += cost_nano
+    sums.estimated_nano += estimated_nano
+    sums.unpriced += unpriced
+    sums.first_at, sums.last_at = min(sums.first_at, first_at), max(sums.last_at, last_at)
+    sums.latency.merge(Histogram.unpack(latency))
+    sums.cost.merge(Histogram.unpack(cost))
 
 
-def add_outcome_row(outcomes: dict[tuple[Any, ...], OutcomeIncrement], row: OutcomeSum) -> None:
-    key = (*(getattr(row, name) for name in SPLIT), row.name)
+def add_outcome_row(
+    outcomes: dict[tuple[Any, ...], OutcomeIncrement], key: tuple[Any, ...], row: tuple[Any, ...]
+) -> None:
     sums = outcomes.get(key)
     if sums is None:
         sums = outcomes[key] = OutcomeIncrement(*key)
-    sums.n += row.count
-    sums.k += row.ones
-    sums.zeros += row.zeros
-    sums.total += row.total
+    count, ones, zeros, total = row
+    sums.n += count
+    sums.k += ones
+    sums.zeros += zeros
+    sums.total += total
 
 
 @dataclass(slots=True)

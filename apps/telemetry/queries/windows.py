@@ -1,5 +1,6 @@
 """For people: calls, requests and outcomes by time and variant."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -56,11 +57,13 @@ def windows(environment: str, route: str, since: datetime, until: datetime, step
             found[key] = WindowRow(begin, steps.end(begin), variant, arm)
         return found[key]
 
-    for window in between(Window.objects.all(), environment, route, steps):
-        row = row_of(window.starts_at, window.variant, window.arm)
-        for name in CALL_SUMS:
-            setattr(row, name, getattr(row, name) + getattr(window, name))
-        row.latency.merge(Histogram.unpack(window.latency))
+    calls = between(Window.objects.all(), environment, route, steps)
+    for starts_at, variant, arm, latency, *counts in calls.values_list(
+        "starts_at", "variant", "arm", "latency", *CALL_SUMS
+    ):
+        row = row_of(starts_at, variant, arm)
+        add_up(row, CALL_SUMS, counts)
+        row.latency.merge(Histogram.unpack(latency))
     requests = between(RequestSum.objects.all(), environment, route, steps)
     for starts_at, assigned, arm, n in requests.values_list("starts_at", "assigned", "arm", "requests"):
         row_of(starts_at, assigned, arm).requests += n
@@ -69,6 +72,12 @@ def windows(environment: str, route: str, since: datetime, until: datetime, step
         count, total = row.outcomes.get(outcome.name, (0, 0.0))
         row.outcomes[outcome.name] = (count + outcome.count, total + outcome.total)
     return [found[key] for key in sorted(found)]
+
+
+def add_up(sums: object, names: Sequence[str], counts: Sequence[int]) -> None:
+    for name, count in zip(names, counts, strict=True):
+        if count:
+            setattr(sums, name, getattr(sums, name) + count)
 
 
 def between(rows: "QuerySet[Any]", environment: str, route: str, steps: Steps) -> "QuerySet[Any]":
@@ -114,16 +123,19 @@ def requests(
     steps = Steps.of(since, until, step)
     found: dict[tuple[datetime, str, str], RequestRow] = {}
     rows = between(RequestSum.objects.all(), environment, route, steps)
-    for row in rows if trial is None else rows.filter(trial=trial):
-        begin = steps.begin(row.starts_at)
-        key = (begin, row.assigned, row.arm)
+    if trial is not None:
+        rows = rows.filter(trial=trial)
+    for starts_at, assigned, arm, latency, cost, *counts in rows.values_list(
+        "starts_at", "assigned", "arm", "latency", "cost", *REQUEST_SUMS
+    ):
+        begin = steps.begin(starts_at)
+        key = (begin, assigned, arm)
         if key not in found:
-            found[key] = RequestRow(begin, steps.end(begin), row.assigned, row.arm)
+            found[key] = RequestRow(begin, steps.end(begin), assigned, arm)
         sums = found[key]
-        for name in REQUEST_SUMS:
-            setattr(sums, name, getattr(sums, name) + getattr(row, name))
-        sums.latency.merge(Histogram.unpack(row.latency))
-        sums.cost.merge(Histogram.unpack(row.cost))
+        add_up(sums, REQUEST_SUMS, counts)
+        sums.latency.merge(Histogram.unpack(latency))
+        sums.cost.merge(Histogram.unpack(cost))
     return [found[key] for key in sorted(found)]
 
 
