@@ -17,8 +17,9 @@ from changeover.rules import generated
 from changeover.rules.answering import RuleCompiler
 from changeover.rules.answers import Answer, Answers, default_answer
 from changeover.rules.bucketing import VERSIONS
-from changeover.rules.closures import Value, check_size
+from changeover.rules.closures import Value
 from changeover.rules.operators import UnknownOperator
+from changeover.rules.tree import check_size
 
 Metadata = Mapping[str, str | int | float | bool]
 

@@ -87,7 +87,14 @@ def _definitions(document: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(evaluators, dict):
         raise UnreadableDocument("The $evaluators must be an object.")
     shared = list(evaluators.items())
-    return {key: _Sharing().fill_in(flag, shared) for key, flag in flags.items()}
+    return {key: _with_shared(flag, shared) for key, flag in flags.items()}
+
+
+def _with_shared(flag: Any, shared: list[tuple[str, Any]]) -> Any:
+    try:
+        return _Sharing().fill_in(flag, shared)
+    except RecursionError:
+        return None  # nested so deeply that it is no flag
 
 
 class _Sharing:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
+from collections import Counter
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -213,6 +215,31 @@ def test_what_does_not_fit_the_queue_is_dropped_and_counted(plane, connect, capl
 
     assert client.counts["dropped"] == 15
     assert "dropped and counted" in caplog.text
+
+
+def test_many_threads_under_back_pressure_lose_nothing_and_send_nothing_twice(plane, connect):
+    client = connect(flush_seconds=0.02)
+    plane.refusals.extend([(503, {}), (429, {}), (503, {})])
+
+    def serve(worker: int) -> None:
+        for n in range(200):
+            route = client.resolve(FLAG, f"r-{worker}-{n}")
+            client.report(route, latency_ms=1, attempt=1, final=False, error="timeout")
+            client.report(route, latency_ms=1, attempt=2)
+
+    threads = [threading.Thread(target=serve, args=(worker,)) for worker in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert client.flush(timeout=20)
+    calls = plane.told("calls")
+    assert len(calls) == len({call["id"] for call in calls}) == 2400
+    for batch in plane.batches:
+        attempts = Counter(call["request_id"] for call in json.loads(batch)["calls"])
+        assert set(attempts.values()) <= {2}
+    assert sum(row["count"] for row in plane.told("exposures")) == 1200
 
 
 def test_reporting_never_waits_for_the_control_plane(connect):

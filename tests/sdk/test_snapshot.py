@@ -179,6 +179,18 @@ def test_shared_rules_that_multiply_end():
     assert snapshot.evaluate("good").value is True
 
 
+def test_a_bottomless_rule_breaks_its_flag_only_where_rules_are_shared_too():
+    deep: Any = "on"
+    for _ in range(5000):
+        deep = [deep]
+    flag = {**PLAIN, "targeting": {"in": deep}}
+
+    snapshot = Snapshot.from_flagd({**document(f=flag, good=PLAIN), "$evaluators": {"r": True}})
+
+    assert snapshot.evaluate("f").error_code == "PARSE_ERROR"
+    assert snapshot.evaluate("good").value is True
+
+
 def test_a_list_of_flags_is_read_as_flagd_reads_it():
     snapshot = Snapshot.from_flagd({"flags": [{"key": "f", **PLAIN}, {"no": "key"}]})
 

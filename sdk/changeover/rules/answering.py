@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from changeover.rules.answers import Answers
-from changeover.rules.closures import Compiler, Value, holds_fractional, is_literal, operation
+from changeover.rules.closures import Compiler, Value
 from changeover.rules.operators import to_bool
+from changeover.rules.tree import holds_fractional, is_literal, operation
 
 
 class RuleCompiler(Compiler):

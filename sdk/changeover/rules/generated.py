@@ -19,9 +19,10 @@ from typing import Any
 
 from changeover.rules import operators
 from changeover.rules.answering import RuleCompiler
-from changeover.rules.closures import Value, holds_fractional, is_literal, is_literal_list, operation
+from changeover.rules.closures import Value
+from changeover.rules.tree import holds_fractional, is_literal, is_literal_list, operation
 
-MAX_SOURCE = 200_000
+MAX_SOURCE = 50_000
 FEW = 8
 
 NUMBERS = frozenset((int, float))
