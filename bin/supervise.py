@@ -29,7 +29,7 @@ BIN = Path(sys.executable).parent
 NEEDED_MB = 200
 READY_SECONDS = 60.0
 SOCKET_PATH_BYTES = 100  # the system's limit is 107
-STOP_ORDER = (("demo",), ("web", "beat"), ("worker",), ("broker",))
+STOP_ORDER = (("demo",), ("web", "sync", "beat"), ("worker",), ("broker",))
 
 
 class CannotStart(Exception):
@@ -78,9 +78,10 @@ def options() -> argparse.Namespace:
     parser.add_argument("--demo", action="store_true", help="play the demo: a bad candidate is rolled back by itself")
     parser.add_argument("--trace", metavar="FILE", help="with --demo: drive the traffic by this trace")
     parser.add_argument("--speed", type=float, metavar="N", help="with --demo: divide the gaps between arrivals by N")
+    parser.add_argument("--sync-port", type=int, metavar="N", help="also serve flagd's gRPC sync protocol on this port")
     args = parser.parse_args()
-    if not 1 <= args.port <= 65535:
-        parser.error("--port must lie between 1 and 65535")
+    if not all(1 <= port <= 65535 for port in (args.port, args.sync_port) if port is not None):
+        parser.error("--port and --sync-port must lie between 1 and 65535")
     if not args.demo and (args.trace or args.speed):
         parser.error("--trace and --speed go with --demo")
     called_from = Path(os.environ.get("CHANGEOVER_CALLED_FROM", "."))
@@ -89,7 +90,7 @@ def options() -> argparse.Namespace:
     return args
 
 
-def check_port(host: str, port: int) -> None:
+def check_port(host: str, port: int, option: str = "--port") -> None:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -99,7 +100,7 @@ def check_port(host: str, port: int) -> None:
         raise CannotStart(f"--host {host} is no address of this machine: {error.strerror}") from error
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            other = f"bin/up --port {port + 1 if port < 65535 else port - 1}"
+            other = f"bin/up {option} {port + 1 if port < 65535 else port - 1}"
             raise CannotStart(f"port {port} is in use. Stop what uses it, or choose another: {other}") from error
         raise CannotStart(f"cannot listen on {host}:{port}: {error.strerror}") from error
 
@@ -197,7 +198,7 @@ def prepare(wishes: Wishes, url: str, demo: bool) -> str:
         return out.read().decode().strip()
 
 
-def start_all(tree: Tree, host: str, port: int) -> None:
+def start_all(tree: Tree, host: str, port: int, sync_port: int | None) -> None:
     tree.add(
         "web", str(BIN / "granian"), "--interface", "asgi", "--http", "1", "--loop", "uvloop", "--no-ws",
         "--runtime-mode", "st", "--workers", "1", "--host", host, "--port", str(port), "--log-level", "warning",
@@ -210,6 +211,8 @@ def start_all(tree: Tree, host: str, port: int) -> None:
         PYTHONWARNINGS="ignore:You're running the worker with superuser",  # a page of it; messages are JSON
     )  # fmt: skip
     tree.add("beat", *celery, "beat", "-l", "warning", "--pidfile=")
+    if sync_port:
+        tree.add("sync", sys.executable, "manage.py", "serve_flagd_sync", "--host", host, "--port", str(sync_port))
 
 
 def ask_ready(host: str, port: int) -> tuple[bool, str]:
@@ -277,6 +280,8 @@ def main() -> int:
     code = 0
     try:
         check_port(args.host, args.port)
+        if args.sync_port:
+            check_port(args.host, args.sync_port, "--sync-port")
         take_data_folder(data)
         os.environ["DATA_DIR"] = str(data)
         os.environ["PYTHONUNBUFFERED"] = "1"
@@ -293,7 +298,7 @@ def main() -> int:
         if not os.environ.get("REDIS_URL"):
             to_remove = start_broker(tree, data)
         link = prepare(wishes, url, args.demo)
-        start_all(tree, args.host, args.port)
+        start_all(tree, args.host, args.port, args.sync_port)
         watch(tree, wishes, args, url, link, started)
     except CannotStart as reason:
         print(f"bin/up: {reason}", file=sys.stderr)
