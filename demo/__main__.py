@@ -12,7 +12,6 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import httpx2
 
@@ -42,13 +41,6 @@ def options() -> argparse.Namespace:
 def main() -> int:
     die_with_parent()
     arguments = options()
-    stopping = threading.Event()
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        stopping.set()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
     if arguments.trace:
         try:
             recorded = len(trace.read(arguments.trace))
@@ -57,11 +49,27 @@ def main() -> int:
             return 0  # to be started again would not make it readable
         say(f"Playing {recorded:,} recorded requests at speed {arguments.speed or trace.SPEED_OF_A_RECORDED_TRACE:g}.")
 
-    seeded = seed(arguments)
+    setup(arguments.data)
+    from demo.seed import seed, seed_routes
+
+    seeded = seed(url=arguments.url, data=arguments.data, now=datetime.now(UTC))
     plane = Plane(arguments.url, environment=seeded.demo["environment"], **seeded.demo["keys"])
     people = ", ".join(f"{p['username']} / {p['password']}" for p in (seeded.demo["operator"], seeded.demo["approver"]))
     say(f"Log in at {arguments.url} as {people}; all keys and passwords are in {arguments.data / 'demo.json'}.")
 
+    try:
+        seed_routes(plane)
+    except Refused as error:
+        say(f"The demo's routes cannot be made: {error}")
+        return 1
+
+    stopping = threading.Event()
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        stopping.set()
+
+    signal.signal(signal.SIGTERM, stop)  # from here on there are children to stop
+    signal.signal(signal.SIGINT, stop)
     children = Children()
     start_children(children, arguments, seeded.receiver_port)
     storyteller = threading.Thread(target=tell, args=(plane, arguments), daemon=True)
@@ -72,16 +80,14 @@ def main() -> int:
     return 0
 
 
-def seed(arguments: argparse.Namespace) -> Any:
-    os.environ["DATA_DIR"] = str(arguments.data)
+def setup(data: Path) -> None:
+    """Django with the settings of this data folder."""
+    os.environ["DATA_DIR"] = str(data)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlplane.settings")
     import django
 
     django.setup()
-    from demo import seed
-
-    (arguments.data / "demo").mkdir(parents=True, exist_ok=True)
-    return seed.seed(url=arguments.url, data=arguments.data, now=datetime.now(UTC))
+    (data / "demo").mkdir(parents=True, exist_ok=True)
 
 
 def start_children(children: Children, arguments: argparse.Namespace, receiver_port: int) -> None:
@@ -103,10 +109,8 @@ def start_children(children: Children, arguments: argparse.Namespace, receiver_p
 def tell(plane: Plane, arguments: argparse.Namespace) -> None:
     """The story may fail, the traffic goes on."""
     from demo import scenario
-    from demo.seed import seed_routes
 
     try:
-        seed_routes(plane)
         story = scenario.Story(plane, data=arguments.data, seed=arguments.seed)
         if story.was_told():
             say("This data has seen the demo's story already: traffic goes on, the story is not told again.")

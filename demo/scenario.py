@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,9 +22,10 @@ from demo.seed import ROUTE
 from demo.service import Choice, read_choice
 
 BASELINE, BAD, GOOD = "gpt-4.1", "gpt-5", "flash-lite"
-LIVE_BEFORE_SECONDS = 12.0
+LIVE_BEFORE_SECONDS = 15.0
 LIVE_BEFORE_REQUESTS = 300
-AFTER_SECONDS = 25.0
+AFTER_SECONDS = 30.0
+PAUSE_SECONDS = 15.0
 ENDED = {"rolled_back", "finished", "aborted"}
 STAGE = {"min_seconds": 15, "min_samples": 100}
 
@@ -81,6 +82,18 @@ class Watcher:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Windows are ten seconds long: whole ones lie inside."""
+
+    since: datetime
+    until: datetime
+
+    @property
+    def seconds(self) -> float:
+        return (self.until - self.since).total_seconds()
+
+
 class Story:
     def __init__(self, plane: Plane, *, data: Path, seed: int) -> None:
         self.plane = plane
@@ -93,9 +106,12 @@ class Story:
     def play(self) -> None:
         self.remember_half_an_hour()
         began = self.wait_for_traffic()
+        before = Span(began, datetime.now(UTC))
         cost = self.baseline_cost()
         self.bad_candidate(cost)
-        self.good_candidate(cost, began)
+        say(f"The next rollout begins in {PAUSE_SECONDS:.0f} s: time to look around.")
+        time.sleep(PAUSE_SECONDS)
+        self.good_candidate(cost, before)
 
     # Before
 
@@ -137,16 +153,14 @@ class Story:
 
     def baseline_cost(self) -> Decimal:
         """What a request costs now: the plan that a candidate is held to."""
-        rows = self.windows(seconds_ago=1_800)
-        row = rows[BASELINE]
-        return cost_per_request(row)
-
-    def windows(self, *, seconds_ago: float = 0, since: datetime | None = None) -> dict[str, dict[str, Any]]:
-        """One row per variant, live calls only."""
         now = datetime.now(UTC)
-        start = since or datetime.fromtimestamp(now.timestamp() - seconds_ago, UTC)
-        rows = self.plane.results("/api/v1/windows/", route=ROUTE, step="all", **span(start, now))
-        return {row["variant"]: row for row in rows if row["arm"] == "live"}
+        return Decimal(self.measured(now - timedelta(minutes=30), now)[BASELINE]["cost_per_1k_usd"]) / 1000
+
+    def measured(self, since: datetime, until: datetime) -> dict[str, dict[str, Any]]:
+        """Live requests between two moments, by variant."""
+        path = f"/api/v1/routes/{ROUTE}/measured/"
+        rows = self.plane.get(path, environment=self.plane.environment, **span(since, until))
+        return {row["variant"]: row for row in rows}
 
     # The bad candidate
 
@@ -198,9 +212,9 @@ class Story:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             now = self.plane.get(f"/api/v1/rollouts/{rollout}/")
-            words = f"{now['state']}, stage {int(now['stage']) + 1} of {len(now['stages'])}"
+            words = f"{now['state']} at {now['share']:g} %"
             if words != said and now["state"] not in ENDED:
-                say(f"{now['candidate']}: {words}, {now['stages'][int(now['stage'])]['share']} %.")
+                say(f"{now['candidate']} is {words}.")
             said = words
             if now["state"] in ENDED:
                 return str(now["state"])
@@ -208,9 +222,8 @@ class Story:
         raise OutOfTime(f"the rollout has not ended within {seconds:.0f} s; look at {self.plane.url}/")
 
     def decision(self, rollout: str, kind: str) -> dict[str, Any]:
-        for decision in self.plane.results("/api/v1/decisions/", route=ROUTE):
-            if decision["rollout"] == rollout and decision["kind"] == kind:
-                return decision
+        for decision in self.plane.results("/api/v1/decisions/", rollout=rollout, kind=kind):
+            return decision
         raise OutOfTime(f"no decision {kind} of rollout {rollout}")
 
     def say_money(self, since: datetime) -> None:
@@ -220,8 +233,8 @@ class Story:
             if row["route"] == ROUTE and row["variant"] == BAD:
                 confirmed, estimated = Decimal(row["confirmed_usd"]), Decimal(row["estimated_usd"])
                 say(
-                    f"{BAD} cost ${confirmed + estimated:.2f} in {row['calls']} calls: ${confirmed:.2f} confirmed, "
-                    f"${estimated:.2f} estimated for calls that timed out or failed and told no usage."
+                    f"The {row['calls']} calls of {BAD} cost ${confirmed:.2f} confirmed by their usage, and "
+                    f"${estimated:.2f} estimated for those that timed out or failed and told none."
                 )
 
     def check_alert(self, since: datetime) -> None:
@@ -248,8 +261,7 @@ class Story:
 
     # The good candidate
 
-    def good_candidate(self, cost: Decimal, began: datetime) -> None:
-        before = self.windows(since=began).get(BASELINE)
+    def good_candidate(self, cost: Decimal, before: Span) -> None:
         rollout = self.start_rollout(GOOD, [10, 50, 100], cost, "Flash-Lite is built for fields like these.")
         say(f"A rollout of {GOOD} is live at 10 %, with the same limits.")
         ended = self.follow(rollout["id"], seconds=600)
@@ -258,13 +270,19 @@ class Story:
             for decision in self.plane.results("/api/v1/decisions/", route=ROUTE)[:1]:
                 say(decision["sentence"])
             return
-        finished_at = datetime.now(UTC)
+        time.sleep(3)  # what was answered by the baseline is on its way
+        began = datetime.now(UTC)
         say(f"{GOOD} serves the whole route. Measuring {AFTER_SECONDS:.0f} s of it.")
-        time.sleep(AFTER_SECONDS + 10)  # the last window closes
-        after = self.windows(since=finished_at).get(GOOD)
-        if before and after:
-            for line in table(before, after):
-                say(line)
+        time.sleep(AFTER_SECONDS)
+        self.say_table(before, Span(began, datetime.now(UTC)))
+
+    def say_table(self, before: Span, after: Span) -> None:
+        time.sleep(3)  # the last reports
+        for line in table(
+            (BASELINE, self.measured(before.since, before.until).get(BASELINE), before.seconds),
+            (GOOD, self.measured(after.since, after.until).get(GOOD), after.seconds),
+        ):
+            say(line)
 
 
 def span(start: datetime, end: datetime) -> dict[str, str]:
@@ -284,32 +302,30 @@ def wait_until(question: Callable[[], T | None], *, seconds: float, what: str) -
     raise OutOfTime(f"{what}, within {seconds:.0f} s")
 
 
-def cost_per_request(row: dict[str, Any]) -> Decimal:
-    return Decimal(str(row["cost_usd"])) / Decimal(max(1, int(row["requests"])))
+Column = tuple[str, dict[str, Any] | None, float]
 
 
-def latency(row: dict[str, Any], mark: str) -> str:
-    return f"{row['latency_ms'][mark]:.0f} ms" if row["latency_ms"] else "unknown"
+def table(*columns: Column) -> list[str]:
+    """Before and after, side by side: per column a variant, what was measured of it, and over how many seconds."""
+
+    def line(name: str, of: Callable[[dict[str, Any], float], str]) -> str:
+        cells = (of(row, seconds) if row else "not seen" for _, row, seconds in columns)
+        return f"{name:<34}" + "".join(f"{cell:>14}" for cell in cells)
+
+    return [
+        f"{'':<34}" + "".join(f"{variant:>14}" for variant, _, _ in columns),
+        line("median latency", lambda row, _: milliseconds(row["p50_ms"])),
+        line("p95 latency", lambda row, _: milliseconds(row["p95_ms"])),
+        line("cost per 1,000 requests", lambda row, _: f"${Decimal(row['cost_per_1k_usd'] or 0):.2f}"),
+        line("handoffs per 10,000 requests", lambda row, seconds: f"{handoff_share(row, seconds) * 10_000:.0f}"),
+        line("handoffs per day at this traffic", lambda row, _: f"{row['handoffs_per_day'] or 0:,.0f}"),
+        line("requests measured", lambda row, _: f"{row['requests']:,}"),
+    ]
 
 
-def table(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """Before and after, from two rows of the windows API."""
+def milliseconds(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.0f} ms"
 
-    def seconds(row: dict[str, Any]) -> float:
-        return (datetime.fromisoformat(row["to"]) - datetime.fromisoformat(row["from"])).total_seconds()
 
-    def handoffs(row: dict[str, Any]) -> tuple[float, float]:
-        outcome = (row.get("outcomes") or {}).get("handoff") or {"count": 0, "sum": 0}
-        share = float(outcome["sum"]) / max(1, outcome["count"])
-        return 10_000 * share, share * row["requests"] * 86_400 / max(1.0, seconds(row))
-
-    rows: list[tuple[str, str, str]] = [("", str(before["variant"]), str(after["variant"]))]
-    for name, mark in (("median latency", "p50"), ("p95 latency", "p95")):
-        rows.append((name, latency(before, mark), latency(after, mark)))
-    per_1k = [f"${1000 * cost_per_request(row):.2f}" for row in (before, after)]
-    rows.append(("cost per 1,000 requests", per_1k[0], per_1k[1]))
-    (b10k, bday), (a10k, aday) = handoffs(before), handoffs(after)
-    rows.append(("handoffs per 10,000 requests", f"{b10k:.0f}", f"{a10k:.0f}"))
-    rows.append(("handoffs per day at this traffic", f"{bday:,.0f}", f"{aday:,.0f}"))
-    rows.append(("requests measured", f"{before['requests']:,}", f"{after['requests']:,}"))
-    return [f"{name:<34}{left:>14}{right:>14}" for name, left, right in rows]
+def handoff_share(row: dict[str, Any], seconds: float) -> float:
+    return float(row["handoffs_per_day"] or 0) * seconds / 86_400 / max(1, int(row["requests"]))

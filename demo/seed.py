@@ -172,6 +172,9 @@ def seed_routes(plane: Plane) -> None:
     there = plane.results("/api/v1/budgets/")
     if not any(budget.get("scope") == BUDGET["scope"] for budget in there):
         plane.post("/api/v1/budgets/", {"environment": ENVIRONMENT, "because": BECAUSE, **BUDGET})
+    if not plane.results("/api/v1/rollback-plans/", route=ROUTE):
+        plan = {"environment": ENVIRONMENT, "route": ROUTE, "target": "baseline", "because": BECAUSE}
+        plane.post("/api/v1/rollback-plans/", plan)
 
 
 def read_private(file: Path) -> dict[str, Any]:

@@ -70,7 +70,7 @@ class Flags:
             choice = read_choice(answer.json())
         except (httpx2.HTTPError, KeyError, TypeError, ValueError) as error:
             if self.is_reachable:
-                say(f"{self.service}: the flag API does not answer ({error!r:.200}); the last known variant serves.")
+                say(f"{self.service}: the flag API does not answer ({short(error)}); the last known variant serves.")
             self.is_reachable = False
             if route not in self.last:
                 raise NoChoiceYet(route) from error
@@ -80,6 +80,12 @@ class Flags:
         self.is_reachable = True
         self.last[route] = choice
         return choice
+
+
+def short(error: Exception) -> str:
+    if isinstance(error, httpx2.HTTPStatusError):
+        return str(error.response.status_code)
+    return type(error).__name__
 
 
 def read_choice(answer: dict[str, Any]) -> Choice:

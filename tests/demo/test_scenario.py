@@ -53,24 +53,22 @@ def test_without_a_share_there_is_no_falling_back():
     assert watcher.zero_again_at() is None
 
 
-def row(variant, **more):
+def row(**more):
     return {
-        "variant": variant,
-        "from": "2026-11-24T03:00:00+00:00",
-        "to": "2026-11-24T03:01:40+00:00",
         "requests": 4000,
-        "cost_usd": "73.600000",
-        "latency_ms": {"p50": 421.4, "p95": 980.0, "p99": 1500.0},
-        "outcomes": {"handoff": {"count": 4000, "sum": 40}},
+        "p50_ms": 421.4,
+        "p95_ms": 980.0,
+        "cost_per_1k_usd": "18.400000",
+        "handoffs_per_day": 34_560.0,
     } | more
 
 
 def test_the_table_puts_the_measured_numbers_side_by_side():
-    after = row("flash-lite", cost_usd="3.680000", latency_ms={"p50": 190.0, "p95": 400.0, "p99": 500.0}, outcomes={})
+    after = row(cost_per_1k_usd="0.920000", p50_ms=190.0, p95_ms=400.0, handoffs_per_day=None)
 
-    lines = [" ".join(line.split()) for line in scenario.table(row("gpt-4.1"), after)]
+    table = scenario.table(("gpt-4.1", row(), 100.0), ("flash-lite", after, 100.0))
 
-    assert lines == [
+    assert [" ".join(line.split()) for line in table] == [
         "gpt-4.1 flash-lite",
         "median latency 421 ms 190 ms",
         "p95 latency 980 ms 400 ms",
@@ -81,7 +79,8 @@ def test_the_table_puts_the_measured_numbers_side_by_side():
     ]
 
 
-def test_the_table_says_unknown_where_the_source_is_too_coarse():
-    lines = scenario.table(row("gpt-4.1", latency_ms=None), row("flash-lite"))
+def test_the_table_says_what_is_not_known():
+    lines = scenario.table(("gpt-4.1", row(p50_ms=None), 100.0), ("flash-lite", None, 100.0))
 
     assert "unknown" in lines[1]
+    assert all("not seen" in line for line in lines[1:])
