@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
@@ -27,6 +27,11 @@ class Rates:
     input: Decimal
     output: Decimal
     cached_input: Decimal | None = None  # None: a cached token costs as much as any other
+    scaled: tuple[int, int, int] = field(init=False, repr=False, compare=False)  # the three as integers
+
+    def __post_init__(self) -> None:
+        cached = self.input if self.cached_input is None else self.cached_input
+        object.__setattr__(self, "scaled", (_scale(self.input), _scale(cached), _scale(self.output)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +48,9 @@ class Price:
         rates = self.rates
         if self.above is not None and self.rates_above is not None and input_tokens > self.above:
             rates = self.rates_above
-        inputs, cached, outputs = _scaled(rates)
+        inputs, cached, outputs = rates.scaled
         fresh = input_tokens - cached_input_tokens
         return _rounded(fresh * inputs + cached_input_tokens * cached + output_tokens * outputs)
-
-
-_SCALED: dict[Rates, tuple[int, int, int]] = {}
-
-
-def _scaled(rates: Rates) -> tuple[int, int, int]:
-    scaled = _SCALED.get(rates)
-    if scaled is None:
-        cached = rates.input if rates.cached_input is None else rates.cached_input
-        scaled = _SCALED[rates] = (_scale(rates.input), _scale(cached), _scale(rates.output))
-    return scaled
 
 
 def _scale(usd_per_million: Decimal) -> int:
