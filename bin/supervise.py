@@ -212,7 +212,7 @@ def start_all(tree: Tree, host: str, port: int, sync_port: int | None) -> None:
     )  # fmt: skip
     tree.add("beat", *celery, "beat", "-l", "warning", "--pidfile=")
     if sync_port:
-        tree.add("sync", sys.executable, "manage.py", "serve_flagd_sync", "--host", host, "--port", str(sync_port))
+        tree.add("sync", sys.executable, "-m", "controlplane.sync", "--host", host, "--port", str(sync_port))
 
 
 def ask_ready(host: str, port: int) -> tuple[bool, str]:

@@ -39,9 +39,7 @@ def secret(transactional_db: None, environment_key: str) -> str:
 @pytest.fixture
 def port(secret: str, tmp_path: Path) -> Iterator[int]:
     number, log = free_port(), tmp_path / "sync.log"
-    process = start(
-        sys.executable, "manage.py", "serve_flagd_sync", "--port", str(number), log=log, DATA_DIR=str(tmp_path)
-    )
+    process = start(sys.executable, "-m", "controlplane.sync", "--port", str(number), log=log, DATA_DIR=str(tmp_path))
     end = time.monotonic() + 20
     while b"flagd sync on" not in log.read_bytes():
         assert process.poll() is None and time.monotonic() < end, log.read_text()
@@ -131,7 +129,7 @@ def test_a_revoked_key_loses_its_stream(port, secret):
 
 def test_a_busy_port_is_said(port, secret, tmp_path):
     log = tmp_path / "second.log"
-    second = start(sys.executable, "manage.py", "serve_flagd_sync", "--port", str(port), log=log, **os.environ)
+    second = start(sys.executable, "-m", "controlplane.sync", "--port", str(port), log=log, **os.environ)
 
     assert second.wait(20) == 1
     assert str(port) in log.read_text()
