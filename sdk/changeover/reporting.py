@@ -132,13 +132,15 @@ class Reporter:
     # Sending
 
     def flush(self, timeout: float) -> bool:
-        """Sends what is queued now; True if all of it has left within the time."""
+        """Sends what is queued now; True if all of it was taken within the time."""
         with self._changed:
             if self._thread is None:
                 return not self._groups
-            target, self._exposures_due, self._is_asked = self._added, 0.0, True
+            target, refused = self._added, self.counts.refused_batches
+            self._exposures_due, self._is_asked = 0.0, True
             self._changed.notify_all()
-            return self._changed.wait_for(lambda: self._done >= target and not self._is_asked, timeout)
+            has_left = self._changed.wait_for(lambda: self._done >= target and not self._is_asked, timeout)
+            return has_left and self.counts.refused_batches == refused
 
     def stop(self, timeout: float) -> bool:
         with self._changed:

@@ -59,6 +59,7 @@ class Watcher:
         self._stopped = False
         self._changed = threading.Condition()
         self._due = 0.0
+        self._is_rung = False
         self._wanted = 0
         self._tries = 0
         self._failures = 0
@@ -101,8 +102,10 @@ class Watcher:
                 if self._stopped:
                     break
                 self._due = float("inf")
+                was_rung, self._is_rung = self._is_rung, False
             try:
-                pause = self._fetch(connection)
+                # What the stream rang for may have come meanwhile, by the very first fetch say.
+                pause = self._pause() if was_rung and self._has_wanted() else self._fetch(connection)
             except Exception:  # the edge of this thread: a fault must not freeze the flags for ever
                 log.exception("asking for flags failed")
                 pause = self._failed("could not be asked for flags")
@@ -141,13 +144,16 @@ class Watcher:
         return max(0.1, jittered(self._failures, longest=max(1.0, self._poll_seconds)))
 
     def _pause(self) -> float:
-        version = self.snapshot.version if self.snapshot is not None else 0
-        if version < self._wanted and self._tries < CATCHING_UP:
-            self._tries += 1
-            return 0.1 * 2.0**self._tries
-        self._wanted = 0
+        with self._changed:  # a ring between the question and forgetting would be lost
+            if not self._has_wanted() and self._tries < CATCHING_UP:
+                self._tries += 1
+                return 0.1 * 2.0**self._tries
+            self._wanted = 0
         usual = max(BESIDE_A_STREAM, self._poll_seconds) if self.is_streaming else self._poll_seconds
         return usual * random.uniform(0.8, 1.2)
+
+    def _has_wanted(self) -> bool:
+        return self.snapshot is not None and self.snapshot.version >= self._wanted
 
     def _take(self, document: bytes, etag: str) -> None:
         current = self.snapshot
@@ -228,9 +234,10 @@ class Watcher:
             version, after = int(event["version"]), float(event.get("after_ms") or 0) / 1000
         except (ValueError, TypeError, KeyError, AttributeError):
             return
-        if self.snapshot is None or version > self.snapshot.version:
-            self._wanted, self._tries = max(self._wanted, version), 0
-            self._make_due(max(0.0, min(after, 5.0)))
+        with self._changed:
+            if self.snapshot is None or version > self.snapshot.version:
+                self._wanted, self._tries, self._is_rung = max(self._wanted, version), 0, True
+                self._make_due(max(0.0, min(after, 5.0)))
 
     def _make_due(self, after: float) -> None:
         with self._changed:

@@ -74,6 +74,15 @@ def test_it_never_steps_back_to_an_older_version(plane, connect, caplog):
     assert "version 400 after 412" in caplog.text
 
 
+def test_a_start_costs_one_fetch(plane, connect):
+    client = connect(poll_seconds=60)
+    assert client.wait(5) and until(lambda: plane.streams)
+
+    time.sleep(0.2)
+
+    assert len(plane.asked(FLAGS)) == 1
+
+
 def test_an_older_version_on_the_stream_is_not_even_fetched(plane, connect):
     client = connect(poll_seconds=60)
     assert client.wait(5) and until(lambda: plane.streams)
