@@ -20,6 +20,7 @@ from demo import trace
 from demo.children import Children, free_port
 from demo.plane import Plane, Refused
 from demo.saying import say
+from demo.service import NAMES
 
 SEED = 2511  # the article's team stopped its rollout in the eleventh month of 2025
 
@@ -96,7 +97,7 @@ def start_children(children: Children, arguments: argparse.Namespace, receiver_p
     children.add("receiver", "demo.receiver", "--port", str(receiver_port), "--data", str(arguments.data))
     more = [*(["--trace", str(arguments.trace)] if arguments.trace else [])]
     more += ["--speed", f"{arguments.speed:g}"] if arguments.speed else []
-    for name in ("invoices", "claims"):
+    for name in NAMES:
         (arguments.data / "demo" / f"{name}.json").unlink(missing_ok=True)  # what an earlier run counted
         children.add(
             name,

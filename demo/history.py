@@ -9,23 +9,34 @@ import random
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
 
-from demo import trace
+from changeover import Resolved
+from demo import calling, trace
+from demo.calling import Attempt, Read
 from demo.plane import Plane
 from demo.providers import CHARACTERS, Thought, think, usage
-from demo.reporting import Told
-from demo.service import Attempt, Choice, tell
 
 SECONDS = 1_800.0
 BATCH = 1_000
 OVERHEAD_SECONDS = 0.004  # what a real call spends on the wire here
 
 
-def send(plane: Plane, *, route: str, choice: Choice, seed: int) -> int:
-    """Sends the calls and says how many there were."""
+@dataclass(frozen=True, slots=True)
+class Told:
+    """All attempts of one request and what became of it: they travel in one batch."""
+
+    calls: list[dict[str, Any]]
+    outcomes: list[dict[str, Any]]
+
+
+def send(plane: Plane, *, choice: Resolved, seed: int) -> int:
+    """Sends the calls, in batches that are larger than a service's, and says how many there were."""
     batch: list[Told] = []
     sent = waiting = 0
-    for told in requests(route=route, choice=choice, seed=seed, until=time.time() - 5):
+    for told in requests(choice=choice, seed=seed, until=time.time() - 5):
         batch.append(told)
         waiting += len(told.calls)
         if waiting >= BATCH:
@@ -42,9 +53,10 @@ def send_batch(plane: Plane, batch: list[Told]) -> None:
     plane.post("/api/v1/telemetry", {"batch_id": str(uuid.uuid4()), "calls": calls, "outcomes": outcomes}, key="report")
 
 
-def requests(*, route: str, choice: Choice, seed: int, until: float) -> Iterator[Told]:
+def requests(*, choice: Resolved, seed: int, until: float) -> Iterator[Told]:
     dice = random.Random(f"history {seed}")
-    character = CHARACTERS[choice.value["model"].partition("/")[2]]
+    config = choice.config
+    character = CHARACTERS[config["model"].partition("/")[2]]
     at = until - SECONDS
     for arrival in trace.generate(seed=seed + 1, second_of_day=at % trace.DAY):
         at += arrival.gap
@@ -52,20 +64,60 @@ def requests(*, route: str, choice: Choice, seed: int, until: float) -> Iterator
             return
         attempts: list[Attempt] = []
         start = at
-        for _ in range(int(choice.value["max_attempts"])):
+        for _ in range(int(config["max_attempts"])):
             thought = think(character, arrival.context_tokens, arrival.generated_tokens, dice)
-            attempts.append(attempt(thought, start, choice.value["timeout_ms"] / 1000))
+            attempts.append(attempt(thought, start, config["timeout_ms"] / 1000))
             start += attempts[-1].seconds
-            if attempts[-1].error is None:
+            if attempts[-1].read.error is None:
                 break
-        yield tell(route, f"r-{dice.getrandbits(128):032x}", choice, attempts)
+        yield tell(choice, f"r-{dice.getrandbits(128):032x}", attempts)
 
 
 def attempt(thought: Thought, began: float, timeout: float) -> Attempt:
     if thought.fails:
-        return Attempt(began, OVERHEAD_SECONDS, "provider_error", None)
+        return Attempt(began, OVERHEAD_SECONDS, Read("provider_error"))
     seconds = thought.seconds + OVERHEAD_SECONDS
     if seconds > timeout:
-        return Attempt(began, timeout, "timeout", None)
+        return Attempt(began, timeout, Read("timeout"))
     error = "invalid_output" if thought.garbled else None
-    return Attempt(began, seconds, error, usage(thought), is_complete=not thought.unsure)
+    return Attempt(began, seconds, Read(error, usage(thought), is_complete=not thought.unsure))
+
+
+def tell(choice: Resolved, request_id: str, attempts: list[Attempt]) -> Told:
+    """One request in the words of the native batch: every attempt is a call, and the clerk's handoff an outcome."""
+    provider, _, model = choice.config["model"].partition("/")
+    same = {
+        "route": choice.flag,
+        "request_id": request_id,
+        "variant": choice.variant,
+        "snapshot": choice.snapshot,
+        "assigned": choice.variant,
+        "assigned_by": choice.assigned_by,
+    }
+    calls = [
+        {
+            "id": f"{request_id}-{number}",
+            "at": moment(each.began),
+            "provider": provider,
+            "model": model,
+            "attempt": number,
+            "latency_ms": round(each.seconds * 1000, 3),
+            "error": each.read.error,
+            "final": number == len(attempts),
+            **each.tokens,
+            **same,
+        }
+        for number, each in enumerate(attempts, start=1)
+    ]
+    outcome = {
+        "id": f"{request_id}-handoff",
+        "at": moment(calling.ended(attempts)),
+        "name": "handoff",
+        "value": int(calling.needs_clerk(attempts)),
+        **same,
+    }
+    return Told(calls, [outcome])
+
+
+def moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

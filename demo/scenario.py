@@ -15,11 +15,12 @@ from typing import Any, TypeVar
 
 import httpx2
 
+import changeover
 from demo import history
 from demo.plane import Plane, share_of
 from demo.saying import say
 from demo.seed import ROUTE
-from demo.service import Choice, read_choice
+from demo.service import NAMES
 
 BASELINE, BAD, GOOD = "gpt-4.1", "gpt-5", "flash-lite"
 LIVE_BEFORE_SECONDS = 15.0
@@ -115,14 +116,19 @@ class Story:
 
     # Before
 
-    def choice(self) -> Choice:
-        """What the flag API says of the route to one who asks now."""
-        path = f"/ofrep/v1/evaluate/flags/{ROUTE}"
-        return read_choice(self.plane.post(path, {"context": {"targetingKey": "r-history"}}, key="read"))
+    def choice(self) -> changeover.Resolved:
+        """What the flag says of the route to one who asks now."""
+        with changeover.Client(self.plane.url, self.plane.keys["read"], name="demo", remote=True) as client:
+
+            def answered() -> changeover.Resolved | None:
+                resolved = client.resolve(ROUTE)
+                return resolved if resolved.variant else None
+
+            return wait_until(answered, seconds=60, what=f"an answer about {ROUTE}")
 
     def remember_half_an_hour(self) -> None:
         began = time.monotonic()
-        sent = history.send(self.plane, route=ROUTE, choice=self.choice(), seed=self.seed)
+        sent = history.send(self.plane, choice=self.choice(), seed=self.seed)
         say(
             f"{sent:,} generated calls of the last 30 minutes went through the telemetry door with a past `at` in "
             f"{time.monotonic() - began:.1f} s: a baseline mark is frozen from history, and a demo has none of its own."
@@ -130,7 +136,7 @@ class Story:
 
     def services(self) -> list[dict[str, Any]]:
         found = []
-        for name in ("invoices", "claims"):
+        for name in NAMES:
             try:
                 found.append(json.loads((self.data / "demo" / f"{name}.json").read_text()))
             except (OSError, ValueError):

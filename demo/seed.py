@@ -7,6 +7,7 @@ the second half through the management API, as any script would do it.
 import json
 import os
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +26,7 @@ from apps.catalog import services as catalog
 from apps.core import actors
 from demo.children import free_port, is_free
 from demo.plane import Plane
+from demo.service import NAMES
 
 ENVIRONMENT = "production"
 ROUTE = "invoice-extraction"
@@ -37,6 +39,8 @@ SCOPES = {
     "report": [KeyScope.TELEMETRY_WRITE],
     "manage": [KeyScope.MANAGE_READ, KeyScope.MANAGE_WRITE, KeyScope.MANAGE_ADMIN],
 }
+
+SERVICE_SCOPES = [KeyScope.FLAGS_READ, KeyScope.TELEMETRY_WRITE]
 
 GPT_4_1 = {"model": "openai/gpt-4.1", "timeout_ms": 2000, "max_attempts": 2, "max_cost_usd": "0.12"}
 GPT_5 = {"model": "openai/gpt-5", "timeout_ms": 2000, "max_attempts": 3, "max_cost_usd": "0.30"}
@@ -84,10 +88,17 @@ def seed(*, url: str, data: Path, now: datetime) -> Seeded:
     demo: dict[str, Any] = {
         "url": url,
         **{part: ensure_person(part, kept.get(part), environment, now) for part in PEOPLE},
-        "keys": {name: ensure_key(name, kept.get("keys", {}).get(name), environment, now) for name in SCOPES},
+        "keys": {
+            name: ensure_key(f"demo-{name}", scopes, kept.get("keys", {}).get(name), environment, now)
+            for name, scopes in SCOPES.items()
+        },
         "environment": ENVIRONMENT,
         "route": ROUTE,
     }
+    file = data / "demo" / "keys.json"
+    kept_keys = read_private(file)
+    keys = {name: ensure_key(name, SERVICE_SCOPES, kept_keys.get(name), environment, now) for name in NAMES}
+    write_private(file, keys)
     port = ensure_channels(data, now)
     write_private(data / "demo.json", demo)
     return Seeded(demo, port)
@@ -116,17 +127,11 @@ def ensure_person(part: str, kept: dict[str, str] | None, environment: Environme
     return {"username": username, "password": password}
 
 
-def ensure_key(name: str, kept: str | None, environment: Environment, now: datetime) -> str:
+def ensure_key(name: str, scopes: Sequence[KeyScope], kept: str | None, environment: Environment, now: datetime) -> str:
     if kept and ApiKey.objects.usable(now).filter(digest=digest_of(kept)).exists():
         return kept
-    _, secret = access.create_key(
-        environment=environment,
-        name=f"demo-{name}",
-        scopes=[str(scope) for scope in SCOPES[name]],
-        by=DEMO,
-        now=now,
-        because=BECAUSE,
-    )
+    asked = [str(scope) for scope in scopes]
+    _, secret = access.create_key(environment=environment, name=name, scopes=asked, by=DEMO, now=now, because=BECAUSE)
     return secret
 
 

@@ -1,8 +1,8 @@
 """A small service, as a user of Changeover would write it: ask the flag, call the model, report what happened.
 
-`python -m demo.service` plays its part of the trace. Per request it asks the flag API which variant serves (OFREP, with
-the request's own id as targeting key), calls the provider with that variant's time-out and attempts, and reports every
-attempt. What failed, has a field missing or took longer than a clerk waits goes to the clerk: a handoff.
+`python -m demo.service` plays its part of the trace. Per request it asks the control plane which variant serves, with
+the request's own id as subject of the split, calls the provider with that variant's time-out and attempts, and reports
+every attempt. What failed, has a field missing or took longer than a clerk waits goes to the clerk: a handoff.
 """
 
 import argparse
@@ -11,129 +11,43 @@ import json
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx2
 
+import changeover
 from controlplane.parentage import die_with_parent
-from demo import trace
-from demo.reporting import Reporter, Told, moment
+from demo import calling, trace
+from demo.calling import Attempt
 from demo.saying import say
+from demo.trace import Arrival
 
-PATIENCE_MS = 1_200.0  # of the clerk who waits for the fields of an invoice
+NAMES = ("invoices", "claims")
 MOST_IN_FLIGHT = 400
+MOST_ASKING = 32
 MOST_LAG = 5.0
-REFUSED = {"out_of_memory", "rate_limited"}
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What the flag API said for one request."""
-
-    value: dict[str, Any]
-    variant: str
-    assigned_by: str | None
-    snapshot: int | None
-
-    def instead(self) -> "Choice":
-        """The same choice for a request that nobody could ask for: it is no part of the split."""
-        return Choice(self.value, self.variant, "fallback", self.snapshot)
-
-
-class NoChoiceYet(Exception):
-    pass
-
-
-@dataclass
-class Flags:
-    """OpenFeature Remote Evaluation, one call per request. While nobody answers, the last default serves."""
-
-    http: httpx2.AsyncClient
-    url: str
-    key: str
-    service: str
-    last: dict[str, Choice] = field(default_factory=dict)
-    is_reachable: bool = True
-
-    async def choose(self, route: str, request_id: str) -> Choice:
-        try:
-            answer = await self.http.post(
-                f"{self.url}/ofrep/v1/evaluate/flags/{route}",
-                json={"context": {"targetingKey": request_id, "service": self.service}},
-                headers={"authorization": f"Bearer {self.key}"},
-                timeout=2,
-            )
-            answer.raise_for_status()
-            choice = read_choice(answer.json())
-        except (httpx2.HTTPError, KeyError, TypeError, ValueError) as error:
-            if self.is_reachable:
-                say(f"{self.service}: the flag API does not answer ({short(error)}); the last known variant serves.")
-            self.is_reachable = False
-            if route not in self.last:
-                raise NoChoiceYet(route) from error
-            return self.last[route].instead()
-        if not self.is_reachable:
-            say(f"{self.service}: the flag API answers again.")
-        self.is_reachable = True
-        self.last[route] = choice
-        return choice
-
-
-def short(error: Exception) -> str:
-    if isinstance(error, httpx2.HTTPStatusError):
-        return str(error.response.status_code)
-    return type(error).__name__
-
-
-def read_choice(answer: dict[str, Any]) -> Choice:
-    value = answer["value"]
-    metadata = answer.get("metadata") or {}
-    snapshot = metadata.get("version")
-    return Choice(
-        value=value,
-        variant=answer.get("variant") or value["variant"],
-        assigned_by=metadata.get("assigned_by"),
-        snapshot=int(snapshot) if snapshot is not None and str(snapshot).isdigit() else None,
-    )
-
-
-@dataclass
-class Attempt:
-    began: float
-    seconds: float
-    error: str | None
-    usage: dict[str, Any] | None
-    is_complete: bool = True
-    """Whether the answer has all the fields."""
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """What an answer of the provider says."""
-
-    error: str | None
-    usage: dict[str, Any] | None = None
-    is_complete: bool = False
+MOST_QUEUED = 100_000  # twenty minutes of reports while the control plane is away
 
 
 class Service:
-    def __init__(
-        self, *, name: str, http: httpx2.AsyncClient, flags: Flags, reporter: Reporter, providers: str
-    ) -> None:
+    def __init__(self, *, name: str, client: changeover.Client, http: httpx2.AsyncClient, providers: str) -> None:
         self.name = name
+        self.client = client
         self.http = http
-        self.flags = flags
-        self.reporter = reporter
         self.providers = providers
+        self.asking = ThreadPoolExecutor(MOST_ASKING, thread_name_prefix="ask")
+        self.last: dict[str, changeover.Resolved] = {}
+        self.is_answered = True
         self.requests = self.failed = self.shed = self.unserved = 0
         self.by_variant: dict[str, int] = {}
         self.first_bad: dict[str, str] = {}
         self.in_flight: set[asyncio.Task[None]] = set()
 
-    async def play(self, arrivals: Iterator[tuple[str, trace.Arrival]]) -> None:
+    async def play(self, arrivals: Iterator[tuple[str, Arrival]]) -> None:
         due = time.monotonic()
         for route, arrival in arrivals:
             due += arrival.gap
@@ -148,59 +62,55 @@ class Service:
             self.in_flight.add(task)
             task.add_done_callback(self.in_flight.discard)
 
-    async def serve(self, route: str, arrival: trace.Arrival) -> None:
-        request_id = f"r-{uuid.uuid4().hex}"
-        try:
-            choice = await self.flags.choose(route, request_id)
-        except NoChoiceYet:
+    async def serve(self, route: str, arrival: Arrival) -> None:
+        resolved = await self.choose(route, f"r-{uuid.uuid4().hex}")
+        if resolved is None:
             self.unserved += 1
             return
-        attempts = await self.ask_model(choice, arrival)
-        self.note(route, request_id, choice, attempts)
+        attempts = await calling.ask(self.http, self.providers, resolved.config, arrival)
+        self.report(resolved, attempts)
 
-    async def ask_model(self, choice: Choice, arrival: trace.Arrival) -> list[Attempt]:
-        """As often as the variant allows, not once more: retries without bound blew the article's budget."""
-        attempts: list[Attempt] = []
-        for _ in range(int(choice.value.get("max_attempts") or 1)):
-            attempts.append(await self.ask_once(choice, arrival))
-            if attempts[-1].error is None:
-                break
-        return attempts
+    async def choose(self, route: str, request_id: str) -> changeover.Resolved | None:
+        """What the flag says for this request. While nobody answers the last choice serves, outside the split."""
+        loop = asyncio.get_running_loop()
+        resolved = await loop.run_in_executor(
+            self.asking, lambda: self.client.resolve(route, request_id, service=self.name)
+        )
+        is_answered = "model" in resolved.config
+        if is_answered != self.is_answered:
+            why = f"the flag API does not answer ({resolved.error_details}); the last known variant serves."
+            say(f"{self.name}: {'the flag API answers again.' if is_answered else why}")
+        self.is_answered = is_answered
+        if is_answered:
+            self.last[route] = resolved
+            return resolved
+        last = self.last.get(route)
+        return last and replace(last, request_id=request_id, assigned_by="fallback")
 
-    async def ask_once(self, choice: Choice, arrival: trace.Arrival) -> Attempt:
-        provider, _, model = choice.value["model"].partition("/")
-        began, clock = time.time(), time.perf_counter()
-        try:
-            async with asyncio.timeout(choice.value["timeout_ms"] / 1000):
-                answer = await self.http.post(
-                    f"{self.providers}/{provider}/v1/chat/completions",
-                    json={
-                        "model": model,
-                        "messages": [
-                            {"role": "user", "content": "Which fields does this document have? Answer in JSON."}
-                        ],
-                        "metadata": {
-                            "context_tokens": str(arrival.context_tokens),
-                            "generated_tokens": str(arrival.generated_tokens),
-                        },
-                    },
-                )
-            read = read_answer(answer)
-        except TimeoutError:
-            read = Read("timeout")
-        except httpx2.HTTPError:
-            read = Read("connection")
-        return Attempt(began, time.perf_counter() - clock, read.error, read.usage, read.is_complete)
-
-    def note(self, route: str, request_id: str, choice: Choice, attempts: list[Attempt]) -> None:
-        told = tell(route, request_id, choice, attempts)
-        self.reporter.snapshot = choice.snapshot or self.reporter.snapshot
-        self.reporter.tell(told)
+    def report(self, resolved: changeover.Resolved, attempts: list[Attempt]) -> None:
+        for number, attempt in enumerate(attempts, start=1):
+            tokens = attempt.tokens
+            self.client.report(
+                resolved,
+                at=datetime.fromtimestamp(attempt.began, UTC),
+                latency_ms=attempt.seconds * 1000,
+                attempt=number,
+                final=number == len(attempts),
+                error=attempt.read.error,
+                input_tokens=tokens["input_tokens"],
+                cached_input_tokens=tokens["cached_input_tokens"],
+                output_tokens=tokens["output_tokens"],
+            )
+        needs_clerk = calling.needs_clerk(attempts)
+        self.client.outcome(
+            resolved, "handoff", int(needs_clerk), at=datetime.fromtimestamp(calling.ended(attempts), UTC)
+        )
+        variant = resolved.variant or ""
         self.requests += 1
-        self.failed += attempts[-1].error is not None
-        self.by_variant[choice.variant] = self.by_variant.get(choice.variant, 0) + 1
-        if told.outcomes[0]["value"]:
-            self.first_bad.setdefault(choice.variant, datetime.now(UTC).isoformat())
+        self.failed += attempts[-1].read.error is not None
+        self.by_variant[variant] = self.by_variant.get(variant, 0) + 1
+        if needs_clerk:
+            self.first_bad.setdefault(variant, datetime.now(UTC).isoformat())
 
     def state(self) -> dict[str, Any]:
         return {
@@ -212,10 +122,8 @@ class Service:
             "unserved": self.unserved,
             "by_variant": self.by_variant,
             "first_bad": self.first_bad,
-            "snapshot": self.reporter.snapshot,
-            "reported_calls": self.reporter.sent_calls,
-            "unsent_batches": len(self.reporter.unsent),
-            "dropped_batches": self.reporter.dropped_batches,
+            "snapshot": self.client.version,
+            "reports": self.client.counts,
         }
 
     async def keep_state(self, file: Path) -> None:
@@ -226,68 +134,7 @@ class Service:
             await asyncio.sleep(0.5)
 
 
-def tell(route: str, request_id: str, choice: Choice, attempts: list[Attempt]) -> Told:
-    """One request in the words of the native batch: every attempt is a call, and the clerk's handoff an outcome."""
-    provider, _, model = choice.value["model"].partition("/")
-    how = {"variant": choice.variant, "snapshot": choice.snapshot, "assigned": choice.variant}
-    if choice.assigned_by:
-        how["assigned_by"] = choice.assigned_by
-    calls = []
-    for number, attempt in enumerate(attempts, start=1):
-        usage = attempt.usage or {}
-        calls.append(
-            {
-                "id": f"{request_id}-{number}",
-                "at": moment(attempt.began),
-                "route": route,
-                "provider": provider,
-                "model": model,
-                "request_id": request_id,
-                "attempt": number,
-                "latency_ms": round(attempt.seconds * 1000, 3),
-                "input_tokens": usage.get("prompt_tokens"),
-                "cached_input_tokens": (usage.get("prompt_tokens_details") or {}).get("cached_tokens"),
-                "output_tokens": usage.get("completion_tokens"),
-                "error": attempt.error,
-                "final": number == len(attempts),
-                **how,
-            }
-        )
-    last = attempts[-1]
-    ended = last.began + last.seconds
-    is_late = (ended - attempts[0].began) * 1000 > PATIENCE_MS
-    outcome = {
-        "id": f"{request_id}-handoff",
-        "at": moment(ended),
-        "route": route,
-        "request_id": request_id,
-        "name": "handoff",
-        "value": int(is_late or last.error is not None or not last.is_complete),
-        **how,
-    }
-    return Told(calls, [outcome])
-
-
-def read_answer(answer: httpx2.Response) -> Read:
-    if answer.status_code == 429:
-        return Read("rate_limited")
-    try:
-        body = answer.json()
-        if answer.status_code >= 400:
-            code = body["error"]["code"]
-            return Read(code if code in REFUSED else "provider_error")
-        usage = body["usage"]
-        text = body["choices"][0]["message"]["content"]
-    except (ValueError, KeyError, TypeError, IndexError):
-        return Read("provider_error")
-    try:
-        fields = json.loads(text)
-    except ValueError:
-        return Read("invalid_output", usage)
-    return Read(None, usage, is_complete=all(value is not None for value in fields.values()))
-
-
-def parts(arrivals: Iterator[trace.Arrival], *, service: str, route: str) -> Iterator[tuple[str, trace.Arrival]]:
+def parts(arrivals: Iterator[Arrival], *, service: str, route: str) -> Iterator[tuple[str, Arrival]]:
     """The part of the trace that this service plays: both read the same one, so together they play it whole.
 
     Of each twenty requests invoices serves fifteen and claims five, one of them on a route of its own.
@@ -298,46 +145,41 @@ def parts(arrivals: Iterator[trace.Arrival], *, service: str, route: str) -> Ite
         place = number % 20
         if (place % 4 == 3) != (service == "claims"):
             continue
-        yield (
-            "claim-triage" if place == 19 else route,
-            trace.Arrival(waited, arrival.context_tokens, arrival.generated_tokens),
-        )
+        of = "claim-triage" if place == 19 else route
+        yield of, Arrival(waited, arrival.context_tokens, arrival.generated_tokens)
         waited = 0.0
 
 
 async def run(arguments: argparse.Namespace) -> None:
     demo = json.loads((arguments.data / "demo.json").read_text())
-    state = arguments.data / "demo"
-    state.mkdir(exist_ok=True)
-    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    keys = json.loads((arguments.data / "demo" / "keys.json").read_text())
+    now = datetime.now(UTC)
     arrivals = trace.arrivals(
         file=arguments.trace,
         speed=arguments.speed,
         seed=arguments.seed,
-        second_of_day=float(int(datetime.now(UTC).timestamp() - midnight.timestamp()) // 60 * 60),
+        second_of_day=float(now.hour * 3600 + now.minute * 60),  # both services begin in the same minute, or nearly
+    )
+    client = changeover.Client(
+        arguments.url,
+        keys[arguments.name],
+        name=arguments.name,
+        remote=True,
+        timeout_seconds=3,
+        max_queued=MOST_QUEUED,
     )
     limits = httpx2.Limits(max_connections=MOST_IN_FLIGHT + 8, max_keepalive_connections=64)
-    async with (
-        httpx2.AsyncClient(limits=limits, timeout=60, trust_env=False) as models,
-        httpx2.AsyncClient(limits=limits, trust_env=False) as plane,
-    ):
-        service = Service(
-            name=arguments.name,
-            http=models,
-            flags=Flags(plane, arguments.url, demo["keys"]["read"], arguments.name),
-            reporter=Reporter(plane, arguments.url, demo["keys"]["report"], arguments.name),
-            providers=arguments.providers,
-        )
+    async with httpx2.AsyncClient(limits=limits, timeout=60, trust_env=False) as http:
+        service = Service(name=arguments.name, client=client, http=http, providers=arguments.providers)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(service.reporter.run())
-            tasks.create_task(service.keep_state(state / f"{arguments.name}.json"))
+            tasks.create_task(service.keep_state(arguments.data / "demo" / f"{arguments.name}.json"))
             tasks.create_task(service.play(parts(arrivals, service=arguments.name, route=demo["route"])))
 
 
 def main() -> None:
     die_with_parent()
     parser = argparse.ArgumentParser("python -m demo.service")
-    parser.add_argument("--name", choices=["invoices", "claims"], required=True)
+    parser.add_argument("--name", choices=NAMES, required=True)
     parser.add_argument("--url", required=True)
     parser.add_argument("--providers", required=True)
     parser.add_argument("--data", type=Path, required=True)

@@ -4,17 +4,17 @@ import statistics
 
 import pytest
 
+from changeover import Resolved
 from demo import history, providers
-from demo.service import Choice
 
 VALUE = {"model": "openai/gpt-4.1", "timeout_ms": 2000, "max_attempts": 2}
-CHOICE = Choice(VALUE, "gpt-4.1", "default", 7)
+CHOICE = Resolved("invoice-extraction", "r-1", VALUE, "gpt-4.1", "DEFAULT", None, None, 7, "default")
 UNTIL = 1_795_500_000.0
 
 
 @pytest.fixture(scope="module")
 def told():
-    return list(history.requests(route="invoice-extraction", choice=CHOICE, seed=1, until=UNTIL))
+    return list(history.requests(choice=CHOICE, seed=1, until=UNTIL))
 
 
 def test_it_covers_thirty_minutes_at_about_forty_requests_a_second(told):
@@ -72,6 +72,6 @@ def test_a_few_requests_fail_at_first_and_hardly_one_at_last(told):
 def test_what_an_attempt_would_have_seen(thought, error, seconds, has_usage):
     attempt = history.attempt(thought, UNTIL, 2.0)
 
-    assert attempt.error == error
+    assert attempt.read.error == error
     assert attempt.seconds == pytest.approx(seconds)
-    assert (attempt.usage is not None) == has_usage
+    assert (attempt.read.usage is not None) == has_usage

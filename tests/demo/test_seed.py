@@ -43,7 +43,7 @@ def test_the_three_people_can_log_in_with_their_roles(tmp_path, now):
         assert Grant.objects.get(user=user).role == role
 
 
-def test_the_manage_key_may_do_everything_and_the_others_one_thing(tmp_path, now):
+def test_each_key_may_do_what_its_holder_needs(tmp_path, now):
     seed.seed(url=URL, data=tmp_path, now=now)
 
     scopes = {key.name: key.scopes for key in ApiKey.objects.all()}
@@ -51,6 +51,8 @@ def test_the_manage_key_may_do_everything_and_the_others_one_thing(tmp_path, now
         "demo-read": ["flags:read"],
         "demo-report": ["telemetry:write"],
         "demo-manage": ["manage:admin", "manage:read", "manage:write"],
+        "invoices": ["flags:read", "telemetry:write"],
+        "claims": ["flags:read", "telemetry:write"],
     }
 
 

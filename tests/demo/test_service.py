@@ -1,13 +1,13 @@
 """A service asks the flag for each request, retries within bounds, and reports every attempt."""
 
 import asyncio
-import uuid
+from collections import Counter
 
 import httpx2
 import pytest
 
+import changeover
 from demo import providers, service, trace, web
-from demo.reporting import Reporter
 
 pytestmark = pytest.mark.asyncio
 
@@ -22,19 +22,18 @@ class Running:
     async def __aenter__(self):
         self.server = await web.listen(self.answer)
         self.http = httpx2.AsyncClient(timeout=10, trust_env=False)
-        url = self.plane.url
-        self.reporter = Reporter(self.http, url, "report", "invoices")
+        self.client = changeover.Client(self.plane.url, "key", name="invoices", remote=True, flush_seconds=0.05)
         self.service = service.Service(
             name="invoices",
+            client=self.client,
             http=self.http,
-            flags=service.Flags(self.http, url, "read", "invoices"),
-            reporter=self.reporter,
             providers=f"http://127.0.0.1:{web.port_of(self.server)}",
         )
         return self
 
     async def __aexit__(self, *_):
         await self.http.aclose()
+        await asyncio.to_thread(self.client.close)
         self.server.close()
 
     async def serve(self, number=1, *, context=400, generated=20):
@@ -43,8 +42,15 @@ class Running:
         await asyncio.gather(*self.service.in_flight)
 
     async def report(self):
-        self.reporter.pack()
-        await self.reporter.send()
+        assert await asyncio.to_thread(self.client.flush, 10)
+
+
+def calls_of(plane):
+    return [call for batch in plane.batches for call in batch["calls"]]
+
+
+def outcomes_of(plane):
+    return [outcome for batch in plane.batches for outcome in batch["outcomes"]]
 
 
 async def hang(_request):
@@ -66,7 +72,7 @@ async def test_each_request_asks_with_its_own_id_which_its_calls_carry(plane):
         await running.report()
 
     keys = [context["targetingKey"] for context in plane.asked]
-    calls = plane.batches[0]["calls"]
+    calls = calls_of(plane)
     assert len(set(keys)) == 3
     assert {call["request_id"] for call in calls} == set(keys)
     assert plane.asked[0]["service"] == "invoices"
@@ -77,16 +83,16 @@ async def test_a_call_says_what_it_cost_and_how_its_variant_was_chosen(plane):
         await running.serve()
         await running.report()
 
-    (call,) = plane.batches[0]["calls"]
+    (call,) = calls_of(plane)
     assert call["route"] == ROUTE
     assert (call["provider"], call["model"]) == ("openai", "gpt-4.1")
-    assert (call["input_tokens"], call["output_tokens"], call["error"]) == (400, 20, None)
+    assert (call["input_tokens"], call["output_tokens"], call.get("error")) == (400, 20, None)
     assert (call["snapshot"], call["assigned"], call["assigned_by"]) == (412, "gpt-4.1", "split")
     assert call["attempt"] == 1
     assert call["final"] is True
     assert call["latency_ms"] > 50
-    assert plane.batches[0]["client"] == {"name": "invoices", "sdk": "changeover-demo/1.0", "snapshot": 412}
-    uuid.UUID(plane.batches[0]["batch_id"])
+    assert plane.batches[0]["client"]["name"] == "invoices"
+    assert plane.batches[0]["client"]["snapshot"] == 412
 
 
 async def test_a_good_answer_is_an_outcome_too(plane):
@@ -94,7 +100,7 @@ async def test_a_good_answer_is_an_outcome_too(plane):
         await running.serve()
         await running.report()
 
-    (outcome,) = plane.batches[0]["outcomes"]
+    (outcome,) = outcomes_of(plane)
     assert (outcome["name"], outcome["value"]) == ("handoff", 0)
     assert (outcome["snapshot"], outcome["assigned"], outcome["assigned_by"]) == (412, "gpt-4.1", "split")
 
@@ -105,13 +111,13 @@ async def test_a_time_out_is_retried_as_often_as_the_variant_allows_and_no_more(
         await running.serve()
         await running.report()
 
-    calls = plane.batches[0]["calls"]
+    calls = calls_of(plane)
     assert [call["attempt"] for call in calls] == [1, 2, 3]
     assert [call["error"] for call in calls] == ["timeout"] * 3
     assert [call["final"] for call in calls] == [False, False, True]
-    assert all(call["input_tokens"] is None and call["output_tokens"] is None for call in calls)
+    assert not any("input_tokens" in call or "output_tokens" in call for call in calls)
     assert all(45 < call["latency_ms"] < 300 for call in calls)
-    assert plane.batches[0]["outcomes"][0]["value"] == 1
+    assert outcomes_of(plane)[0]["value"] == 1
 
 
 @pytest.mark.parametrize(("answer", "error"), [(fail, "out_of_memory"), (garble, "invalid_output")])
@@ -120,7 +126,7 @@ async def test_failures_have_a_class(plane, answer, error):
         await running.serve()
         await running.report()
 
-    assert [call["error"] for call in plane.batches[0]["calls"]] == [error, error]
+    assert [call["error"] for call in calls_of(plane)] == [error, error]
     assert running.service.failed == 1
     assert "gpt-4.1" in running.service.first_bad
 
@@ -134,8 +140,8 @@ async def test_an_answer_with_a_missing_field_goes_to_the_clerk(plane):
         await running.serve()
         await running.report()
 
-    assert plane.batches[0]["calls"][0]["error"] is None
-    assert plane.batches[0]["outcomes"][0]["value"] == 1
+    assert "error" not in calls_of(plane)[0]
+    assert outcomes_of(plane)[0]["value"] == 1
 
 
 async def test_an_answer_that_is_not_what_was_asked_for_is_billed_all_the_same(plane):
@@ -143,41 +149,41 @@ async def test_an_answer_that_is_not_what_was_asked_for_is_billed_all_the_same(p
         await running.serve()
         await running.report()
 
-    assert [call["input_tokens"] for call in plane.batches[0]["calls"]] == [400, 400]
+    assert [call["input_tokens"] for call in calls_of(plane)] == [400, 400]
 
 
-async def test_a_batch_keeps_its_id_until_the_door_takes_it(plane):
+async def test_a_report_is_kept_until_the_door_takes_it_and_counts_once(plane):
     plane.telemetry_statuses = [503, 429]
     async with Running(plane) as running:
         await running.serve()
-        for _ in range(3):
-            await running.report()
-
-    assert len(plane.batches) == 3
-    assert len({batch["batch_id"] for batch in plane.batches}) == 1
-    assert not running.reporter.unsent
-    assert running.reporter.sent_calls == 1
-
-
-async def test_a_batch_that_nobody_can_read_does_not_block_the_next(plane):
-    plane.telemetry_statuses = [400]
-    async with Running(plane) as running:
-        await running.serve()
         await running.report()
-        await running.serve()
-        await running.report()
+        counts = running.client.counts
 
-    assert not running.reporter.unsent
-    assert running.reporter.sent_calls == 1
+    batches = [batch for batch in plane.batches if batch["calls"]]
+    assert len(batches) >= 2
+    assert len({batch["batch_id"] for batch in batches}) == 1
+    assert counts["sent_calls"] == 1
+    assert counts["dropped"] == 0
 
 
 async def test_all_attempts_of_a_request_travel_in_one_batch(plane):
     plane.value |= {"timeout_ms": 20, "max_attempts": 3}
     async with Running(plane, hang) as running:
         await running.serve(5)
-        for told in list(running.reporter.fresh):
-            assert len({call["request_id"] for call in told.calls}) == 1
-            assert len(told.calls) == 3
+        await running.report()
+
+    for batch in plane.batches:
+        attempts = Counter(call["request_id"] for call in batch["calls"])
+        assert set(attempts.values()) <= {3}
+    assert len(calls_of(plane)) == 15
+
+
+async def test_the_control_plane_counts_its_own_exposures_so_the_service_tells_none(plane):
+    async with Running(plane) as running:
+        await running.serve(3)
+        await running.report()
+
+    assert not any(batch["exposures"] for batch in plane.batches)
 
 
 async def test_when_the_flag_api_is_away_the_last_choice_serves_and_is_no_part_of_the_split(plane):
@@ -187,7 +193,7 @@ async def test_when_the_flag_api_is_away_the_last_choice_serves_and_is_no_part_o
         await running.serve()
         await running.report()
 
-    calls = plane.batches[0]["calls"]
+    calls = calls_of(plane)
     assert [call["assigned_by"] for call in calls] == ["split", "fallback"]
 
 
@@ -196,8 +202,10 @@ async def test_before_the_first_answer_of_the_flag_api_nothing_is_served(plane):
     async with Running(plane) as running:
         await running.serve()
 
+        await running.report()
+
     assert running.service.unserved == 1
-    assert not running.reporter.fresh
+    assert not calls_of(plane)
 
 
 async def test_the_two_services_play_the_whole_trace_between_them():
