@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -17,6 +17,7 @@ from apps.telemetry.models import (
     CallMinute,
     Compacted,
     Cursor,
+    Freshness,
     LedgerLine,
     OutcomeSum,
     RequestSum,
@@ -31,6 +32,9 @@ AT_ONCE = 500  # keys of one statement
 QUIET = timedelta(minutes=10)  # after the end of a span its rows are drawn together
 SPAN = 600  # seconds
 MOST_ROWS = 100_000  # in one run
+FINE = timedelta(hours=49)  # no call can come to an older window: then minutes are fine enough
+HOUR, MINUTE = 3600, 60  # seconds
+MOST_HOURS = 24  # in one run
 
 
 def forget_old(now: datetime) -> None:
@@ -40,6 +44,8 @@ def forget_old(now: datetime) -> None:
     forget_writers(now - WRITERS_STAY)
     for compaction in COMPACTIONS:
         compact(compaction, now)
+        if compaction.at == "starts_at":  # the ledger is by the minute from the start
+            make_minutes(compaction, now)
 
 
 def forget_calls(before: datetime) -> None:
@@ -149,14 +155,41 @@ def compact(compaction: Compaction, now: datetime) -> None:
     progress.move_to(min(waiting) - 1 if waiting else found[-1][0])
 
 
+def make_minutes(compaction: Compaction, now: datetime) -> None:
+    """Hour by hour, one row per minute of what is older than any call that can still come."""
+    progress, _ = Compacted.objects.get_or_create(
+        name=f"{compaction.model.__name__} by the minute", defaults={"last_id": 0}
+    )
+    begin = datetime.fromtimestamp(progress.last_id, UTC)
+    if not progress.last_id:
+        oldest = compaction.model._default_manager.order_by(compaction.at).values_list(compaction.at, flat=True).first()
+        if oldest is None:
+            return
+        begin = floor(oldest, HOUR)
+    routes = list(Freshness.objects.order_by("environment", "route").values_list("environment", "route"))
+    ready = compaction.ready()
+    for _ in range(MOST_HOURS):
+        end = begin + timedelta(seconds=HOUR)
+        if end > now - FINE:
+            break
+        for environment, route in routes:
+            draw_together(compaction, ready, environment, route, begin, span=HOUR, to=MINUTE)
+        begin = end
+        progress.move_to(int(end.timestamp()))
+
+
 @transaction.atomic
-def draw_together(compaction: Compaction, ready: Q, environment: str, route: str, begin: datetime) -> None:
+def draw_together(
+    compaction: Compaction, ready: Q, environment: str, route: str, begin: datetime, *, span: int = SPAN, to: int = 1
+) -> None:
+    """Rows whose moments are the same, down to `to` seconds."""
     model = compaction.model
-    end = begin + timedelta(seconds=SPAN)
+    end = begin + timedelta(seconds=span)
     within = {f"{compaction.at}__gte": begin, f"{compaction.at}__lt": end, "environment": environment, "route": route}
     many = list(model._default_manager.select_for_update().filter(ready, **within).order_by("pk"))
     groups: dict[tuple[Any, ...], list[models.Model]] = {}
     for row in many:
+        setattr(row, compaction.at, floor(getattr(row, compaction.at), to))
         groups.setdefault(tuple(getattr(row, name) for name in compaction.keys), []).append(row)
     groups = {key: rows_of_key for key, rows_of_key in groups.items() if len(rows_of_key) > 1}
     if not groups:

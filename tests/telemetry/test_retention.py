@@ -162,6 +162,20 @@ def test_what_all_judges_have_read_is_drawn_together_and_never_read_again():
     assert look() == 0
 
 
+def test_after_two_days_minutes_are_fine_enough():
+    busy_hours(random.Random(7))
+    before = everything_asked()
+
+    services.forget_old(now=NOW + 24 * HOUR)
+    fine = rows()
+    services.forget_old(now=NOW + 72 * HOUR)
+
+    assert everything_asked() == before
+    assert Window.objects.count() <= 21 * 2 < fine[0]
+    assert RequestSum.objects.count() <= 21 * 2 < fine[2]
+    assert all(window.starts_at.second == 0 for window in Window.objects.all())
+
+
 def test_call_ids_go_two_hours_after_the_last_arrival_of_their_minute(settings):
     settings.DEDUPE_HOURS = 2
     first = call(id="c-1")
