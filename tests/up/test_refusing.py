@@ -99,7 +99,7 @@ def test_a_port_that_is_none() -> None:
     done = start("--port", "70000")
 
     assert done.returncode == 2
-    assert "--port must lie between 1 and 65535" in done.stderr
+    assert "must lie between 1 and 65535" in done.stderr
 
 
 def test_a_trace_without_the_demo() -> None:
