@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import structlog
+
 from apps.access import services as access
 from apps.access.models import Environment
 from apps.core import bell
@@ -22,6 +24,7 @@ from apps.flags.models import Flag, Snapshot, Split
 from apps.journal import services as journal
 from apps.journal.models import Entry
 
+log = structlog.get_logger()
 LARGE_BYTES = 3_500_000  # gRPC clients take 4 MiB, and say nothing when it is more
 
 
@@ -116,6 +119,8 @@ def write_snapshot(change: Change, *, urgent: bool = False) -> Snapshot:
     change.environment.next_version()
     fragments = Flag.objects.of(key).values_list("key", "fragment")
     body = definition.document(fragments, environment=key, version=change.version)
+    if len(body) > LARGE_BYTES:
+        log.warning("snapshot.large", environment=key, version=change.version, bytes=len(body))
     snapshot = Snapshot.objects.create(
         environment=change.environment,
         version=change.version,

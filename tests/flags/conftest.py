@@ -18,7 +18,7 @@ def shelf_of_this_test(db: None) -> Iterator[Shelf]:
         for kept in (shelf.held, shelf.changes, shelf.confirmed, shelf.rows):
             kept.clear()
         shelf.from_disk.clear()
-        shelf.disk_is_read = False
+        shelf.disk_is_read = shelf.is_complete = False
         shutil.rmtree(folder(), ignore_errors=True)
         access.keys.swap({})
         access.keys.loaded = False

@@ -4,7 +4,7 @@ import json
 import pytest
 from openfeature.evaluation_context import EvaluationContext  # noqa: F401  # the package that reads what we serve
 
-from apps.flags import queries, services
+from apps.flags import queries, services, serving
 from apps.flags.serving.shelf import Shelf
 from tests.flags.doors import ask, look, make_key
 from tests.flags.make_flags import ALICE, NOW, make_environment, make_flag, make_route
@@ -170,3 +170,12 @@ def test_what_did_not_change_is_not_compiled_again(shelf_of_this_test: Shelf):
 
 def database_is_away(*_: object, **__: object) -> None:
     raise OSError("no database")
+
+
+def test_it_is_loaded_once_a_whole_look_has_succeeded(shelf_of_this_test: Shelf):
+    make_flag()
+
+    before = serving.is_loaded()
+    look()
+
+    assert (before, serving.is_loaded()) == (False, True)

@@ -65,6 +65,8 @@ class Held:
         self.bulk_bytes = 0
         metadata = definition.encode(dict(self.flags.metadata))
         self.bulk_end = f'],"metadata":{metadata}}}'.encode()
+        for key in self.keys[:1]:  # ready means that an evaluation has run
+            self.evaluate(key, {}, at)
 
     @property
     def etag(self) -> bytes:
