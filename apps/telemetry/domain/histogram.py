@@ -114,8 +114,11 @@ class Histogram:
         for index in sorted(self.cells):
             n = self.cells[index]
             if n:
-                _write(out, index - before)
-                _write(out, n)
+                for number in (index - before, n):
+                    if number < 128:
+                        out.append(number)
+                    else:
+                        _write(out, number)
                 before = index
         return bytes(out)
 
