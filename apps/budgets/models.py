@@ -142,6 +142,9 @@ class BudgetQuerySet(models.QuerySet["Budget"]):
     def in_force(self) -> Self:
         return self.filter(ended_at=None)
 
+    def keep(self, budgets: Sequence[Budget]) -> None:
+        self.bulk_update(budgets, ["kept"], batch_size=200)
+
     def locked(self, id: str) -> Budget:
         return self.select_for_update().get(pk=id)
 
@@ -166,6 +169,8 @@ class Budget(models.Model):
     # Which thresholds were crossed when last looked at, in which period: an alert is a state, not an event.
     crossed = models.JSONField(default=list)
     crossed_in = models.DateTimeField(null=True)
+    # What was last asked of the ledger, where asking at every tick would cost too much (`queries.Reading`).
+    kept = models.JSONField(default=dict)
 
     objects = BudgetQuerySet.as_manager()
 
@@ -196,6 +201,7 @@ class Budget(models.Model):
         for name, value in fields.items():
             setattr(self, name, value)
         self.revision += 1
+        self.kept = {}  # of another scope, limit or period
         self.changed_by, self.changed_at = by, now
         self.save()
 

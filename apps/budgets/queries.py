@@ -12,6 +12,7 @@ from apps.budgets import packing
 from apps.budgets.domain import eprocess, forecast, judge, money, periods, recheck
 from apps.budgets.domain.forecast import Forecast, NotYet
 from apps.budgets.domain.money import MoneyVerdict, Spent, Threshold
+from apps.budgets.domain.periods import Period
 from apps.budgets.domain.trial import Trial
 from apps.budgets.models import Budget, Guardrail, Look, TrialState
 from apps.telemetry import queries as telemetry
@@ -118,20 +119,67 @@ def budget_status(environment: str, now: datetime) -> list[BudgetStatus]:
 
 
 def status_of(budget: Budget, now: datetime) -> BudgetStatus:
-    verdict = money_verdict(budget, now, with_forecast=True)
+    """What is spent is asked anew; the forecast may be the last one that was made."""
+    reading = read(budget, now, renew_forecast=False)
+    reading.spent = _spent(budget.rule, reading.period.since, reading.period.until)
+    verdict = verdict_of(budget, reading, now)
     return BudgetStatus(budget, verdict, money.next_threshold(budget.rule, verdict.fraction))
 
 
-def money_verdict(budget: Budget, now: datetime, *, with_forecast: bool = False) -> MoneyVerdict:
-    """What a budget says now. Everything is asked of the ledger; nothing is counted here."""
+FORECAST_STAYS = timedelta(minutes=5)  # it reads four weeks of hours
+SPENT_STAYS = {"week": timedelta(seconds=30), "month": timedelta(seconds=60)}  # others are asked at every tick
+
+
+@dataclass(slots=True)
+class Reading:
+    """What the ledger said for a budget, and when."""
+
+    period: Period
+    spent: Spent
+    spent_at: datetime
+    outlook: Forecast | NotYet
+    outlook_at: datetime
+
+    def plain(self) -> dict[str, Any]:
+        spent = self.spent
+        return {
+            "period_from": self.period.since.isoformat(),
+            "spent": [spent.confirmed_nano, spent.estimated_nano, spent.calls, spent.unpriced],
+            "spent_at": self.spent_at.isoformat(),
+            "outlook": forecast.to_plain(self.outlook),
+            "outlook_at": self.outlook_at.isoformat(),
+        }
+
+
+def read(budget: Budget, now: datetime, *, renew_forecast: bool) -> Reading:
+    """Everything is asked of the ledger; nothing is counted here. `renew_forecast`: may one of 5 minutes be replaced?"""
     rule = budget.rule
     zone = ZoneInfo(rule.timezone)
     period = periods.period_at(rule.period, now, zone)
-    spent = _spent(rule, period.since, period.until)
-    outlook: Forecast | NotYet | None = None
-    if with_forecast or money.needs_forecast(rule):
-        outlook = _outlook(rule, period, spent, now, zone)
-    return money.judge(rule, period=period, spent=spent, outlook=outlook, burn_spend=_burn_spend(rule, now), now=now)
+    kept = budget.kept if budget.kept.get("period_from") == period.since.isoformat() else None
+    if kept is not None and now - (spent_at := datetime.fromisoformat(kept["spent_at"])) < SPENT_STAYS.get(
+        rule.period, timedelta(0)
+    ):
+        spent = Spent(*kept["spent"])
+    else:
+        spent, spent_at = _spent(rule, period.since, period.until), now
+    if kept is not None:
+        outlook_at = datetime.fromisoformat(kept["outlook_at"])
+        if not renew_forecast or now - outlook_at < FORECAST_STAYS:
+            return Reading(period, spent, spent_at, forecast.from_plain(kept["outlook"]), outlook_at)
+    return Reading(period, spent, spent_at, _outlook(rule, period, spent, now, zone), now)
+
+
+def verdict_of(budget: Budget, reading: Reading, now: datetime) -> MoneyVerdict:
+    rule = budget.rule
+    return money.judge(
+        rule,
+        period=reading.period,
+        spent=reading.spent,
+        outlook=reading.outlook,
+        burn_spend=_burn_spend(rule, now),
+        now=now,
+    )
 
 
 def _where(rule: money.Rule) -> dict[str, str]:
@@ -150,9 +198,7 @@ def _burn_spend(rule: money.Rule, now: datetime) -> Callable[[timedelta], Spent]
     return spent
 
 
-def _outlook(
-    rule: money.Rule, period: periods.Period, spent: Spent, now: datetime, zone: ZoneInfo
-) -> Forecast | NotYet:
+def _outlook(rule: money.Rule, period: Period, spent: Spent, now: datetime, zone: ZoneInfo) -> Forecast | NotYet:
     since = periods.whole_days_before(now, forecast.HISTORY_DAYS, zone).astimezone(UTC)
     rows = telemetry.spend(rule.environment, since, now + timedelta(minutes=1), where=_where(rule), step="1h")
     return forecast.forecast(

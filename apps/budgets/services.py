@@ -302,16 +302,28 @@ def forget_looks(*, now: datetime, keep: Iterable[str] = ()) -> int:
 # --- money --------------------------------------------------------------------------------------------------------
 
 
+FORECASTS_A_TICK = 2  # each reads four weeks of hours: a hundred budgets are spread over the ticks of five minutes
+
+
 def judge_money(*, now: datetime, environment: str | None = None) -> list[MoneyVerdict]:
     """What every budget in force says. A threshold that is newly crossed, or no longer, is told to the journal once."""
     rows = Budget.objects.in_force().order_by("id")
     if environment is not None:
         rows = rows.of(environment)
-    return [_judge_budget(row, now) for row in rows]
+    verdicts, read_anew = [], []
+    forecasts = FORECASTS_A_TICK
+    for row in rows:
+        reading = queries.read(row, now, renew_forecast=forecasts > 0)
+        forecasts -= reading.outlook_at == now
+        if now == reading.outlook_at or (now == reading.spent_at and row.period in queries.SPENT_STAYS):
+            row.kept = reading.plain()
+            read_anew.append(row)
+        verdicts.append(_tell_crossings(row, queries.verdict_of(row, reading, now), now))
+    Budget.objects.keep(read_anew)
+    return verdicts
 
 
-def _judge_budget(row: Budget, now: datetime) -> MoneyVerdict:
-    verdict = queries.money_verdict(row, now)
+def _tell_crossings(row: Budget, verdict: MoneyVerdict, now: datetime) -> MoneyVerdict:
     same_period = row.crossed_in == verdict.period_from
     before = set(row.crossed)
     is_now = {threshold.name for threshold in verdict.crossed}
@@ -447,7 +459,7 @@ def end_budget(*, budget: str, by: Actor, because: str, now: datetime, expected_
         _tell(
             "budget.recovered",
             row,
-            queries.money_verdict(row, now),
+            queries.status_of(row, now).verdict,
             name,
             effect="closes",
             severity="info",

@@ -239,3 +239,31 @@ def test_a_budget_that_makes_no_sense_is_refused_by_field(now, changes, field):
         make_budget(now, **changes)
 
     assert field in refused.value.errors
+
+
+def test_a_month_is_summed_once_a_minute_and_a_page_always_asks_anew(now):
+    budget = make_budget(now, period="month")
+    spend(now, 20)
+    services.judge_money(now=now)
+    spend(now, 10)
+
+    assert services.judge_money(now=now + timedelta(seconds=59))[0].spent_nano == 20 * 10**9
+    budget.refresh_from_db()
+    assert queries.status_of(budget, now + timedelta(seconds=59)).verdict.spent_nano == 30 * 10**9
+    assert services.judge_money(now=now + timedelta(seconds=60))[0].spent_nano == 30 * 10**9
+
+
+def test_a_forecast_is_made_anew_after_five_minutes_and_when_the_budget_changes(now):
+    budget = make_budget(now)
+    for hour in range(1, 24 * 5):
+        spend(now - timedelta(hours=hour), 1)
+    services.judge_money(now=now)
+    for hour in range(1, 24 * 5):
+        spend(now - timedelta(hours=hour), 1)
+
+    soon, later = now + timedelta(minutes=4), now + timedelta(minutes=5)
+    assert services.judge_money(now=soon)[0].forecast.nano == pytest.approx(24 * 10**9, rel=0.02)
+    assert services.judge_money(now=later)[0].forecast.nano == pytest.approx(48 * 10**9, rel=0.02)
+    services.update_budget(budget=budget.id, changes={"limit_nano": 10**9}, by=ALICE, because="less", now=later)
+    budget.refresh_from_db()
+    assert queries.status_of(budget, later).verdict.forecast.exhausted_at == later

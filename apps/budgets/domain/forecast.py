@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from statistics import median
+from typing import Any
 from zoneinfo import ZoneInfo
 
 WHOLE_DAYS = 3
@@ -43,6 +44,21 @@ class NotYet:
             there = f"{self.days:.0f} days" if self.days >= 2 else f"{self.days * 24:.0f} h"
             return f"No forecast yet. It needs {WHOLE_DAYS} days of spend; there are {there}."
         return f"No forecast yet. It needs {LEAST_CALLS} priced calls; there are {self.calls}."
+
+
+def to_plain(outlook: Forecast | NotYet) -> dict[str, Any]:
+    if isinstance(outlook, NotYet):
+        return {"days": outlook.days, "calls": outlook.calls}
+    exhausted_at = outlook.exhausted_at.isoformat() if outlook.exhausted_at else None
+    return {"nano": [outlook.nano, outlook.low_nano, outlook.high_nano], "exhausted_at": exhausted_at}
+
+
+def from_plain(plain: Mapping[str, Any]) -> Forecast | NotYet:
+    if "days" in plain:
+        return NotYet(plain["days"], plain["calls"])
+    exhausted_at = plain["exhausted_at"]
+    nano, low_nano, high_nano = plain["nano"]
+    return Forecast(nano, low_nano, high_nano, datetime.fromisoformat(exhausted_at) if exhausted_at else None)
 
 
 def forecast(

@@ -215,10 +215,6 @@ def dollars(nano: int) -> str:
     return f"${usd:,.2f}" if abs(usd) >= 1 or nano == 0 else f"${usd:.4f}"
 
 
-def needs_forecast(rule: Rule) -> bool:
-    return any(t.kind == FORECAST for t in rule.thresholds)
-
-
 def _is_crossed(
     threshold: Threshold,
     rule: Rule,
