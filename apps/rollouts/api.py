@@ -91,7 +91,7 @@ class StartView(CarefulView):
         request=shapes.Reason, responses=shapes.RolloutOut, summary="Start: take hold, enter the first stage"
     )
     def post(self, request: Request, id: str) -> Response:
-        return self.act(id, services.start)
+        return self.act(id, services.start, with_revision=True)
 
 
 class PauseView(ActView):
@@ -103,7 +103,7 @@ class PauseView(ActView):
 class ResumeView(CarefulView):
     @extend_schema(request=shapes.Reason, responses=shapes.RolloutOut, summary="Resume")
     def post(self, request: Request, id: str) -> Response:
-        return self.act(id, services.resume)
+        return self.act(id, services.resume, with_revision=True)
 
 
 class AdvanceView(CarefulView):
@@ -115,7 +115,7 @@ class AdvanceView(CarefulView):
 class StepBackView(CarefulView):
     @extend_schema(request=shapes.Reason, responses=shapes.RolloutOut, summary="The stage before, now")
     def post(self, request: Request, id: str) -> Response:
-        return self.act(id, services.step_back)
+        return self.act(id, services.step_back, with_revision=True)
 
 
 class ApproveView(ActView):

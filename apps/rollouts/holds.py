@@ -33,23 +33,26 @@ def repeat_or_tell(held: Sequence[Held], *, lease: Lease, now: datetime) -> None
     if not held or not lease.holds(now):
         return
     newest = newest_decisions([one.rollout.id for one in held])
-    repeats = []
+    repeats, told_anew = [], []
     for one in held:
         last = newest.get(one.rollout.id)
         if last is not None and last.is_hold and last.reason == one.decision.reason[:500]:
             names = acting.names_without_fallback(one.rollout)
             parts = sentences.tell(one.rollout.progress(switch=one.route.switch), one.decision, names)
-            last.repeat(sentence=sentences.text(parts), parts=parts, now=now)
-            repeats.append(last)
+            repeats.append(last.pk)
+            if last.tell_anew(sentences.text(parts), parts):
+                told_anew.append(last)
         else:
             write(one, last, now)
-    Decision.objects.bulk_update(repeats, ["repeats", "last_at", "sentence", "parts"], batch_size=500)
+    Decision.objects.repeat(repeats, now)
+    Decision.objects.bulk_update(told_anew, ["sentence", "parts"], batch_size=500)
 
 
 def newest_decisions(rollouts: Sequence[str]) -> dict[str, Decision]:
     newest = Decision.objects.filter(rollout=OuterRef("pk")).order_by("-generation").values("pk")[:1]
     ids = Rollout.objects.filter(pk__in=rollouts).annotate(newest=Subquery(newest)).values_list("newest", flat=True)
-    return {str(row.rollout_id): row for row in Decision.objects.filter(pk__in=[one for one in ids if one])}
+    rows = Decision.objects.filter(pk__in=[one for one in ids if one]).defer("evidence", "before", "because")
+    return {str(row.rollout_id): row for row in rows}
 
 
 def write(one: Held, last: Decision | None, now: datetime) -> None:

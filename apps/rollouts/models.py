@@ -192,6 +192,10 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
     def newest_first(self) -> Self:
         return self.order_by("-at", "-id")
 
+    def repeat(self, ids: list[str], now: datetime) -> None:
+        """The same holds again."""
+        self.filter(pk__in=ids).update(repeats=F("repeats") + 1, last_at=now)
+
 
 class Decision(models.Model):
     """What was done about the verdicts, with all evidence. Immutable, but for the counter of equal holds."""
@@ -236,10 +240,12 @@ class Decision(models.Model):
     def is_hold(self) -> bool:
         return self.kind == "hold"
 
-    def repeat(self, *, sentence: str, parts: list[tuple[str, str]], now: datetime) -> None:
-        """The same hold again, with the figures of now; saved with the others of its shard."""
-        self.repeats += 1
-        self.last_at, self.sentence, self.parts = now, sentence, [list(part) for part in parts]
+    def tell_anew(self, sentence: str, parts: list[tuple[str, str]]) -> bool:
+        """A hold that repeats with other figures tells those of now; saved with the others of its shard."""
+        if sentence == self.sentence:
+            return False
+        self.sentence, self.parts = sentence, [list(part) for part in parts]
+        return True
 
     def set_version(self, version: int | None, receipt: Facts) -> None:
         """The receipt of the flag write comes after the write, in the same transaction."""

@@ -174,10 +174,11 @@ def must_not_be_a_preview(view: RouteView, candidate: str, plan: Sequence[stages
 
 
 @transaction.atomic
-def start(*, rollout: Rollout, by: Actor, because: str, now: datetime) -> Rollout:
+def start(*, rollout: Rollout, by: Actor, because: str, now: datetime, expected: int | None = None) -> Rollout:
     """Takes hold of the flag and enters the first stage; one that needs an approval waits for it at 0 %."""
     access.lock_environment(rollout.environment)
     rollout = locked(rollout)
+    must_be_current(rollout, expected)
     if rollout.state != Rollout.State.DRAFT:
         raise WrongState(state=words(rollout.state), asked="started")
     must_be_cool(rollout, now)
@@ -235,9 +236,10 @@ def pause(*, rollout: Rollout, by: Actor, because: str, now: datetime) -> Decisi
 
 
 @transaction.atomic
-def resume(*, rollout: Rollout, by: Actor, because: str, now: datetime) -> Rollout:
+def resume(*, rollout: Rollout, by: Actor, because: str, now: datetime, expected: int | None = None) -> Rollout:
     """Advancing goes on. Traffic that a fallback took away comes back at the present stage's share."""
     rollout = locked_in_environment(rollout)
+    must_be_current(rollout, expected)
     if rollout.state != Rollout.State.PAUSED:
         raise WrongState(state=words(rollout.state), asked="resumed")
     view = flag_queries.route(rollout.environment, rollout.route)

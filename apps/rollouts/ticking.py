@@ -31,7 +31,7 @@ from apps.rollouts.models import Rollout
 from apps.telemetry.domain.shards import shard_of
 
 log = structlog.get_logger()
-COUNTED = ["judged_requests", "samples", "looks", "newest_at", "warned"]
+COUNTED = ("judged_requests", "samples", "looks", "newest_at", "warned")
 
 
 @dataclass(slots=True)
@@ -131,14 +131,18 @@ def ask(lease: Lease, rollouts: Sequence[Rollout], now: datetime) -> Mapping[str
         for rollout in rollouts
     ]
     judged = budgets.judge(shard=lease.shard, watched=watched, now=now)
-    for rollout in rollouts:
-        if said := judged.get(rollout.id):
-            rollout.judged_requests, rollout.samples = said.requests_in_all, said.requests_candidate
-            rollout.looks = said.looks
-            rollout.newest_at = said.newest_at
-            rollout.warned = holds.warning_words(said.verdicts)
-    Rollout.objects.bulk_update(rollouts, COUNTED, batch_size=500)
+    counted = [rollout for rollout in rollouts if rollout.id in judged and count(rollout, judged[rollout.id])]
+    Rollout.objects.bulk_update(counted, COUNTED, batch_size=500)
     return judged
+
+
+def count(rollout: Rollout, says: Judged) -> bool:
+    """What this look counted; False where it brought nothing new."""
+    before = tuple(getattr(rollout, name) for name in COUNTED)
+    rollout.judged_requests, rollout.samples = says.requests_in_all, says.requests_candidate
+    rollout.looks, rollout.newest_at = says.looks, says.newest_at
+    rollout.warned = holds.warning_words(says.verdicts)
+    return before != tuple(getattr(rollout, name) for name in COUNTED)
 
 
 def decide(
