@@ -152,7 +152,7 @@ class Reading:
 
 
 def read(budget: Budget, now: datetime, *, renew_forecast: bool) -> Reading:
-    """Everything is asked of the ledger; nothing is counted here. `renew_forecast`: may one of 5 minutes be replaced?"""
+    """Everything is asked of the ledger; nothing is counted here. `renew_forecast`: once it is 5 minutes old."""
     rule = budget.rule
     zone = ZoneInfo(rule.timezone)
     period = periods.period_at(rule.period, now, zone)
