@@ -244,9 +244,10 @@ def acceptance(nulls: int, others: int, rarer: int) -> list[Line]:
                 asked = replace(case, rate=rate, repetitions=repetitions, incidents=incidents_too)
                 lines.append(Line(what, asked, "false", must))
     errors, latency, cost = (replace(case, repetitions=others) for case in (errors, latency, cost))
-    # A 95th percentile needs more of them, and these end within minutes.
-    outage = replace(errors, failing=0.3, repetitions=4 * others)
-    slow = replace(latency, slower=2.0, repetitions=4 * others)
+    # These end within minutes, and a 95th percentile needs many: at 1/s that of 600 rollouts still has a standard
+    # error of about 30 s, so that 870 s (of 6,000) came out as 910.
+    outage = replace(errors, failing=0.3, repetitions=20 * others)
+    slow = replace(latency, slower=2.0, repetitions=20 * others)
     return [
         *lines,
         Line("errors 1 % to 30 %, 10/s", outage, "p95", 90),
