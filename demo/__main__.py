@@ -112,7 +112,7 @@ def tell(plane: Plane, arguments: argparse.Namespace) -> None:
     from demo import scenario
 
     try:
-        story = scenario.Story(plane, data=arguments.data, seed=arguments.seed)
+        story = scenario.Story(plane, data=arguments.data, seed=arguments.seed, file=arguments.trace)
         if story.was_told():
             say("This data has seen the demo's story already: traffic goes on, the story is not told again.")
             say(f"To start over: stop, remove {arguments.data}, and run bin/up --demo.")

@@ -1,7 +1,7 @@
 """Half an hour of baseline calls from before the demo began, told through the telemetry door with a past `at`.
 
 A guardrail compares with a baseline mark that is frozen from thousands of requests; a service that has run for months
-has them, a demo that began a moment ago does not. They come from the same generator and the same simulated model as the
+has them, a demo that began a moment ago does not. They come from the same trace and the same simulated model as the
 live traffic, but nobody really waited for them, and the log says so.
 """
 
@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from changeover import Resolved
@@ -18,6 +19,7 @@ from demo import calling, trace
 from demo.calling import Attempt, Read
 from demo.plane import Plane
 from demo.providers import CHARACTERS, Thought, think, usage
+from demo.trace import Arrival
 
 SECONDS = 1_800.0
 BATCH = 1_000
@@ -32,11 +34,15 @@ class Told:
     outcomes: list[dict[str, Any]]
 
 
-def send(plane: Plane, *, choice: Resolved, seed: int) -> int:
+def send(plane: Plane, *, choice: Resolved, seed: int, file: Path | None) -> int:
     """Sends the calls, in batches that are larger than a service's, and says how many there were."""
+    until = time.time() - 5
+    second_of_day = (until - SECONDS) % trace.DAY
+    # At the usual speed, however fast the live traffic is: half an hour of it is enough for any mark.
+    arrivals = trace.arrivals(file=file, speed=None, seed=seed + 1, second_of_day=second_of_day)
     batch: list[Told] = []
     sent = waiting = 0
-    for told in requests(choice=choice, seed=seed, until=time.time() - 5):
+    for told in requests(arrivals, choice=choice, seed=seed, until=until):
         batch.append(told)
         waiting += len(told.calls)
         if waiting >= BATCH:
@@ -53,12 +59,12 @@ def send_batch(plane: Plane, batch: list[Told]) -> None:
     plane.post("/api/v1/telemetry", {"batch_id": str(uuid.uuid4()), "calls": calls, "outcomes": outcomes}, key="report")
 
 
-def requests(*, choice: Resolved, seed: int, until: float) -> Iterator[Told]:
+def requests(arrivals: Iterator[Arrival], *, choice: Resolved, seed: int, until: float) -> Iterator[Told]:
     dice = random.Random(f"history {seed}")
     config = choice.config
     character = CHARACTERS[config["model"].partition("/")[2]]
     at = until - SECONDS
-    for arrival in trace.generate(seed=seed + 1, second_of_day=at % trace.DAY):
+    for arrival in arrivals:
         at += arrival.gap
         if at >= until:
             return

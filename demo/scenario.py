@@ -96,10 +96,11 @@ class Span:
 
 
 class Story:
-    def __init__(self, plane: Plane, *, data: Path, seed: int) -> None:
+    def __init__(self, plane: Plane, *, data: Path, seed: int, file: Path | None) -> None:
         self.plane = plane
         self.data = data
         self.seed = seed
+        self.file = file
 
     def was_told(self) -> bool:
         return bool(self.plane.results("/api/v1/rollouts/", route=ROUTE))
@@ -128,7 +129,7 @@ class Story:
 
     def remember_half_an_hour(self) -> None:
         began = time.monotonic()
-        sent = history.send(self.plane, choice=self.choice(), seed=self.seed)
+        sent = history.send(self.plane, choice=self.choice(), seed=self.seed, file=self.file)
         say(
             f"{sent:,} generated calls of the last 30 minutes went through the telemetry door with a past `at` in "
             f"{time.monotonic() - began:.1f} s: a baseline mark is frozen from history, and a demo has none of its own."

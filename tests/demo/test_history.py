@@ -5,7 +5,7 @@ import statistics
 import pytest
 
 from changeover import Resolved
-from demo import history, providers
+from demo import history, providers, trace
 
 VALUE = {"model": "openai/gpt-4.1", "timeout_ms": 2000, "max_attempts": 2}
 CHOICE = Resolved("invoice-extraction", "r-1", VALUE, "gpt-4.1", "DEFAULT", None, None, 7, "default")
@@ -14,7 +14,7 @@ UNTIL = 1_795_500_000.0
 
 @pytest.fixture(scope="module")
 def told():
-    return list(history.requests(choice=CHOICE, seed=1, until=UNTIL))
+    return list(history.requests(trace.generate(seed=2), choice=CHOICE, seed=1, until=UNTIL))
 
 
 def test_it_covers_thirty_minutes_at_about_forty_requests_a_second(told):
@@ -29,6 +29,14 @@ def test_each_request_ends_with_its_final_call_and_has_one_outcome(told):
         assert [call["final"] for call in each.calls] == [False] * (len(each.calls) - 1) + [True]
         assert len({call["request_id"] for call in each.calls}) == 1
         assert [outcome["value"] for outcome in each.outcomes] in ([0], [1])
+
+
+def test_it_has_the_tokens_of_the_trace_that_is_played():
+    arrivals = iter([trace.Arrival(1.0, 374, 44), trace.Arrival(1.0, 396, 109)])
+
+    told = list(history.requests(arrivals, choice=CHOICE, seed=1, until=UNTIL))
+
+    assert [each.calls[0]["input_tokens"] for each in told] == [374, 396]
 
 
 def test_ids_are_unique(told):
