@@ -44,4 +44,5 @@ beat_schedule = {
     "dispatch-alerts": every(1.0, "apps.alerts.tasks.dispatch"),
     "forget-old-flags": every(3600.0, "apps.flags.tasks.forget_old"),
     "forget-old": every(300.0, "apps.telemetry.tasks.forget_old"),
+    "forget-old-looks": every(300.0, "apps.budgets.tasks.forget_old"),
 }
