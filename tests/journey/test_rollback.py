@@ -15,6 +15,9 @@ from apps.access import services as access
 from apps.access.models import Environment
 from apps.core.actors import person
 from apps.core.ids import new_id
+from apps.rollouts import services
+from apps.rollouts.models import Decision, PlanStep
+from controlplane.celery import app as celery
 from tests.processes import BIN, running_server, start, start_worker, stop
 from tests.rollouts.make_rollouts import make_route
 
@@ -199,3 +202,38 @@ def test_from_slow_answers_to_everybody_on_the_baseline(plane, web, workers, hoo
     record_property("seconds_from_report_to_share_0", round(seconds, 2))
     print(f"from the report of the bad answers to share 0 at the flagd door: {seconds:.2f} s")
     assert seconds < 10
+
+
+def test_a_worker_that_is_killed_after_the_decision_is_followed_by_the_next(plane, web, empty_queue, tmp_path):
+    """SIGKILL right after share 0 is served: decision and traffic stand, and the next worker finishes the plan."""
+    settings = {"TICK_SECONDS": "1", "ALERT_PRIVATE_ADDRESSES": "1"}
+    service = Service(web, plane)
+    _, rollout = service.ask("POST", "/api/v1/rollouts/", PLAN)
+    service.ask("POST", f"/api/v1/rollouts/{rollout['id']}/start/", {"because": "journey"})
+    wait_until(lambda: service.weights()[0], 5, "the candidate's share at the flagd door")
+    service.report(300, {"gpt-4.1": 420.0, "gpt-5": 4300.0})
+    services.tick(now=datetime.now(UTC))  # the decision; of the steps that wait a worker has claimed one, and dies
+    worker = start_worker(tmp_path / "first.log", **settings)
+    celery.send_task("apps.rollouts.tasks.run_due_steps")
+    wait_until(lambda: PlanStep.objects.exclude(claimed_by="").exists(), 20, "a claimed step")
+    worker.kill()
+    worker.wait()
+    stop(worker)
+
+    second = start_worker(tmp_path / "second.log", **settings)
+    beat = start(str(BIN / "celery"), "-A", "controlplane", "beat", "-l", "warning", "--pidfile=",
+                 log=tmp_path / "beat.log", **settings)  # fmt: skip
+
+    def finished():
+        service.report(20, {"gpt-4.1": 420.0, "gpt-5": 4300.0})
+        time.sleep(1)
+        return not PlanStep.objects.filter(state="waiting").exists()
+
+    try:
+        wait_until(finished, 90, "the plan's end")
+    finally:
+        stop(beat)
+        stop(second, 20)
+    assert set(PlanStep.objects.values_list("state", flat=True)) == {"done"}
+    assert Decision.objects.filter(kind="roll_back").count() == 1
+    assert service.weights()[0] is False
