@@ -70,6 +70,7 @@ class Chart:
     shade: tuple[float, float, str] | None = None
     gaps: Sequence[tuple[float, float]] = ()
     log: bool = False
+    floor: float = 0.0  # of a log scale
     ticks: Sequence[float] = ()
     with_time: bool = True
     waits: str = ""  # said in the empty chart
@@ -117,7 +118,7 @@ class Frame:
     def __post_init__(self) -> None:
         highest = self.highest()
         self.ticks = list(self.chart.ticks) or nice_ticks(highest)
-        self.low = min(self.ticks) if self.chart.log else 0.0
+        self.low = (self.chart.floor or min(self.ticks)) if self.chart.log else 0.0
         self.high = max([highest if self.chart.log else 0, *self.ticks])
 
     def highest(self) -> float:
@@ -235,13 +236,24 @@ def ends(frame: Frame) -> str:
     """Names and last values beside the lines' ends, pushed apart where they would overlap."""
     told = [(one, last) for one in frame.chart.series if one.told and (last := one.last)]
     told.sort(key=lambda pair: frame.y(pair[1][1]))
-    out, lowest = "", -99.0
-    for one, (_, value) in told:
-        y = max(frame.y(value), lowest)
-        lowest = y + 30
-        x = frame.width - frame.right + 8
-        out += text(x, y, one.name, f"end-word is-{one.arm}") + text(x, y + 14, one.told, "end-word")
-    return out
+    places = spread([frame.y(value) for _, (_, value) in told], TOP + frame.chart.height - 4)
+    x = frame.width - frame.right + 8
+    return "".join(
+        text(x, y, one.name, f"end-word is-{one.arm}") + text(x, y + 14, one.told, "end-word")
+        for y, (one, _) in zip(places, told, strict=True)
+    )
+
+
+def spread(wanted: list[float], bottom: float, room: float = 30) -> list[float]:
+    """Where two-line labels stand: near what they name, never on each other, never beneath the chart."""
+    places: list[float] = []
+    for y in wanted:
+        places.append(max(y, places[-1] + room) if places else y)
+    limit = bottom
+    for index in range(len(places) - 1, -1, -1):
+        places[index] = min(places[index], limit)
+        limit = places[index] - room
+    return places
 
 
 def svg(chart: Chart, width: int = WIDE) -> str:
@@ -281,7 +293,9 @@ def svg(chart: Chart, width: int = WIDE) -> str:
     for limit in chart.limits:
         y = frame.y(limit.value)
         if limit.kind == "limit":
-            parts.append(f'<path class="limit" d="M{x0} {y:g}H{x1}"/>' + text(x0 + 3, y - 5, limit.words, "limit-word"))
+            below = y < TOP + 14  # no room above: stage marks are named there
+            word = text(x0 + 3, y + 13 if below else y - 5, limit.words, "limit-word")
+            parts.append(f'<path class="limit" d="M{x0} {y:g}H{x1}"/>{word}')
         else:
             parts.append(text(x0 + 3, y - 5, limit.words, "halo"))
     parts += [mark(one, frame, x1, phone) for one in chart.marks]

@@ -19,7 +19,7 @@ from apps.journal.models import Entry
 from apps.rollouts import queries as rollouts
 from apps.rollouts.domain import evidence as kept
 from apps.rollouts.domain import latch as latching
-from apps.rollouts.domain.states import State
+from apps.rollouts.domain.states import QUIET, State
 from apps.rollouts.models import Approval, Decision, Rollout
 from apps.telemetry import queries as telemetry
 from apps.telemetry.domain.histogram import Histogram
@@ -219,6 +219,12 @@ def started_at(environment: str, route: str) -> datetime | None:
     return started.aggregate(newest=Max("started_at"))["newest"]
 
 
+def worth_telling(environment: str, most: int) -> list[Decision]:
+    """The newest acts, and the holds for which the plan's own time or samples are not the reason."""
+    rows = rollouts.decisions(environment).exclude(kind="hold", code__in=QUIET)
+    return list(rows[:most])
+
+
 # --- around a decision --------------------------------------------------------------------------------------------
 
 
@@ -256,6 +262,8 @@ def entries_before(decision: Decision, most: int = 8) -> list[Entry]:
     rows = Entry.objects.of_environment(decision.environment).filter(
         at__gte=decision.at - timedelta(hours=1), at__lt=decision.at
     )
+    # A worker's flag change is told by the decision that made it.
+    rows = rows.exclude(kind__startswith="flag.", by__startswith="worker:")
     mine = rows.filter(Q(about__route=decision.route) | Q(about__flag=decision.route) | Q(route=decision.route))
     of_all = rows.filter(kind__in=("price.changed", "prices.imported", "environment.changed"))
     return sorted((mine | of_all).distinct().newest_first()[:most], key=lambda entry: (entry.at, entry.id))

@@ -99,7 +99,8 @@
       for (const limit of spec.limits) {
         const isLimit = limit.kind === "limit";
         if (isLimit) level(u, bbox.left, y(limit.value), right, y(limit.value), "danger", 1.25, [5, 3]);
-        words(u, limit.words, bbox.left + 3 * ratio, y(limit.value) - 5 * ratio, {
+        const below = isLimit && y(limit.value) < bbox.top + 14 * ratio;
+        words(u, limit.words, bbox.left + 3 * ratio, y(limit.value) + (below ? 13 : -5) * ratio, {
           tone: isLimit ? "danger" : "ink3",
           weight: isLimit ? 500 : 400,
         });
@@ -132,16 +133,18 @@
         })
         .filter(Boolean)
         .sort((a, b) => a.y - b.y);
+      const named = told.filter(({ one }) => one.told && spec.endRoom >= 40);
       let lowest = -Infinity;
-      for (const { one, x, y: at } of told) {
+      for (const each of named) lowest = each.place = Math.max(each.y, lowest + 30 * ratio);
+      let limit = bbox.top + bbox.height - 4 * ratio;
+      for (const each of [...named].reverse()) limit = (each.place = Math.min(each.place, limit)) - 30 * ratio;
+      for (const { one, x, y: at, place } of told) {
         const { ctx } = u;
         ctx.fillStyle = colour(one.arm);
         ctx.beginPath();
         ctx.arc(x, at, 3 * ratio, 0, 2 * Math.PI);
         ctx.fill();
-        if (!one.told || spec.endRoom < 40) continue;
-        const place = Math.max(at, lowest);
-        lowest = place + 30 * ratio;
+        if (place === undefined) continue;
         const tone = one.arm === "candidate" ? "candidate" : "ink2";
         words(u, one.name, right + 8 * ratio, place, { tone, weight: one.arm === "candidate" ? 600 : 400, halo: false });
         words(u, one.told, right + 8 * ratio, place + 14 * ratio, { tone: "ink2", halo: false });

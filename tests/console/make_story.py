@@ -47,7 +47,7 @@ class Plan:
     errors: float = 0.004
     p95_limit: float | None = None
     tolerance: float = 0.19
-    budget: str = ""
+    budget: float = 1.35  # times what the baseline would spend
 
 
 def quick(*shares, hold=None, approval_at=None, samples=40):
@@ -65,23 +65,23 @@ def quick(*shares, hold=None, approval_at=None, samples=40):
 
 INVOICE = Plan(
     "invoice-extraction", "payments", "gpt-4.1", "gpt-5", quick(1, 5, 10, 25, 50, 100, hold=25, samples=10),
-    {"gpt-4.1": 2.15, "gpt-5": 2.2}, 90, budget="22000",
+    {"gpt-4.1": 2.15, "gpt-5": 2.2}, 90,
 )  # fmt: skip
 EMAIL = Plan(
     "email-tagging", "growth", "gpt-4.1", "flash-lite", quick(10, 25, 50, 100, hold=50), {"gpt-4.1": 0.7, "flash-lite": 0.41},
-    40, 0.002, budget="14000",
+    40, 0.002,
 )  # fmt: skip
 PLANS = [
     INVOICE,
     EMAIL,
-    Plan("support-triage", "support", "gpt-4.1", "flash-lite", quick(5, 25, 100, samples=2000), {"gpt-4.1": 1.6, "flash-lite": 0.89}, budget="10000"),
-    Plan("kyc-document-check", "risk", "gpt-4.1", "sonnet", quick(25, 50, 100, approval_at=50), {"gpt-4.1": 3.6, "sonnet": 3.5}, budget="3000"),
-    Plan("dispute-letter-draft", "claims", "gpt-4.1", "sonnet", quick(10, 50, 100, hold=10), {"gpt-4.1": 5.1, "sonnet": 5.2}, 20, 0.01, budget="1000"),
-    Plan("merchant-search-rewrite", "search", "gpt-4.1", "flash-lite", [{"shadow": 20, "min_seconds": 14 * 86400}, *quick(1, 10, 100)], {"gpt-4.1": 0.56, "flash-lite": 0.33}, budget="5500"),
-    Plan("chat-handoff-summary", "support", "gpt-4.1", p95={"gpt-4.1": 2.41}, budget="2800"),
-    Plan("ledger-memo-tags", "finance", "flash-lite", p95={"flash-lite": 0.36}, budget="600"),
-    Plan("payout-anomaly-notes", "finance", "sonnet", p95={"sonnet": 5.58}, errors=0.007, budget="1000"),
-    Plan("contract-summary", "legal", "sonnet", "gpt-5", quick(5, 25, 100, hold=5), {"sonnet": 6.1, "gpt-5": 6.3}, 20, 0.008, budget="3200"),
+    Plan("support-triage", "support", "gpt-4.1", "flash-lite", quick(5, 25, 100, samples=2000), {"gpt-4.1": 1.6, "flash-lite": 0.89}),
+    Plan("kyc-document-check", "risk", "gpt-4.1", "sonnet", quick(25, 50, 100, approval_at=50), {"gpt-4.1": 3.6, "sonnet": 3.5}),
+    Plan("dispute-letter-draft", "claims", "gpt-4.1", "sonnet", quick(10, 50, 100, hold=10), {"gpt-4.1": 5.1, "sonnet": 5.2}, 20, 0.01),
+    Plan("merchant-search-rewrite", "search", "gpt-4.1", "flash-lite", [{"shadow": 20, "min_seconds": 14 * 86400}, *quick(1, 10, 100)], {"gpt-4.1": 0.56, "flash-lite": 0.33}),
+    Plan("chat-handoff-summary", "support", "gpt-4.1", p95={"gpt-4.1": 2.41}),
+    Plan("ledger-memo-tags", "finance", "flash-lite", p95={"flash-lite": 0.36}),
+    Plan("payout-anomaly-notes", "finance", "sonnet", p95={"sonnet": 5.58}, errors=0.007),
+    Plan("contract-summary", "legal", "sonnet", "gpt-5", quick(5, 25, 100, hold=5), {"sonnet": 6.1, "gpt-5": 6.3}, 20, 0.008),
 ]  # fmt: skip
 
 
@@ -91,7 +91,7 @@ def tell(now: datetime, *, short: bool = False, environment: str = "production")
     length = 50 if short else 90
     dice = random.Random(4117)
     begin = now - length * MINUTE
-    make(plans, environment, begin)
+    make(plans, environment, begin, length)
     harm_at, writer = now - 9 * MINUTE, WriterMemory()
     for minute in range(length):
         at = begin + (minute + 1) * MINUTE
@@ -100,7 +100,11 @@ def tell(now: datetime, *, short: bool = False, environment: str = "production")
         calls = [call for plan in plans for call in minute_of(plan, environment, at, dice, is_harmful=at > harm_at)]
         send(environment, calls, writer, at)
         for second in (0, 20, 40):
-            rollouts.tick(now=at - timedelta(seconds=second) + timedelta(seconds=40) - MINUTE / 3)
+            moment = at + timedelta(seconds=second - 20)
+            rollouts.tick(now=moment)
+            rollouts.run_due_steps(now=moment)
+        alerts.read_journal(at)
+        rollouts.run_due_steps(now=at + timedelta(seconds=3))
         if not short:
             meanwhile(environment, minute, at)
     rollouts.run_due_steps(now=now)
@@ -108,17 +112,22 @@ def tell(now: datetime, *, short: bool = False, environment: str = "production")
     return Decision.objects.filter(environment=environment, kind="roll_back").latest("at")
 
 
-def make(plans: list[Plan], environment: str, at: datetime) -> None:
+def make(plans: list[Plan], environment: str, at: datetime, length: int) -> None:
     catalog.ensure_contenders(now=at)
-    Environment.objects.get_or_create(key=environment, defaults={"name": "Production", "is_production": True, "created_at": at})
+    Environment.objects.get_or_create(
+        key=environment, defaults={"name": "Production", "is_production": True, "created_at": at}
+    )
     for plan in plans:
-        variants = {name: MODELS[name] for name in dict.fromkeys([plan.default, *filter(None, [plan.candidate]), "gpt-4.1"])}
+        variants = {
+            name: MODELS[name] for name in dict.fromkeys([plan.default, *filter(None, [plan.candidate]), "gpt-4.1"])
+        }
         flags.create_route(
             environment=environment, key=plan.key, variants=variants, default_variant=plan.default, fallback_variant="gpt-4.1",
             owner=plan.owner, by=ALICE, because="first route of the team", now=at,
         )  # fmt: skip
+        spend = COST[plan.default] * plan.per_minute * length  # as if the month had these minutes only
         budgets.create_budget(
-            environment=environment, scope={"route": plan.key}, period="month", limit_nano=int(plan.budget) * 10**7,
+            environment=environment, scope={"route": plan.key}, period="month", limit_nano=int(spend * plan.budget * 1e9),
             thresholds=[{"at": 0.8, "do": "alert"}, {"at": 1.0, "do": "hold"}], by=ALICE, because="as agreed with finance", now=at,
         )  # fmt: skip
 
@@ -164,7 +173,9 @@ def minute_of(plan: Plan, environment: str, at: datetime, dice: random.Random, *
     return calls
 
 
-def call_of(plan: Plan, variant: str, p95: float, version: int, at: datetime, dice: random.Random, *, by: str, arm: str = "live") -> dict:
+def call_of(
+    plan: Plan, variant: str, p95: float, version: int, at: datetime, dice: random.Random, *, by: str, arm: str = "live"
+) -> dict:
     latency = p95 / math.exp(1.645 * 0.35) * math.exp(dice.gauss(0, 0.35))
     ended = at - timedelta(seconds=dice.random() * 59.9)
     provider, _, model = MODELS[variant]["model"].partition("/")

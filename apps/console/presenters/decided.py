@@ -113,6 +113,7 @@ def page(
         exposure=exposure(exposed, short_candidate, baseline) if exposed else [],
         exposure_told=exposure_told(exposed) if exposed else "",
         acts=acts(visit, row, one, alert, prices),
+        silences=silences(visit, alert),
         acts_note=acts_note(alert, now),
         next=what_next(row, one, prices, now),
         hour_before=[before_line(entry) for entry in before],
@@ -125,7 +126,7 @@ def more(row: Decision, one: Standing | None, verdict: Verdict | None, candidate
     parts: list[SafeString] = []
     if verdict is not None and verdict.exceeded and verdict.k and verdict.unit != "usd":
         what = "were slower than the limit" if verdict.unit == "s" else "were bad"
-        allowed = f", where {figures.percent(1 - verdict.quantile)} are allowed" if verdict.quantile else ""
+        allowed = f", where {(1 - verdict.quantile) * 100:g}{figures.NBSP}% are allowed" if verdict.quantile else ""
         began = (
             format_html(
                 "Since about {}, ", mark_safe(sentences.timed(figures.minute(verdict.began_at), verdict.began_at))
@@ -145,12 +146,12 @@ def more(row: Decision, one: Standing | None, verdict: Verdict | None, candidate
             )
         )
     if one is not None:
-        parts.append(format_html("{}", rows.all_on(one)))
+        parts.append(mark_safe(sentences.timed(rows.all_on(one), None)))
     return mark_safe(" ".join(parts))
 
 
 def meta(row: Decision, alert: Alert | None, now: datetime) -> list[str]:
-    by = "the tick of the worker" if row.by.startswith("worker:") else row.by
+    by = "the rollout worker" if row.by.startswith("worker:") else row.by
     words = [f"Decided by {by}"]
     stages = row.rollout.stages if row.rollout is not None else []
     if row.before.get("stage") is not None and stages:
@@ -369,7 +370,8 @@ def evidence_chart(
         marks=[act],
         shade=shade,
         log=True,
-        ticks=[tick for tick in (0.1, 1, 20, round(verdict.needed), 10_000, 1_000_000) if tick <= top * 2],
+        floor=0.1,
+        ticks=[tick for tick in (1, 20, round(verdict.needed), 10_000, 1_000_000) if tick <= top * 2],
         with_time=False,
         end_room=70,
         waits="The first look is still to come.",
@@ -453,7 +455,7 @@ def steps_told(steps: Sequence[PlanStep], row: Decision) -> str:
 def exposure(one: queries.Exposure, candidate: str, baseline: str) -> list[Pair]:
     pairs = [
         Pair(name="Confirmed", value=figures.nano(one.confirmed_nano)),
-        Pair(name="Estimated, failed or without a price of its sender", value=figures.nano(one.estimated_nano)),
+        Pair(name="Estimated, no price from the sender", value=figures.nano(one.estimated_nano)),
     ]
     if one.baseline_nano is not None:
         pairs.append(Pair(name=f"The same requests on {baseline}", value=figures.nano(one.baseline_nano)))
@@ -480,8 +482,6 @@ def acts(visit: Visit, row: Decision, one: Standing | None, alert: Alert | None,
         whose = rows.all_on(one) if one is not None else ""
         effect = f"Says that you have it. Changes no traffic. {whose}".strip()
         out.append(presses.acknowledge(visit, alert.id, big=True, effect=effect))
-        out.append(presses.silence(visit, alert.id, 1, visit.now + timedelta(hours=1)))
-        out.append(presses.silence(visit, alert.id, 8, visit.now + timedelta(hours=8)))
     if one is not None:
         if one.act is not None and one.act.id == row.id and (undo := presses.undo(visit, one, row)):
             out.append(undo)
@@ -490,6 +490,12 @@ def acts(visit: Visit, row: Decision, one: Standing | None, alert: Alert | None,
         elif one.route.switch:
             out.append(presses.restore(visit, one))
     return out
+
+
+def silences(visit: Visit, alert: Alert | None) -> list[Act]:
+    if alert is None or alert.state != Alert.State.FIRING:
+        return []
+    return [presses.silence(visit, alert.id, hours, visit.now + timedelta(hours=hours)) for hours in (1, 8)]
 
 
 def acts_note(alert: Alert | None, now: datetime) -> str:
@@ -535,18 +541,14 @@ def what_next(row: Decision, one: Standing | None, prices: Sequence[Cost], now: 
 
 
 def before_line(entry: Entry) -> Line:
-    verb = entry.kind.split(".")[-1].replace("_", " ")
-    subject = entry.kind.split(".")[0]
-    words = format_html(
-        "<strong>{} {}</strong> by {}{}",
-        subject.capitalize(),
-        verb,
-        entry.by,
-        f": {entry.because}" if entry.because else "",
-    )
-    if entry.sentence:
-        words = mark_safe(sentences.marked(entry.sentence, entry.at))
-    glyph, tone = ENTRY_GLYPHS.get(verb, ("person" if ":" not in entry.by else "steady", ""))
+    subject, _, verb = entry.kind.replace("_", " ").partition(".")
+    glyph, tone = ENTRY_GLYPHS.get(verb, ("steady" if ":" in entry.by else "person", ""))
+    told = entry.sentence or (entry.because if entry.by.startswith("worker:") else "")
+    if told:
+        words = mark_safe(sentences.marked(told, entry.at))
+    else:
+        because = f": {entry.because}" if entry.because else ""
+        words = format_html("<strong>{} {}</strong> by {}{}", subject.capitalize(), verb, entry.by, because)
     return Line(when=figures.minute(entry.at), at=entry.at, glyph=glyph, tone=tone, words=words)
 
 

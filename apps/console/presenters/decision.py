@@ -63,6 +63,7 @@ class DecisionPage:
     exposure: list[Pair] = field(default_factory=list)
     exposure_told: str = ""
     acts: list[Act] = field(default_factory=list)
+    silences: list[Act] = field(default_factory=list)
     acts_note: str = ""
     next: Panel | None = None
     hour_before: list[Line] = field(default_factory=list)

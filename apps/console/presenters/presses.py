@@ -17,6 +17,7 @@ from apps.rollouts.domain.plan import Cost
 from apps.rollouts.models import Decision, Rollout
 
 UNDO_WITHIN = timedelta(minutes=5)
+A_DAY = timedelta(days=1)
 UNDOABLE = {"advance", "step_back", "roll_back", "fall_back", "cap_share"}
 
 
@@ -62,9 +63,19 @@ def of_route(visit: Visit, one: Standing, prices: Prices) -> list[Act]:
         acts.append(roll_back(visit, one, rollout, prices))
         if rollout.state == Rollout.State.RUNNING and one.approval is None and rollout.progress().following is not None:
             acts.append(next_stage(visit, one, rollout))
+    elif back := lately_finished(one, visit.now):
+        acts.append(roll_back(visit, one, back, prices))
     if route.fallback_variant and not route.switch and route.weights.get(route.fallback_variant) != stages.WHOLE:
         acts.append(fall_back(visit, one, prices))
     return acts
+
+
+def lately_finished(one: Standing, now: datetime) -> Rollout | None:
+    """A rollout that finished within a day can still be taken back."""
+    last = one.rollout
+    if last is None or last.state != Rollout.State.FINISHED or last.ended_at is None or now - last.ended_at > A_DAY:
+        return None
+    return last
 
 
 def named(visit: Visit, one: Standing, name: str) -> Act | None:
@@ -72,7 +83,9 @@ def named(visit: Visit, one: Standing, name: str) -> Act | None:
     builders = {
         "pause": lambda: one.live and pause(visit, one.live, one),
         "resume": lambda: one.live and resume(visit, one.live, one),
-        "roll-back": lambda: one.rollout and roll_back(visit, one, one.rollout, Prices(())),
+        "roll-back": lambda: (
+            (back := one.live or lately_finished(one, visit.now)) and roll_back(visit, one, back, Prices(()))
+        ),
         "next-stage": lambda: one.live and next_stage(visit, one, one.live),
         "approve": lambda: one.live and approve(visit, one, one.live),
         "fall-back": lambda: one.route.fallback_variant and fall_back(visit, one, Prices(())),
@@ -300,9 +313,8 @@ def silence(visit: Visit, alert_id: str, hours: int, until: datetime, *, css: st
     can, why_not = who(visit, Role.OPERATOR)
     return Act(
         key=f"silence-{alert_id}-{hours}",
-        label=f"Silence until {figures.minute(until)}",
+        label=f"Silence to {figures.minute(until)}",
         href=reverse("silence", args=[alert_id, hours]),
-        icon="volume-x",
         css=css,
         can=can,
         why_not=why_not,

@@ -18,6 +18,7 @@ from apps.rollouts.models import Decision, Rollout
 
 HOUR = timedelta(hours=1)
 NOW = timedelta(minutes=5)  # what "p95 now" looks at
+HARMFUL = {"roll_back", "fall_back", "block", "step_back", "stop_shadow", "pause"}
 LEAST = 20  # requests below which a p95 says nothing
 PATIENCE = timedelta(minutes=5)  # data older than this is shown with its age
 
@@ -29,7 +30,7 @@ def row(visit: Visit, one: Standing, budget: BudgetStatus | None) -> Row:
     baseline, candidate = arms(one, state)
     firing = one.alert is not None and one.alert.state == Alert.State.FIRING
     mine = asks_me(visit, one)
-    says = say(one, visit) if firing or mine or state == "Unprotected" else SafeString()
+    says = say(one, visit) if firing or mine else SafeString()
     acts = []
     if mine and one.live is not None:
         acts.append(presses.approve(visit, one, one.live))
@@ -118,7 +119,7 @@ def spark(one: Standing, baseline: str, candidate: str, now: datetime) -> SafeSt
     for arm, variant in (("baseline", baseline), ("candidate", candidate)):
         steps = one.measured.get(variant, {}) if variant else {}
         if steps:
-            drawn.append((arm, minutes(steps, since, now)))  # type: ignore[arg-type]  # the two literals above
+            drawn.append((arm, minutes(steps, since, now, 60 if queries.total(steps).requests > 600 else 180)))  # type: ignore[arg-type]  # the two literals above
     limit = judged.limit_of(one.verdicts, "latency_p95")
     says = f"p95 latency of {one.route.key} over the last hour"
     return mark_safe(charts.spark(drawn, limit, says, since=since.timestamp(), until=now.timestamp()))
@@ -129,7 +130,7 @@ def minutes(
 ) -> list[tuple[float, float | None]]:
     """p95 by the step; a step without requests is a gap, one with too few takes no part."""
     begin = since.timestamp() // step * step
-    by_time = {at.timestamp(): one for at, one in steps.items()}
+    by_time = by_step(steps, step)
     out: list[tuple[float, float | None]] = []
     while begin < until.timestamp():
         one = by_time.get(begin)
@@ -137,6 +138,13 @@ def minutes(
         begin += step
     first = next((index for index, (_, value) in enumerate(out) if value is not None), len(out))
     return out[first:]
+
+
+def by_step(steps: Mapping[datetime, Measured], step: int) -> dict[float, Measured]:
+    out: dict[float, Measured] = {}
+    for at, one in steps.items():
+        out.setdefault(at.timestamp() // step * step, Measured()).add(one)
+    return out
 
 
 def say(one: Standing, visit: Visit) -> SafeString:
@@ -151,7 +159,7 @@ def say(one: Standing, visit: Visit) -> SafeString:
         sentences.marked_parts(decision.parts, decision.at) or sentences.marked(decision.sentence, decision.at)
     )
     if decision.kind in ("roll_back", "fall_back") and one.live is None:
-        return format_html("{} {}", text, all_on(one))
+        return format_html("{} {}", text, mark_safe(sentences.timed(all_on(one), None)))
     return text
 
 
@@ -186,8 +194,8 @@ def line_of(one: Decision, now: datetime, *, with_link: bool = True) -> Line:
         share=(one.share or 0) / 10_000 if one.kind == "advance" else None,
         words=mark_safe(sentences.marked_parts(one.parts, one.at) or sentences.marked(one.sentence, one.at)),
         folded=folded,
-        href=f"/d/{one.id}" if with_link and one.kind != "hold" else "",
-        link="Open" if with_link else "",
+        href=f"/d/{one.id}" if with_link and one.kind in HARMFUL else "",
+        link=f"Decision {one.id[-6:]}",
     )
 
 
@@ -257,5 +265,5 @@ def next_words(rollout: Rollout) -> str:
 def coming(
     at: datetime | None, now: datetime, glyph: str, tone: str, words: SafeString, share: float | None = None
 ) -> tuple[datetime | None, Line]:
-    when = "when ready" if at is None else figures.clock(at) if at.date() == now.date() else figures.day(at)
+    when = "soon" if at is None else figures.clock(at) if at.date() == now.date() else figures.day(at)
     return at, Line(when=when, at=at, glyph=glyph, tone=tone, words=words, share=share)

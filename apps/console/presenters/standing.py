@@ -46,12 +46,12 @@ def page(
         candidate=one.name(candidate) if candidate else "",
         meta=meta(visit, one),
         sentence=sentence(one, visit.now),
-        stages=stage_views(one.rollout, visit.now) if candidate and one.rollout else [],
+        stages=stage_views(one.rollout, visit.now, decisions) if candidate and one.rollout else [],
         stages_told=stages_told(live, visit.now) if live else SafeString(),
         verdicts=[judged.row(verdict) for verdict in one.verdicts] if candidate else [],
         verdicts_since=verdicts_since(one, visit.now),
         charts=charts_of(one, baseline, candidate, decisions, since=since, until=visit.now, step=step),
-        charts_title=f"last {figures.span((visit.now - since).total_seconds())}",
+        charts_title=f"last {figures.span((visit.now - first_moment(one, [('', baseline), ('', candidate)], since)).total_seconds())}",
         charts_note="The last window is open and drawn dotted.",
         decisions=rows.decided(decisions[:DECISIONS], visit.now),
         before_after=before_after(compared, baseline, candidate) if compared and candidate else [],
@@ -128,7 +128,7 @@ def verdicts_since(one: Standing, now: datetime) -> str:
     return f"{stage}since {figures.moment(live.stage_began_at, now)}" if live.stage_began_at else stage
 
 
-def stage_views(rollout: Rollout, now: datetime) -> list[StageView]:
+def stage_views(rollout: Rollout, now: datetime, decisions: Sequence[Decision] = ()) -> list[StageView]:
     out = []
     here = -1 if rollout.stage is None else rollout.stage
     plan = rollout.plan
@@ -145,7 +145,9 @@ def stage_views(rollout: Rollout, now: datetime) -> list[StageView]:
             time = f"{figures.span(gone)}{least}"
             needed = f" of {figures.count(stage.min_samples)}" if rollout.samples < stage.min_samples else ""
             samples = f"{figures.count(rollout.samples)}{needed} requests"
-        elif not is_done:
+        elif is_done:
+            time, samples = past_stage(rollout, index, decisions, now)
+        else:
             time = (
                 "needs approval"
                 if stage.approval
@@ -167,6 +169,24 @@ def stage_views(rollout: Rollout, now: datetime) -> list[StageView]:
             )
         )
     return out
+
+
+def past_stage(rollout: Rollout, index: int, decisions: Sequence[Decision], now: datetime) -> tuple[str, str]:
+    """When that stage began, how long it took, and how many requests it judged."""
+    moves = sorted(
+        (row for row in decisions if row.rollout_id == rollout.id and row.kind != "hold"), key=lambda row: row.at
+    )
+    began = next((row.at for row in reversed(moves) if row.kind == "advance" and row.stage == index), None)
+    if began is None:
+        return "", ""
+    left = next((row for row in moves if row.at > began and row.before.get("stage") == index), None)
+    when = figures.minute(began) if began.date() == now.date() else figures.day(began)
+    if left is None:
+        return when, ""
+    samples = (left.evidence.get("progress") or {}).get("samples")
+    return f"{when}, {figures.span((left.at - began).total_seconds())}", figures.counted(
+        samples, "request"
+    ) if samples else ""
 
 
 def stages_told(rollout: Rollout, now: datetime) -> SafeString:

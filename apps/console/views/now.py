@@ -6,7 +6,6 @@ from apps.budgets import queries as budgets
 from apps.console import queries
 from apps.console.presenters import board, rows
 from apps.console.visits import Visit, visited
-from apps.rollouts import queries as rollouts
 
 DECIDED = 5
 
@@ -25,6 +24,7 @@ def page(visit: Visit) -> HttpResponse:
         chosen=chosen,
         tabs=board.tabs(every, chosen),
         summary=board.summary(every),
-        decided=rows.decided(rollouts.decisions(visit.environment.key)[:DECIDED], visit.now),
+        decided=rows.decided(queries.worth_telling(visit.environment.key, DECIDED), visit.now),
+        steady=f"{n} steady" if (n := sum(1 for row in every if row.fold)) else "",
         next=rows.comes_next(found, visit.now),
     )

@@ -34,7 +34,7 @@ def page(visit: Visit, *, key: str) -> HttpResponse:
     span, step = window_of(visit, key)
     one = queries.standing(environment, key, now, since=now - span, step=step)
     plan, prices = rollouts.way_back(environment, key, now)
-    decisions: list[Decision] = list(rollouts.decisions(environment, key)[:60])
+    decisions: list[Decision] = list(rollouts.decisions(environment, key).order_by("-last_at", "-id")[:60])
     money = queries.budgets_by_route(budgets.budget_status(environment, now))
     compared = None
     if one.rollout is not None and one.rollout.started_at is not None:
