@@ -46,7 +46,7 @@ class RolloutsView(ApiView):
 
 
 def answer(row: Rollout, code: int = status.HTTP_200_OK) -> Response:
-    return Response(shapes.rollout_dict(row), status=code, headers={"ETag": f'"{row.generation}"'})
+    return Response(shapes.rollout_dict(row), status=code, headers={"ETag": f'"{row.revision}"'})
 
 
 class RolloutView(ApiView):

@@ -62,7 +62,8 @@ class Rollout(models.Model):
     shadow_limit_reached = models.BooleanField(default=False)
     approved = models.PositiveSmallIntegerField(null=True, blank=True)
     acted: models.JSONField[list[str], list[str]] = models.JSONField(default=list, blank=True)
-    generation = models.PositiveIntegerField(default=0)
+    generation = models.PositiveIntegerField(default=0)  # one for each row of a decision, holds among them
+    revision = models.PositiveIntegerField(default=0)  # what people saw: holds do not make it stale
     judged_requests = models.PositiveBigIntegerField(default=0)  # that the candidate answered, in all
     samples = models.PositiveBigIntegerField(default=0)  # of these in the present stage
     looks = models.PositiveIntegerField(default=0)
@@ -145,6 +146,7 @@ class Rollout(models.Model):
         self.requested_by = by
         self.because = because
         self.started_at = self.stage_began_at = now
+        self.revision += 1
         self.save()
 
     def follow(self, progress: machine.Progress, *, state: str | None = None, by: str = "", now: datetime) -> None:
@@ -161,6 +163,7 @@ class Rollout(models.Model):
         if not self.is_live:
             self.ended_at = now
             self.ended_by_machine = by.startswith("worker:")
+        self.revision += 1
         self.save()
 
     def keep_generation(self) -> None:
@@ -168,7 +171,8 @@ class Rollout(models.Model):
 
     def go_on(self) -> None:
         self.state, self.paused_by = self.State.RUNNING, ""
-        self.save(update_fields=["state", "paused_by"])
+        self.revision += 1
+        self.save(update_fields=["state", "paused_by", "revision"])
 
     def close(self, now: datetime) -> None:
         """A draft that will not be started."""
@@ -177,7 +181,8 @@ class Rollout(models.Model):
 
     def approve(self, stage: int) -> None:
         self.approved = stage
-        self.save(update_fields=["approved"])
+        self.revision += 1
+        self.save(update_fields=["approved", "revision"])
 
     def come_back(self, *, stage: int | None, share: int, shadow: int, by: str, now: datetime) -> None:
         """An act undone: as it was, but paused, so that nothing advances before someone has looked."""
@@ -185,6 +190,7 @@ class Rollout(models.Model):
         self.stage, self.share, self.shadow = stage, share, shadow
         self.stage_began_at, self.samples = now, 0
         self.ended_at, self.ended_by_machine = None, False
+        self.revision += 1
         self.save()
 
 

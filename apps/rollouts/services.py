@@ -445,7 +445,7 @@ def must_be_undoable(decision: Decision, rollout: Rollout, by: Actor, now: datet
         raise NothingToUndo(why="This act cannot be undone, or was undone already.")
     if now - decision.at > UNDO_WITHIN:
         raise NothingToUndo(why="An act can be undone for five minutes.")
-    if decision.generation != rollout.generation:
+    if last_act(rollout) != decision:
         raise NothingToUndo(why="Something else was decided since.")
     others = Rollout.objects.live().filter(environment=rollout.environment, route=rollout.route)
     if others.exclude(pk=rollout.pk).exists():
@@ -508,11 +508,15 @@ def must_be_live(rollout: Rollout, asked: str) -> None:
 
 
 def must_be_current(rollout: Rollout, expected: int | None) -> None:
-    if expected is None or expected == rollout.generation:
+    if expected is None or expected == rollout.revision:
         return
-    last = rollout.decisions.newest_first().first()
+    last = last_act(rollout)
     changes = {"share": {"was": last.before.get("share"), "is": last.share}} if last else {}
     raise Stale(by=last.by if last else "", at=last.at.isoformat() if last else "", changes=changes)
+
+
+def last_act(rollout: Rollout) -> Decision | None:
+    return rollout.decisions.exclude(kind="hold").order_by("-generation").first()
 
 
 def words(state: str) -> str:

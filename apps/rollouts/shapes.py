@@ -202,7 +202,7 @@ def rollout_dict(row: Rollout, view: ProgressView | None = None) -> dict[str, An
         "guardrails": [guardrail_dict(one) for one in budgets.guardrails(row.id)],
         "needs_approval": row.is_live and row.progress().needs_approval,
         "waits_for": hold.sentence if hold else None,
-        "revision": row.generation,
+        "revision": row.revision,
         "decision": newest.pk if newest else None,
     }
 

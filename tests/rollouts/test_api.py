@@ -173,11 +173,11 @@ def test_safety_asks_for_no_reason_and_no_revision(operator, started):
 def test_a_protected_environment_asks_which_revision_was_seen(operator, ada, started):
     Environment.objects.update(is_protected=True)
     path = f"rollouts/{started['id']}"
-    post(client_of(ada), f"{path}/approve/")
+    approved = post(client_of(ada), f"{path}/approve/").json()
 
     missing = post(operator, f"{path}/advance/")
     old = post(operator, f"{path}/advance/", None, **{"If-Match": '"99"'})
-    right = post(operator, f"{path}/advance/", None, **{"If-Match": f'"{started["revision"]}"'})
+    right = post(operator, f"{path}/advance/", None, **{"If-Match": f'"{approved["revision"]}"'})
 
     assert (missing.status_code, old.status_code, right.status_code) == (428, 412, 200)
 

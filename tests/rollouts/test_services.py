@@ -106,7 +106,7 @@ def test_going_on_with_an_old_revision_is_stale(environment, now):
     say(services.advance, rollout, now, by=TOM)
 
     with pytest.raises(Stale) as refusal:
-        say(services.advance, rollout, now, expected=rollout.generation)
+        say(services.advance, rollout, now, expected=rollout.revision)
 
     assert refusal.value.facts["by"] == "tom"
 
@@ -347,3 +347,20 @@ def test_a_preview_stays_out_of_a_critical_routes_live_traffic(environment, now)
         make_rollout(now)
 
     assert make_rollout(now, stages=shadow_only).state == "draft"
+
+
+def test_a_hold_makes_nobodys_press_stale(environment, now):
+    rollout = start_rollout(now)
+    services.tick(now=now + 5 * SECOND)
+
+    assert say(services.advance, rollout, now + 6 * SECOND, expected=rollout.revision).kind == "advance"
+
+
+def test_a_hold_after_it_keeps_nobody_from_undoing(environment, now):
+    rollout = start_rollout(now)
+    decision = say(services.advance, rollout, now)
+    services.tick(now=now + 5 * SECOND)
+
+    services.undo(decision=decision, by=ALICE, because="too early", now=now + 10 * SECOND)
+
+    assert weights() == {"gpt-4.1": 9000, "gpt-5": 1000}
