@@ -26,9 +26,11 @@ class Lease:
         """Inside a transaction: whether this claim is still the last one. Locks the row until the end."""
         return Shard.objects.filter(number=self.shard, token=self.token).update(lease_ends_at=now + LASTS) == 1
 
-    def end(self, *, ticked_at: datetime, due_at: datetime) -> bool:
+    def end(self, *, ticked_at: datetime | None, due_at: datetime) -> bool:
+        """`ticked_at` None: it was not looked at, whatever the reason."""
         mine = Shard.objects.filter(number=self.shard, token=self.token)
-        return mine.update(lease_ends_at=None, last_tick_at=ticked_at, due_at=due_at) == 1
+        looked = {} if ticked_at is None else {"last_tick_at": ticked_at}
+        return mine.update(lease_ends_at=None, due_at=due_at, **looked) == 1
 
 
 def ensure_shards() -> None:

@@ -10,14 +10,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from django.db import Error, transaction
+from django.db import transaction
 
 from apps.access import services as access
 from apps.alerts.models import Alert, Delivery
 from apps.core.actors import WORKER
 from apps.core.claims import claim_next
 from apps.core.ids import new_id
-from apps.core.refusals import Refused
 from apps.flags import queries as flags
 from apps.journal import services as journal
 from apps.journal.models import Entry
@@ -61,7 +60,7 @@ def run_safely(step: PlanStep, now: datetime) -> None:
     """One step's failure must not stop the next: it is told, and tried again when its lease has run out."""
     try:
         run(step, now)
-    except (Refused, Error):
+    except Exception:  # the edge
         log.exception("step.failed", step=step.pk, kind=step.kind)
         again_at = now + plan.RETRY.get(step.kind, timedelta(seconds=2))
         if now >= step.gives_up_at:

@@ -9,17 +9,15 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import Error, transaction
+from django.db import transaction
 
 from apps.budgets import services as budgets
-from apps.budgets.domain.verdicts import Verdict
+from apps.budgets.domain.money import MoneyVerdict
 from apps.budgets.services import Judged
 from apps.core.actors import WORKER
-from apps.core.refusals import Refused
 from apps.flags import queries as flags
 from apps.flags.queries import RouteView
 from apps.rollouts import acting, holds, leases, money, route_acts, steps
@@ -41,6 +39,7 @@ class Ticked:
     shards: int = 0
     judged: int = 0
     acted: list[str] = field(default_factory=list)  # ids of decisions
+    faults: int = 0  # rollouts, shards or budgets that could not be looked at
 
 
 def tick(now: datetime, *, worker: str = "") -> Ticked:
@@ -48,27 +47,43 @@ def tick(now: datetime, *, worker: str = "") -> Ticked:
     worker = worker or f"{socket.gethostname()}:{os.getpid()}"
     leases.ensure_shards()
     ticked = Ticked()
-    verdicts: Sequence[Any] | None = None
+    verdicts: Sequence[MoneyVerdict] | None = None
     while claimed := leases.claim(worker, now):
         if verdicts is None:
-            verdicts = budgets.judge_money(now=now)
+            verdicts = ask_money_safely(now, ticked)
         for lease in claimed:
             tick_safely(lease, verdicts, now, ticked)
     return ticked
 
 
-def tick_safely(lease: Lease, verdicts: Sequence[Any], now: datetime, ticked: Ticked) -> None:
-    """At the edge of a shard: its fault is told, and the next shard has its turn."""
+def ask_money_safely(now: datetime, ticked: Ticked) -> Sequence[MoneyVerdict]:
+    """A ledger that cannot be read must not keep guardrails from being judged."""
+    try:
+        return budgets.judge_money(now=now)
+    except Exception:  # the edge: told, and the tick goes on
+        log.exception("tick.money_failed")
+        ticked.faults += 1
+        return ()
+
+
+def tick_safely(lease: Lease, verdicts: Sequence[MoneyVerdict], now: datetime, ticked: Ticked) -> None:
+    """At the edge of a shard: its fault is told, and the next shard has its turn.
+
+    A shard with a fault keeps its old `last_tick_at`: soon everybody is told that it is not protected.
+    """
+    faults = ticked.faults
     try:
         tick_shard(lease, verdicts, now, ticked)
-    except (Error, Refused):
-        log.exception("tick.failed", shard=lease.shard)
+    except Exception:  # the edge: one shard's failure must not stop the next
+        log.exception("tick.shard_failed", shard=lease.shard)
+        ticked.faults += 1
     ticked.shards += 1
     # A little less than the period, so that a tick which comes early by a hair is not sent away for a whole one.
-    lease.end(ticked_at=now, due_at=now + timedelta(seconds=settings.TICK_SECONDS * 0.8))
+    due_at = now + timedelta(seconds=settings.TICK_SECONDS * 0.8)
+    lease.end(ticked_at=now if ticked.faults == faults else None, due_at=due_at)
 
 
-def tick_shard(lease: Lease, verdicts: Sequence[Any], now: datetime, ticked: Ticked) -> None:
+def tick_shard(lease: Lease, verdicts: Sequence[MoneyVerdict], now: datetime, ticked: Ticked) -> None:
     rollouts = list(Rollout.objects.live().filter(shard=lease.shard).order_by("id"))
     pressing = [verdict for verdict in verdicts if verdict.do not in money.SILENT]
     if not rollouts and not pressing:
@@ -80,17 +95,18 @@ def tick_shard(lease: Lease, verdicts: Sequence[Any], now: datetime, ticked: Tic
     pressures = money.pressures_on(list(routes.values()), verdicts, rollouts, now)
     holding = []
     for rollout in rollouts:
-        route = routes.get((rollout.environment, rollout.route))
-        if route is None:
+        where = (rollout.environment, rollout.route)
+        try:
+            held = decide_and_act(
+                rollout, routes[where], judged.get(rollout.id), pressures.get(where, []), lease, now, ticked
+            )
+        except Exception:  # the edge: one rollout's failure must not stop the next
+            log.exception("tick.rollout_failed", rollout=rollout.id)
+            ticked.faults += 1
             continue
         ticked.judged += 1
-        says = judged.get(rollout.id)
-        asks = with_shadow_limit(rollout, pressures.get((rollout.environment, rollout.route), []), now)
-        decision = decide(rollout, route, says.verdicts if says else (), asks, now)
-        if decision.acts:
-            act_safely(rollout, decision, grounds_of(says, asks), lease, now, ticked)
-        else:
-            holding.append(holds.Held(rollout, route, decision, grounds_of(says, asks)))
+        if held is not None:
+            holding.append(held)
     holds.repeat_or_tell(holding, lease=lease, now=now)
     busy = {(rollout.environment, rollout.route) for rollout in rollouts}
     for where, asked in pressures.items():
@@ -145,10 +161,27 @@ def count(rollout: Rollout, says: Judged) -> bool:
     return before != tuple(getattr(rollout, name) for name in COUNTED)
 
 
-def decide(
-    rollout: Rollout, route: RouteView, verdicts: Sequence[Verdict], pressures: Sequence[Pressure], now: datetime
-) -> machine.Decision:
-    return machine.decide(rollout.progress(switch=route.switch), verdicts, pressures, now)
+def decide_and_act(
+    rollout: Rollout,
+    route: RouteView,
+    says: Judged | None,
+    pressures: list[Pressure],
+    lease: Lease,
+    now: datetime,
+    ticked: Ticked,
+) -> holds.Held | None:
+    """An act has its own transaction, and at once those of its steps that call nobody. A hold is given back."""
+    asks = with_shadow_limit(rollout, pressures, now)
+    grounds = grounds_of(says, asks)
+    decision = machine.decide(rollout.progress(switch=route.switch), grounds.verdicts, asks, now)
+    if not decision.acts:
+        return holds.Held(rollout, route, decision, grounds)
+    grounds = replace(grounds, facts=acting.facts_of(rollout, now, grounds.circumstances))
+    done = acting.act(rollout=rollout, decision=decision, by=WORKER, now=now, grounds=grounds, lease=lease)
+    if done is not None:
+        ticked.acted.append(done.id)
+        steps.run_due_steps(now, decision=done.id, quiet_only=True)
+    return None
 
 
 def grounds_of(says: Judged | None, asks: Sequence[Pressure]) -> Grounds:
@@ -164,23 +197,3 @@ def with_shadow_limit(rollout: Rollout, pressures: list[Pressure], now: datetime
         return pressures
     over = holds.shadow_spend(rollout, present.limit_nano, now)
     return [*pressures, over] if over else pressures
-
-
-def act_safely(
-    rollout: Rollout,
-    decision: machine.Decision,
-    grounds: Grounds,
-    lease: Lease,
-    now: datetime,
-    ticked: Ticked,
-) -> None:
-    """Its own transaction, then at once those of its steps that call nobody."""
-    try:
-        grounds = replace(grounds, facts=acting.facts_of(rollout, now, grounds.circumstances))
-        done = acting.act(rollout=rollout, decision=decision, by=WORKER, now=now, grounds=grounds, lease=lease)
-    except (Error, Refused):
-        log.exception("tick.rollout_failed", rollout=rollout.id)
-        return
-    if done is not None:
-        ticked.acted.append(done.id)
-        steps.run_due_steps(now, decision=done.id, quiet_only=True)

@@ -226,3 +226,36 @@ def test_a_hand_edit_under_way_does_not_save_the_candidate(environment, now):
 
     assert weights() == {"gpt-4.1": 7000, "flash-lite": 3000}
     assert Decision.objects.get(kind="roll_back").evidence["receipt"]["before"]["weights"]["gpt-5"] == 5000
+
+
+def test_a_shard_that_cannot_be_judged_is_told_to_be_unprotected(environment, now, monkeypatch):
+    from apps.rollouts import queries, ticking
+
+    rollout = start_rollout(now)
+    services.tick(now=now)
+
+    def broken(**_):
+        raise RuntimeError("the ledger is away")
+
+    monkeypatch.setattr(ticking.budgets, "judge", broken)
+    ticked = [services.tick(now=now + at * SECOND) for at in range(5, 95, 5)]
+
+    assert {one.faults for one in ticked} == {1}
+    assert ticked[-1].shards == 16
+    assert queries.last_tick_at() == now
+    assert queries.route_state("production", rollout.route, now + 90 * SECOND).state == "Unprotected"
+
+
+def test_a_ledger_that_cannot_be_read_does_not_stop_protection(environment, now, monkeypatch):
+    from apps.rollouts import ticking
+
+    rollout = start_rollout(now)
+    harm(rollout, now + 5 * SECOND)
+
+    def broken(**_):
+        raise RuntimeError("the ledger is away")
+
+    monkeypatch.setattr(ticking.budgets, "judge_money", broken)
+    services.tick(now=now + 5 * SECOND)
+
+    assert weights() == {"gpt-4.1": 10_000}
