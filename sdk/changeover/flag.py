@@ -92,6 +92,13 @@ class Flag:
         """True if every context gets the same answer, `answers[0]`."""
         return self._rule is None
 
+    @property
+    def ready(self) -> tuple[Value, list[Resolution]] | None:
+        """The rule and what it chooses from, where it needs nothing but the context; else None."""
+        if self._needs_data or self.time_dependent:
+            return None
+        return self._rule or the_one, self._answers
+
     def evaluate(self, context: dict[str, Any], now: float | None = None) -> Resolution:
         rule = self._rule
         if rule is None:
@@ -106,6 +113,11 @@ class Flag:
             return failed("PARSE_ERROR", str(fault), self.metadata)
         except DATA_FAULTS as fault:
             return failed("GENERAL", str(fault) or type(fault).__name__, self.metadata)
+
+
+def the_one(data: Any, now: Any) -> int:
+    """The rule of a flag that has none."""
+    return 0
 
 
 def whole_data(context: dict[str, Any], key: str, now: Any) -> dict[str, Any]:

@@ -12,18 +12,21 @@ from __future__ import annotations
 
 import ast
 import re
+from bisect import bisect_right
 from collections.abc import Callable
 from functools import lru_cache, partial
 from types import CodeType, FunctionType
 from typing import Any
 
+from changeover.rules import bucketing as buckets
 from changeover.rules import operators
 from changeover.rules.answering import RuleCompiler
-from changeover.rules.closures import Value
+from changeover.rules.closures import Split, Value
 from changeover.rules.tree import holds_fractional, is_literal, is_literal_list, operation
 
 MAX_SOURCE = 50_000
-FEW = 8
+FEW = 3  # texts in a list before a set is faster
+MANY = 8  # arms of a split before a search is faster
 
 NUMBERS = frozenset((int, float))
 ORDERS = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
@@ -42,17 +45,21 @@ HELPERS: dict[str, Any] = {
     "true": operators.to_bool,
     "walk": operators.walk,
     "numbers": NUMBERS,
+    "bisect": bisect_right,
     "isinstance": isinstance,
+    "len": len,
     "str": str,
     "type": type,
+    "unencodable": UnicodeEncodeError,
 }
 
 NAMES = re.compile(rf"(?:rule|data|now|[ckt]\d+|by_rule|by_split|{'|'.join(HELPERS)})\Z")
-METHODS = {"get", *TESTS.values()}
+METHODS = {"get", "encode", *TESTS.values()}
 NODES = (
     *(ast.Module, ast.FunctionDef, ast.arguments, ast.arg, ast.Return, ast.If, ast.Assign, ast.IfExp, ast.NamedExpr),
     *(ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.BinOp, ast.Add, ast.Compare, ast.Eq, ast.Lt, ast.LtE),
     *(ast.Gt, ast.GtE, ast.In, ast.Is, ast.IsNot, ast.Call, ast.Name, ast.Load, ast.Store, ast.Attribute, ast.List),
+    *(ast.Subscript, ast.Try, ast.ExceptHandler),
 )
 
 
@@ -138,7 +145,11 @@ class Generator:
         elif name in ("and", "or") and args:
             self.answer_of_either(name, args, is_split, depth)
         elif name == "fractional":
-            self.write(depth, f"return {self.closure(self.compiler.answer(node, is_split))}")
+            split = Split.read(args, self.compiler.bucketing)
+            if split is not None and split.is_shorthand:
+                self.answer_of_split(split, depth)
+            else:
+                self.write(depth, f"return {self.closure(self.compiler.answer(node, is_split))}")
         else:
             by = "by_split" if is_split or holds_fractional(node) else "by_rule"
             self.write(depth, f"return {by}({self.value(node)})")
@@ -159,6 +170,32 @@ class Generator:
             self.write(depth, f"if {'' if name == 'or' else 'not '}true({current}):")
             self.write(depth + 1, f"return {by}({current})")
         self.answer(last, is_split, depth)
+
+    def answer_of_split(self, split: Split, depth: int) -> None:
+        """Written out, since most requests pass here: from the subject to the arm without a call of ours."""
+        compiler, fixed = self.compiler, self.compiler.answers.fixed
+        numbers = [fixed(arm, is_split=True) for arm in split.arms]
+        no_arm = fixed(buckets.NO_ARM, is_split=True)
+        subject, told = self.temporary(), self.temporary()
+        heads = self.constant(buckets.Heads(compiler.bucketing, compiler.salt))
+        digest = self.constant(buckets.hash_of(compiler.bucketing))
+        h = f"{digest}({heads}[len({told})] + {told})"
+        self.write(depth, f"{subject} = data.get({self.constant('targetingKey')})")
+        self.write(depth, f"if isinstance({subject}, str) and {subject}:")
+        self.write(depth + 1, "try:")
+        self.write(depth + 2, f"{told} = {subject}.encode()")
+        self.write(depth + 1, "except unencodable:")
+        self.write(depth + 2, f"return {self.constant(no_arm)}")
+        if len(numbers) > MANY:
+            found = self.constant([*numbers, no_arm])  # v1 can point behind the last arm
+            self.write(depth + 1, f"return {found}[bisect({self.constant(split.edges)}, {h})]")
+        else:
+            it = self.temporary()
+            self.write(depth + 1, f"{it} = {h}")
+            arms = zip(numbers, split.edges, strict=True)
+            chain = "".join(f"{self.constant(n)} if {it} < {self.constant(edge)} else " for n, edge in arms)
+            self.write(depth + 1, f"return {chain}{self.constant(no_arm)}")
+        self.write(depth, f"return {self.constant(no_arm)}")
 
     # Values: expressions
 
