@@ -11,7 +11,7 @@ import pytest
 from tests.processes import ROOT, free_port
 from tests.up.running import CHILDREN, Up, clean_environment
 
-pytestmark = [pytest.mark.serial, pytest.mark.slow]
+pytestmark = [pytest.mark.serial, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
