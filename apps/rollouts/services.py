@@ -4,7 +4,6 @@ Safety acts (pause, roll back, abort, fall back) need no approval, no revision a
 are by then, the candidate is at 0 afterwards.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,49 +11,36 @@ from typing import Any
 from django.db import transaction
 
 from apps.access import services as access
-from apps.budgets import services as budgets
-from apps.catalog.models import Model, Tier
 from apps.core.actors import Actor
-from apps.core.refusals import Invalid, NotFound, Refused, Stale
+from apps.core.refusals import Refused
 from apps.flags import queries as flag_queries
 from apps.flags import services as flags
-from apps.flags.queries import RouteView
-from apps.rollouts import acting, costs, route_acts, telling, traffic
 from apps.rollouts import names as naming
-from apps.rollouts.acting import Grounds
-from apps.rollouts.domain import latch as latching
+from apps.rollouts import route_acts, telling, traffic
+from apps.rollouts.doing import (
+    AnotherRolloutRuns,
+    WrongState,
+    do,
+    last_act,
+    locked_in_environment,
+    must_be_current,
+    must_be_live,
+    words,
+)
 from apps.rollouts.domain import machine, sentences, stages
 from apps.rollouts.models import Approval, Decision, RollbackPlan, Rollout
+from apps.rollouts.preparing import CoolingDown, PreviewIsShadowOnly, RolledBackForGood, create, start
 from apps.rollouts.steps import run_due_steps
 from apps.rollouts.ticking import tick
-from apps.telemetry.domain.shards import shard_of
 
 __all__ = [
-    "abort", "advance", "answer", "approve", "change_plan", "create", "fall_back", "pause", "restore", "resume",
-    "roll_back", "run_due_steps", "set_plan", "start", "step_back", "tick", "undo",
+    "AnotherRolloutRuns", "CoolingDown", "EvidenceOfHarm", "NeedsApproval", "NothingToApprove", "NothingToUndo",
+    "OwnRequest", "PreviewIsShadowOnly", "RolledBackForGood", "WrongState", "abort", "advance", "answer", "approve",
+    "change_plan", "create", "fall_back", "pause", "restore", "resume", "roll_back", "run_due_steps", "set_plan",
+    "start", "step_back", "tick", "undo",
 ]  # fmt: skip
 
 UNDO_WITHIN = timedelta(minutes=5)
-
-
-class WrongState(Refused):
-    code = "wrong_state"
-    sentence = "This rollout is {state}; it cannot be {asked} now."
-
-
-class AnotherRolloutRuns(Refused):
-    code = "another_rollout_runs"
-    sentence = "Another rollout of {route} is under way: {holder}."
-
-
-class CoolingDown(Refused):
-    code = "cooling_down"
-    sentence = "This candidate was rolled back on {route}. It may be armed again after {free_at}."
-
-
-class RolledBackForGood(Refused):
-    code = "rolled_back_for_good"
-    sentence = "This candidate was rolled back {times} times on {route}. Only a changed variant may start."
 
 
 class NeedsApproval(Refused):
@@ -81,146 +67,6 @@ class NothingToApprove(Refused):
 class NothingToUndo(Refused):
     code = "nothing_to_undo"
     sentence = "{why}"
-
-
-class PreviewIsShadowOnly(Refused):
-    code = "preview_is_shadow_only"
-    sentence = "{model} is a preview: on {route}, a critical route, it may run in shadow only."
-
-
-@transaction.atomic
-def create(
-    *,
-    environment: str,
-    route: str,
-    candidate: str,
-    stages: Sequence[Mapping[str, Any]],
-    by: Actor,
-    now: datetime,
-    guardrails: Sequence[Mapping[str, Any]] = (),
-    baseline: str = "",
-    because: str = "",
-) -> Rollout:
-    """A draft, with its guardrails and its rollback plan. Nothing moves, nothing is held, before `start`."""
-    view = flag_queries.route(environment, route)
-    baseline = baseline or view.default_variant
-    plan = read_stages(stages)
-    must_be_two_variants(view, candidate, baseline)
-    must_not_be_a_preview(view, candidate, plan)
-    named = naming.names_of(view)
-    rollout = Rollout.objects.create(
-        environment=environment,
-        route=route,
-        owner=view.owner,
-        shard=shard_of(environment, route),
-        baseline=baseline,
-        candidate=candidate,
-        baseline_name=named[baseline],
-        candidate_name=named[candidate],
-        baseline_revision=latching.revision_of(view.variants[baseline]),
-        candidate_revision=latching.revision_of(view.variants[candidate]),
-        stages=[stage.as_dict() for stage in plan],
-        created_at=now,
-        created_by=str(by),
-        because=because,
-    )
-    RollbackPlan.objects.get_or_create(
-        environment=environment, route=route, defaults={"updated_at": now, "updated_by": str(by)}
-    )
-    set_guardrails(rollout, guardrails, by=by, because=because, now=now)
-    after = {"baseline": baseline, "candidate": candidate, "stages": rollout.stages}
-    telling.record_rollout("rollout.created", rollout, by=by, because=because, now=now, after=after)
-    return rollout
-
-
-def set_guardrails(
-    rollout: Rollout, specs: Sequence[Mapping[str, Any]], *, by: Actor, because: str, now: datetime
-) -> None:
-    budgets.set_guardrails(
-        environment=rollout.environment,
-        route=rollout.route,
-        trial=rollout.id,
-        specs=[dict(spec) for spec in specs],
-        candidate=rollout.candidate,
-        baseline=rollout.baseline,
-        retries=latch_of(rollout).rollbacks,
-        by=by,
-        because=because,
-        now=now,
-    )
-
-
-def read_stages(raw: Any) -> tuple[stages.Stage, ...]:
-    try:
-        return stages.read(raw)
-    except stages.BadStages as bad:
-        raise Invalid(str(bad), **{bad.place: bad.why}) from bad
-
-
-def must_be_two_variants(view: RouteView, candidate: str, baseline: str) -> None:
-    for field, variant in (("candidate", candidate), ("baseline", baseline)):
-        if variant not in view.variants:
-            raise Invalid(f"{variant} is no variant of {view.key}.", **{field: f"one of {', '.join(view.variants)}"})
-    if candidate == baseline:
-        raise Invalid(f"{candidate} is the baseline already.", candidate="a variant other than the baseline")
-
-
-def must_not_be_a_preview(view: RouteView, candidate: str, plan: Sequence[stages.Stage]) -> None:
-    """A research preview stays out of the live traffic of a critical route."""
-    if not view.is_critical or all(stage.is_shadow for stage in plan):
-        return
-    if Model.objects.filter(key=view.model(candidate), tier=Tier.PREVIEW).exists():
-        raise PreviewIsShadowOnly(model=view.model(candidate), route=view.key)
-
-
-@transaction.atomic
-def start(*, rollout: Rollout, by: Actor, because: str, now: datetime, expected: int | None = None) -> Rollout:
-    """Takes hold of the flag and enters the first stage; one that needs an approval waits for it at 0 %."""
-    access.lock_environment(rollout.environment)
-    rollout = locked(rollout)
-    must_be_current(rollout, expected)
-    if rollout.state != Rollout.State.DRAFT:
-        raise WrongState(state=words(rollout.state), asked="started")
-    must_be_cool(rollout, now)
-    other = Rollout.objects.live().filter(environment=rollout.environment, route=rollout.route).first()
-    if other is not None:
-        raise AnotherRolloutRuns(route=rollout.route, holder=other)
-    view = flag_queries.route(rollout.environment, rollout.route)
-    must_be_two_variants(view, rollout.candidate, rollout.baseline)
-    flags.take_hold(
-        environment=rollout.environment,
-        key=rollout.route,
-        holder=rollout.holder,
-        trial=rollout.id,
-        by=by,
-        because=because,
-        now=now,
-    )
-    rollout.start(by=str(by), because=because, now=now)
-    telling.record_rollout("rollout.started", rollout, by=by, because=because, now=now)
-    about = f"{rollout.candidate_name} is tried on {rollout.route} again."
-    telling.close(rollout.environment, rollout.route, by=by, sentence=about, now=now)
-    costs.price(rollout, view, now)
-    progress = rollout.progress(switch=view.switch)
-    if not progress.needs_approval:
-        do(rollout, machine.advance(progress, code="start"), by=by, because=because, now=now)
-    rollout.refresh_from_db()
-    return rollout
-
-
-def must_be_cool(rollout: Rollout, now: datetime) -> None:
-    latch = latch_of(rollout)
-    if latch.is_final:
-        raise RolledBackForGood(times=latch.rollbacks, route=rollout.route)
-    if latch.is_cooling(now):
-        raise CoolingDown(route=rollout.route, free_at=f"{latch.free_at:%Y-%m-%d %H:%M:%S} UTC")
-
-
-def latch_of(rollout: Rollout) -> latching.Latch:
-    ended = Rollout.objects.rolled_back_by_the_machine(
-        rollout.environment, rollout.route, rollout.candidate_revision
-    ).exclude(pk=rollout.pk)
-    return latching.latch([at for at in ended.values_list("ended_at", flat=True) if at is not None])
 
 
 @transaction.atomic
@@ -472,52 +318,3 @@ def change_plan(*, plan: RollbackPlan, by: Actor, because: str, now: datetime, *
     plan.change(fields, by=str(by), now=now)
     telling.record_plan(plan, by=by, because=because, now=now, before=before, after=fields)
     return plan
-
-
-def do(
-    rollout: Rollout, decision: machine.Decision, *, by: Actor, because: str, now: datetime, state: str | None = None
-) -> Decision | None:
-    """A person's act: the same door as the machine's, with their reason instead of figures."""
-    facts = acting.facts_of(rollout, now)
-    return acting.act(
-        rollout=rollout,
-        decision=decision,
-        by=by,
-        now=now,
-        grounds=Grounds(facts=facts),
-        reason=because or "it was asked for",
-        state=state,
-    )
-
-
-def locked(rollout: Rollout) -> Rollout:
-    row = Rollout.objects.select_for_update().filter(pk=rollout.pk).first()
-    if row is None:
-        raise NotFound(what="rollout", key=rollout.pk)
-    return row
-
-
-def locked_in_environment(rollout: Rollout) -> Rollout:
-    access.lock_environment(rollout.environment)
-    return locked(rollout)
-
-
-def must_be_live(rollout: Rollout, asked: str) -> None:
-    if not rollout.is_live:
-        raise WrongState(state=words(rollout.state), asked=asked)
-
-
-def must_be_current(rollout: Rollout, expected: int | None) -> None:
-    if expected is None or expected == rollout.revision:
-        return
-    last = last_act(rollout)
-    changes = {"share": {"was": last.before.get("share"), "is": last.share}} if last else {}
-    raise Stale(by=last.by if last else "", at=last.at.isoformat() if last else "", changes=changes)
-
-
-def last_act(rollout: Rollout) -> Decision | None:
-    return rollout.decisions.exclude(kind="hold").order_by("-generation").first()
-
-
-def words(state: str) -> str:
-    return state.replace("_", " ")
