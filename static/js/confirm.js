@@ -44,8 +44,11 @@
     lastPressed = event.target.closest(".act")?.id ?? null;
   });
 
+  const armAll = () => document.querySelectorAll("[data-confirm]").forEach(arm);
+  document.addEventListener("htmx:afterSwap", armAll);
+
   document.addEventListener("htmx:afterSettle", () => {
-    document.querySelectorAll("[data-confirm]").forEach(arm);
+    armAll();
     // Kept: the focus goes back to where the first press was.
     if (lastPressed && document.activeElement === document.body) {
       const place = document.getElementById(lastPressed);
@@ -53,5 +56,5 @@
     }
   });
 
-  document.querySelectorAll("[data-confirm]").forEach(arm);
+  armAll();
 })();

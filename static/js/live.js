@@ -45,7 +45,7 @@
     source = new EventSource("/live");
     source.onopen = () => {
       heardAt = Date.now();
-      refresh();
+      if (Date.now() - seenAt > 3000) refresh(); // something may have been missed
     };
     source.addEventListener("beat", () => {
       heardAt = Date.now();

@@ -157,7 +157,7 @@ def test_the_next_stage_needs_the_rollout_as_it_was_seen(running, client, alice)
         {"idempotency_key": "a", "expected": "0"},
         headers={"HX-Request": "true"},
     )
-    press(client, "next-stage", expected=str(running.generation), idempotency_key="b")
+    press(client, "next-stage", expected=str(running.revision), idempotency_key="b")
 
     assert "changed this at" in stale.content.decode()
     assert weights() == {"gpt-4.1": 5000, "gpt-5": 5000}

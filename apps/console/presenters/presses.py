@@ -196,7 +196,7 @@ def next_stage(visit: Visit, one: Standing, rollout: Rollout) -> Act:
         yes_css="is-main",
         keep=f"Stay at {figures.share(rollout.share)}",
         back=home(visit, one.route.key),
-        expected=rollout.generation,
+        expected=rollout.revision,
     )
 
 
