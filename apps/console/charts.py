@@ -156,8 +156,8 @@ def nice_ticks(highest: float, most: int = 4) -> list[float]:
 def time_ticks(since: float, until: float, most: int) -> list[tuple[float, str]]:
     span = until - since
     step = next((one for one in STEPS if span / one <= most), STEPS[-1])
-    first = math.ceil(since / step) * step
-    out = []
+    first: float = math.ceil(since / step) * step
+    out: list[tuple[float, str]] = []
     while first <= until:
         at = datetime.fromtimestamp(first, UTC)
         out.append((first, f"{at:%H:%M}" if step < 86400 else figures.day(at)))
@@ -274,9 +274,8 @@ def svg(chart: Chart, width: int = WIDE) -> str:
     ]
     if chart.shade:
         a, b, words = chart.shade
-        parts.append(
-            f'<rect class="shade" x="{frame.x(a):g}" y="{TOP}" width="{frame.x(b) - frame.x(a):g}" height="{chart.height}"/>'
-        )
+        wide = f'width="{frame.x(b) - frame.x(a):g}" height="{chart.height}"'
+        parts.append(f'<rect class="shade" x="{frame.x(a):g}" y="{TOP}" {wide}/>')
         if words:
             parts.append(text(frame.x(a) - 4, TOP - 6, words, "", "end"))
     for tick in frame.ticks:

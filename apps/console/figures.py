@@ -122,6 +122,10 @@ def day(at: datetime) -> str:
     return f"{at.day}{NBSP}{at:%b}"
 
 
+def whole_minute(at: datetime) -> str:
+    return f"{day(at)} {minute(at)}"
+
+
 def moment(at: datetime, now: datetime) -> str:
     """The clock on the same day, the day beside it on another."""
     return clock(at) if at.astimezone(UTC).date() == now.astimezone(UTC).date() else f"{day(at)} {minute(at)}"

@@ -84,7 +84,8 @@ SHAPES: dict[str, str] = {
         '<path stroke="currentColor" stroke-width="1.7" stroke-linecap="round" d="M5.2 8h5.6"/>'
     ),
     "approval": (
-        '<circle fill="none" stroke="currentColor" stroke-width="1.7" stroke-dasharray="2.6 2.27" cx="8" cy="8" r="6.2"/>'
+        '<circle fill="none" stroke="currentColor" stroke-width="1.7" stroke-dasharray="2.6 2.27"'
+        ' cx="8" cy="8" r="6.2"/>'
         '<path fill="none" stroke="currentColor" stroke-width="1.5" stroke-linecap="round" stroke-linejoin="round"'
         ' d="m5.6 8.1 1.7 1.7 3.1-3.4"/>'
     ),

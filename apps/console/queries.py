@@ -44,7 +44,7 @@ def pulse(environment: str, now: datetime) -> Pulse:
     has_live = Rollout.objects.live().filter(environment=environment).exists()
     queue = None
     with contextlib.suppress(redis.RedisError, OSError):
-        queue = int(bell.ringer().llen(QUEUE))  # type: ignore[arg-type]  # a sync client answers a number
+        queue = int(bell.ringer().llen(QUEUE))
     return Pulse(rollouts.last_tick_at(), data_at, queue, has_live, rollouts.is_protected(now) or not has_live)
 
 
@@ -216,7 +216,8 @@ def free_at(rollout: Rollout) -> datetime | None:
 def started_at(environment: str, route: str) -> datetime | None:
     """When the newest rollout of the route began."""
     started = Rollout.objects.filter(environment=environment, route=route).exclude(started_at=None)
-    return started.aggregate(newest=Max("started_at"))["newest"]
+    newest: datetime | None = started.aggregate(newest=Max("started_at"))["newest"]
+    return newest
 
 
 def worth_telling(environment: str, most: int) -> list[Decision]:

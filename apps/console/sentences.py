@@ -13,7 +13,10 @@ STRONG = {"verb", "share", "candidate", "metric", "value", "limit"}
 BETWEEN = {" was ", ", limit ", " to ", " "}  # strong where both neighbours are
 TIME = re.compile(r"\b(?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d)?\b")
 GLUED = re.compile(r"(?<=\d) (?=(?:%|s|ms|h|min|d|times)\b|%|: ?1\b)")
-VERBS = "Rolled back|Fell back|Stepped back|Stopped the shadow|Held|Advanced|Capped|Blocked|Paused|Resumed|Finished|Restored"
+VERBS = (
+    "Rolled back|Fell back|Stepped back|Stopped the shadow|Held|Advanced|Capped|Blocked|Paused|Resumed|Finished|"
+    "Restored"
+)
 LOUD = re.compile(
     rf"^(?:{VERBS})\b"
     r"|\$[\d,.]+ of \$[\d,.]+"

@@ -65,7 +65,7 @@ class Changes:
         self.ring()
 
     def since(self, seq: int, environments: frozenset[str]) -> list[str]:
-        """Routes that changed after `seq`; "*" where more was missed than is kept, or the environment itself changed."""
+        """Routes that changed after `seq`; "*" where more was missed than is kept, or the environment changed."""
         with self.lock:
             if self.kept and self.kept[0].seq > seq + 1:
                 return ["*"]

@@ -1,6 +1,6 @@
 """An evening in production, through the real doors: ten routes, one of which is rolled back two minutes ago.
 
-`tell(now)` begins an hour and a half earlier, lets a minute of traffic and a tick follow one another, and ends at `now`.
+`tell(now)` begins an hour and a half earlier, lets a minute of traffic and a tick follow one another, ends at `now`.
 `short=True` has two routes and twenty minutes, for tests.
 """
 
@@ -64,25 +64,75 @@ def quick(*shares, hold=None, approval_at=None, samples=40):
 
 
 INVOICE = Plan(
-    "invoice-extraction", "payments", "gpt-4.1", "gpt-5", quick(1, 5, 10, 25, 50, 100, hold=25, samples=10),
-    {"gpt-4.1": 2.15, "gpt-5": 2.2}, 90,
-)  # fmt: skip
+    "invoice-extraction",
+    "payments",
+    "gpt-4.1",
+    "gpt-5",
+    quick(1, 5, 10, 25, 50, 100, hold=25, samples=10),
+    {"gpt-4.1": 2.15, "gpt-5": 2.2},
+    90,
+)
 EMAIL = Plan(
-    "email-tagging", "growth", "gpt-4.1", "flash-lite", quick(10, 25, 50, 100, hold=50), {"gpt-4.1": 0.7, "flash-lite": 0.41},
-    40, 0.002,
-)  # fmt: skip
+    "email-tagging",
+    "growth",
+    "gpt-4.1",
+    "flash-lite",
+    quick(10, 25, 50, 100, hold=50),
+    {"gpt-4.1": 0.7, "flash-lite": 0.41},
+    40,
+    0.002,
+)
 PLANS = [
     INVOICE,
     EMAIL,
-    Plan("support-triage", "support", "gpt-4.1", "flash-lite", quick(5, 25, 100, samples=2000), {"gpt-4.1": 1.6, "flash-lite": 0.89}),
-    Plan("kyc-document-check", "risk", "gpt-4.1", "sonnet", quick(25, 50, 100, approval_at=50), {"gpt-4.1": 3.6, "sonnet": 3.5}),
-    Plan("dispute-letter-draft", "claims", "gpt-4.1", "sonnet", quick(10, 50, 100, hold=10), {"gpt-4.1": 5.1, "sonnet": 5.2}, 20, 0.01),
-    Plan("merchant-search-rewrite", "search", "gpt-4.1", "flash-lite", [{"shadow": 20, "min_seconds": 14 * 86400}, *quick(1, 10, 100)], {"gpt-4.1": 0.56, "flash-lite": 0.33}),
+    Plan(
+        "support-triage",
+        "support",
+        "gpt-4.1",
+        "flash-lite",
+        quick(5, 25, 100, samples=2000),
+        {"gpt-4.1": 1.6, "flash-lite": 0.89},
+    ),
+    Plan(
+        "kyc-document-check",
+        "risk",
+        "gpt-4.1",
+        "sonnet",
+        quick(25, 50, 100, approval_at=50),
+        {"gpt-4.1": 3.6, "sonnet": 3.5},
+    ),
+    Plan(
+        "dispute-letter-draft",
+        "claims",
+        "gpt-4.1",
+        "sonnet",
+        quick(10, 50, 100, hold=10),
+        {"gpt-4.1": 5.1, "sonnet": 5.2},
+        20,
+        0.01,
+    ),
+    Plan(
+        "merchant-search-rewrite",
+        "search",
+        "gpt-4.1",
+        "flash-lite",
+        [{"shadow": 20, "min_seconds": 14 * 86400}, *quick(1, 10, 100)],
+        {"gpt-4.1": 0.56, "flash-lite": 0.33},
+    ),
     Plan("chat-handoff-summary", "support", "gpt-4.1", p95={"gpt-4.1": 2.41}),
     Plan("ledger-memo-tags", "finance", "flash-lite", p95={"flash-lite": 0.36}),
     Plan("payout-anomaly-notes", "finance", "sonnet", p95={"sonnet": 5.58}, errors=0.007),
-    Plan("contract-summary", "legal", "sonnet", "gpt-5", quick(5, 25, 100, hold=5), {"sonnet": 6.1, "gpt-5": 6.3}, 20, 0.008),
-]  # fmt: skip
+    Plan(
+        "contract-summary",
+        "legal",
+        "sonnet",
+        "gpt-5",
+        quick(5, 25, 100, hold=5),
+        {"sonnet": 6.1, "gpt-5": 6.3},
+        20,
+        0.008,
+    ),
+]
 
 
 def tell(now: datetime, *, short: bool = False, environment: str = "production") -> Decision:
@@ -122,14 +172,27 @@ def make(plans: list[Plan], environment: str, at: datetime, length: int) -> None
             name: MODELS[name] for name in dict.fromkeys([plan.default, *filter(None, [plan.candidate]), "gpt-4.1"])
         }
         flags.create_route(
-            environment=environment, key=plan.key, variants=variants, default_variant=plan.default, fallback_variant="gpt-4.1",
-            owner=plan.owner, by=ALICE, because="first route of the team", now=at,
-        )  # fmt: skip
+            environment=environment,
+            key=plan.key,
+            variants=variants,
+            default_variant=plan.default,
+            fallback_variant="gpt-4.1",
+            owner=plan.owner,
+            by=ALICE,
+            because="first route of the team",
+            now=at,
+        )
         spend = COST[plan.default] * plan.per_minute * length  # as if the month had these minutes only
         budgets.create_budget(
-            environment=environment, scope={"route": plan.key}, period="month", limit_nano=int(spend * plan.budget * 1e9),
-            thresholds=[{"at": 0.8, "do": "alert"}, {"at": 1.0, "do": "hold"}], by=ALICE, because="as agreed with finance", now=at,
-        )  # fmt: skip
+            environment=environment,
+            scope={"route": plan.key},
+            period="month",
+            limit_nano=int(spend * plan.budget * 1e9),
+            thresholds=[{"at": 0.8, "do": "alert"}, {"at": 1.0, "do": "hold"}],
+            by=ALICE,
+            because="as agreed with finance",
+            now=at,
+        )
 
 
 def start(plans: list[Plan], environment: str, at: datetime) -> None:
@@ -142,9 +205,15 @@ def start(plans: list[Plan], environment: str, at: datetime) -> None:
             {"metric": "cost_per_request", "limit_usd": "0.10", "on_breach": "roll_back"},
         ]
         rollout = rollouts.create(
-            environment=environment, route=plan.key, candidate=plan.candidate, stages=plan.stages, guardrails=guardrails,
-            by=ALICE, because=f"{plan.candidate} looked well in shadow", now=at,
-        )  # fmt: skip
+            environment=environment,
+            route=plan.key,
+            candidate=plan.candidate,
+            stages=plan.stages,
+            guardrails=guardrails,
+            by=ALICE,
+            because=f"{plan.candidate} looked well in shadow",
+            now=at,
+        )
         rollouts.start(rollout=rollout, by=ALICE, because="planned with the team", now=at)
 
 
@@ -180,11 +249,22 @@ def call_of(
     ended = at - timedelta(seconds=dice.random() * 59.9)
     provider, _, model = MODELS[variant]["model"].partition("/")
     return {
-        "id": new_id(), "request_id": new_id(), "route": plan.key, "variant": variant, "assigned": variant, "assigned_by": by,
-        "at": (ended - timedelta(seconds=latency)).isoformat(), "latency_ms": round(latency * 1000, 1), "provider": provider,
-        "model": model, "final": True, "arm": arm, "snapshot": version, "cost_usd": f"{COST[variant] * dice.uniform(0.8, 1.2):.6f}",
+        "id": new_id(),
+        "request_id": new_id(),
+        "route": plan.key,
+        "variant": variant,
+        "assigned": variant,
+        "assigned_by": by,
+        "at": (ended - timedelta(seconds=latency)).isoformat(),
+        "latency_ms": round(latency * 1000, 1),
+        "provider": provider,
+        "model": model,
+        "final": True,
+        "arm": arm,
+        "snapshot": version,
+        "cost_usd": f"{COST[variant] * dice.uniform(0.8, 1.2):.6f}",
         "error": "timeout" if dice.random() < plan.errors else None,
-    }  # fmt: skip
+    }
 
 
 def send(environment: str, calls: list[dict], writer: WriterMemory, now: datetime) -> None:

@@ -35,9 +35,15 @@ def story(server, environment, alice):
             see_traffic(at, n=4, variant="gpt-5", latency_ms=510 - 5 * minute, route=key)
         see_client(at)
     budgets.create_budget(
-        environment="production", scope={"route": KEY}, period="month", limit_nano=10**9, thresholds=[{"at": 0.8, "do": "alert"}],
-        by=TOM, because="test", now=begin,
-    )  # fmt: skip
+        environment="production",
+        scope={"route": KEY},
+        period="month",
+        limit_nano=10**9,
+        thresholds=[{"at": 0.8, "do": "alert"}],
+        by=TOM,
+        because="test",
+        now=begin,
+    )
     at = now - timedelta(minutes=1)
     see_traffic(at, n=200, variant="gpt-4.1", latency_ms=430, route="claim-triage")
     see_traffic(at, n=80, variant="gpt-5", latency_ms=4300, route="claim-triage")

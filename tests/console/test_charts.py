@@ -1,5 +1,6 @@
 import re
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 
 import pytest
 
@@ -83,7 +84,7 @@ def test_ticks_are_round_and_begin_at_zero(highest, ticks):
 def test_labels_at_the_ends_do_not_stand_on_each_other():
     places = charts.spread([100.0, 104.0, 130.0], bottom=140)
 
-    assert all(b - a >= 30 for a, b in zip(places, places[1:], strict=False))
+    assert all(b - a >= 30 for a, b in pairwise(places))
     assert max(places) <= 140
 
 

@@ -1,5 +1,6 @@
 """The board: one row a route, worst first, in the words and figures that the page shows."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -87,7 +88,7 @@ class Line:
     link: str = ""
 
 
-FILTERS = {
+FILTERS: dict[str, Callable[[Row], bool]] = {
     "all": lambda row: True,
     "needs": lambda row: row.needs_you,
     "moving": lambda row: row.state in MOVING,

@@ -79,21 +79,27 @@ def lately_finished(one: Standing, now: datetime) -> Rollout | None:
 
 
 def named(visit: Visit, one: Standing, name: str) -> Act | None:
-    """The act behind an address; None where it is not offered now."""
-    builders = {
-        "pause": lambda: one.live and pause(visit, one.live, one),
-        "resume": lambda: one.live and resume(visit, one.live, one),
-        "roll-back": lambda: (
-            (back := one.live or lately_finished(one, visit.now)) and roll_back(visit, one, back, Prices(()))
-        ),
-        "next-stage": lambda: one.live and next_stage(visit, one, one.live),
-        "approve": lambda: one.live and approve(visit, one, one.live),
-        "fall-back": lambda: one.route.fallback_variant and fall_back(visit, one, Prices(())),
-        "restore": lambda: restore(visit, one),
-        "undo": lambda: one.act and undo(visit, one, one.act),
-    }
-    found = builders[name]() if name in builders else None
-    return found or None
+    """The act behind an address; None where it is not offered now. Its price is told by `of_route`."""
+    live, unpriced = one.live, Prices(())
+    match name:
+        case "pause":
+            return pause(visit, live, one) if live else None
+        case "resume":
+            return resume(visit, live, one) if live else None
+        case "roll-back":
+            back = live or lately_finished(one, visit.now)
+            return roll_back(visit, one, back, unpriced) if back else None
+        case "next-stage":
+            return next_stage(visit, one, live) if live else None
+        case "approve":
+            return approve(visit, one, live) if live else None
+        case "fall-back":
+            return fall_back(visit, one, unpriced) if one.route.fallback_variant else None
+        case "restore":
+            return restore(visit, one)
+        case "undo":
+            return undo(visit, one, one.act) if one.act else None
+    return None
 
 
 def who(visit: Visit, role: Role) -> tuple[bool, str]:

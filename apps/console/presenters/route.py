@@ -1,4 +1,4 @@
-"""The route's page: one sentence, the stages, each guardrail as an interval against its limit, the acts with their price."""
+"""The route's page: a sentence, the stages, each guardrail as an interval against its limit, acts with their price."""
 
 from dataclasses import dataclass, field
 from typing import Literal

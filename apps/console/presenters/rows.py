@@ -150,14 +150,12 @@ def by_step(steps: Mapping[datetime, Measured], step: int) -> dict[float, Measur
 def say(one: Standing, visit: Visit) -> SafeString:
     """The sentence of the row that needs somebody: the stored one, and what is true now."""
     decision = one.decision if one.approval is not None and one.alert is None else one.act or one.decision
-    if decision is None or (one.alert is not None and not one.alert.link.endswith(decision.id)):
-        if one.alert is not None:
-            return mark_safe(sentences.marked(one.alert.sentence, one.alert.opened_at))
+    alert = one.alert
+    if alert is not None and (decision is None or not alert.link.endswith(decision.id)):
+        return mark_safe(sentences.marked(alert.sentence, alert.opened_at))
     if decision is None:
         return SafeString()
-    text = mark_safe(
-        sentences.marked_parts(decision.parts, decision.at) or sentences.marked(decision.sentence, decision.at)
-    )
+    text = told(decision)
     if decision.kind in ("roll_back", "fall_back") and one.live is None:
         return format_html("{} {}", text, mark_safe(sentences.timed(all_on(one), None)))
     return text
@@ -178,6 +176,12 @@ def all_on(one: Standing) -> str:
     return f"Traffic now: {', '.join(shares)}."
 
 
+def told(decision: Decision) -> SafeString:
+    """The stored sentence, marked up."""
+    parts = sentences.marked_parts(decision.parts, decision.at)
+    return mark_safe(parts or sentences.marked(decision.sentence, decision.at))
+
+
 def decided(rows: Sequence[Decision], now: datetime, *, with_link: bool = True) -> list[Line]:
     return [line_of(one, now, with_link=with_link) for one in rows]
 
@@ -192,7 +196,7 @@ def line_of(one: Decision, now: datetime, *, with_link: bool = True) -> Line:
         glyph=glyph,
         tone=tone,
         share=(one.share or 0) / 10_000 if one.kind == "advance" else None,
-        words=mark_safe(sentences.marked_parts(one.parts, one.at) or sentences.marked(one.sentence, one.at)),
+        words=told(one),
         folded=folded,
         href=f"/d/{one.id}" if with_link and one.kind in HARMFUL else "",
         link=f"Decision {one.id[-6:]}",

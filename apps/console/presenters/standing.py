@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
@@ -51,7 +52,7 @@ def page(
         verdicts=[judged.row(verdict) for verdict in one.verdicts] if candidate else [],
         verdicts_since=verdicts_since(one, visit.now),
         charts=charts_of(one, baseline, candidate, decisions, since=since, until=visit.now, step=step),
-        charts_title=f"last {figures.span((visit.now - first_moment(one, [('', baseline), ('', candidate)], since)).total_seconds())}",
+        charts_title=charts_title(one, baseline, candidate, since, visit.now),
         charts_note="The last window is open and drawn dotted.",
         decisions=rows.decided(decisions[:DECISIONS], visit.now),
         before_after=before_after(compared, baseline, candidate) if compared and candidate else [],
@@ -61,6 +62,11 @@ def page(
         budget=budget_panel(budget, prices) if budget else None,
         way_back=way_back(one, plan, clients, visit),
     )
+
+
+def charts_title(one: Standing, baseline: str, candidate: str, since: datetime, now: datetime) -> str:
+    begin = first_moment(one, [baseline, candidate], since)
+    return f"last {figures.span((now - begin).total_seconds())}"
 
 
 def meta(visit: Visit, one: Standing) -> list[str]:
@@ -100,7 +106,8 @@ def steady(one: Standing, now: datetime) -> SafeString:
     last = one.rollout
     tail = "No rollout was ever started here."
     if last is not None and last.ended_at is not None:
-        tail = f"The last rollout, to {last.candidate_name}, ended {figures.moment(last.ended_at, now)}: {last.state.replace('_', ' ')}."
+        ended = f"{figures.moment(last.ended_at, now)}: {last.state.replace('_', ' ')}"
+        tail = f"The last rollout, to {last.candidate_name}, ended {ended}."
     text = rows.all_on(one)
     return format_html("<strong>{}</strong> {}", text, tail)
 
@@ -216,29 +223,26 @@ def charts_of(
     until: datetime,
     step: int,
 ) -> list[Chart]:
-    variants = [("baseline", baseline), *([("candidate", candidate)] if candidate else [])]
+    variants: list[tuple[charts.Arm, str]] = [("baseline", baseline)]
+    if candidate:
+        variants.append(("candidate", candidate))
     marks = [
         Mark(row.at.timestamp(), figures.share(row.share or 0), "stage" if row.kind in ("advance", "finish") else "act")
         for row in decisions
         if row.kind in ("advance", "roll_back", "step_back", "finish") and since < row.at < until
     ]
     marks = thinned(marks, until.timestamp() - since.timestamp())
-    begin = first_moment(one, variants, since)
+    begin = first_moment(one, [variant for _, variant in variants], since)
     latency, cost = [], []
     for arm, variant in variants:
         steps = one.measured.get(variant, {})
-        points = rows.minutes(steps, begin, until, step)
-        spent = costs(steps, begin, until, step)
         name = figures.short_name(one.name(variant))
         newest = queries.total(steps, until - timedelta(seconds=3 * step))
-        latency.append(
-            Series(name, arm, points, open_last=True, told=figures.seconds(newest.p95) if newest.p95 else "")  # type: ignore[arg-type]
-        )
-        cost.append(
-            Series(
-                name, arm, spent, open_last=True, told=figures.nano(newest.nano_per_1k) if newest.nano_per_1k else ""
-            )  # type: ignore[arg-type]
-        )
+        p95 = figures.seconds(newest.p95) if newest.p95 else ""
+        per_1k = figures.nano(newest.nano_per_1k) if newest.nano_per_1k else ""
+        points = rows.minutes(steps, begin, until, step)
+        latency.append(Series(name, arm, points, open_last=True, told=p95))
+        cost.append(Series(name, arm, costs(steps, begin, until, step), open_last=True, told=per_1k))
     whose = f" for {figures.short_name(one.name(candidate))}" if candidate else ""
     p95_limit, cost_limit = judged.limit_of(one.verdicts, "latency_p95"), judged.limit_of(one.verdicts, "cost")
     step_words = figures.span(step)
@@ -283,9 +287,9 @@ def thinned(marks: list[Mark], span: float) -> list[Mark]:
     return out
 
 
-def first_moment(one: Standing, variants: Sequence[tuple[str, str]], since: datetime) -> datetime:
+def first_moment(one: Standing, variants: Sequence[str], since: datetime) -> datetime:
     """A route that is young does not begin with hours of nothing."""
-    firsts = [min(steps) for _, variant in variants if (steps := one.measured.get(variant))]
+    firsts = [min(steps) for variant in variants if (steps := one.measured.get(variant))]
     return max(since, min(firsts)) if firsts else since
 
 
@@ -309,7 +313,7 @@ def gaps(one: Standing, since: datetime, until: datetime, step: int) -> list[tup
     seen = sorted({at.timestamp() for steps in one.measured.values() for at in steps})
     found = [
         (before + step, after)
-        for before, after in zip(seen, seen[1:], strict=False)
+        for before, after in pairwise(seen)
         if after - before > 2 * step and before >= since.timestamp()
     ]
     return found[-6:]
@@ -363,7 +367,7 @@ def budget_panel(status: BudgetStatus, prices: Sequence[Cost]) -> BudgetPanel:
             pairs.append(
                 Pair(
                     name="Used up about",
-                    value=f"{figures.day(verdict.forecast.exhausted_at)} {figures.minute(verdict.forecast.exhausted_at)}",
+                    value=figures.whole_minute(verdict.forecast.exhausted_at),
                 )
             )
     if status.next_action:
@@ -381,13 +385,14 @@ def budget_panel(status: BudgetStatus, prices: Sequence[Cost]) -> BudgetPanel:
     note = verdict.no_forecast if verdict.forecast is None else ""
     if verdict.unpriced:
         note = f"{note} {figures.counted(verdict.unpriced, 'call')} without a price are not in it.".strip()
+    gone = f"{figures.percent(verdict.pace)} of the {verdict.period} gone"
     return BudgetPanel(
         title=f"{verdict.period.capitalize()} budget",
         timezone=verdict.timezone,
         spent=figures.nano(verdict.spent_nano),
         limit=figures.nano(verdict.limit_nano),
         bar=mark_safe(charts.bar(verdict.fraction, verdict.pace, full=True)),
-        told=f"{figures.percent(verdict.fraction)} spent with {figures.percent(verdict.pace)} of the {verdict.period} gone.",
+        told=f"{figures.percent(verdict.fraction)} spent with {gone}.",
         pairs=pairs,
         note=note,
     )

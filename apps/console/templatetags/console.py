@@ -18,7 +18,8 @@ def icon(name: str, size: int = 16, label: str = "") -> SafeString:
     named = format_html('role="img" aria-label="{}"', label) if label else 'aria-hidden="true"'
     return mark_safe(
         f'<svg class="icon" width="{size}" height="{size}" viewBox="0 0 24 24" fill="none" stroke="currentColor" '
-        f'stroke-width="{24 / size * 1.15:.2f}" stroke-linecap="round" stroke-linejoin="round" {named}>{ICONS[name]}</svg>'
+        f'stroke-width="{24 / size * 1.15:.2f}" stroke-linecap="round" stroke-linejoin="round" {named}>'
+        f"{ICONS[name]}</svg>"
     )
 
 

@@ -89,13 +89,29 @@ def view_of(entry: Entry) -> EntryView:
         subject=str(subject),
         href=href,
         version=entry.version,
-        changes=[Change(name or "value", told(old), told(new)) for name, (old, new) in entry.changes.items()],
+        changes=changes_of(entry),
     )
 
 
-def told(value: Any) -> str:
+def changes_of(entry: Entry) -> list[Change]:
+    """Field by field. Where the state after names fewer fields than the state before, the others did not change."""
+    after = entry.after if isinstance(entry.after, dict) else None
+    return [
+        Change((name or "value").replace("_", " "), told(name, old), told(name, new))
+        for name, (old, new) in entry.changes.items()
+        if after is None or name in after
+    ]
+
+
+def told(name: str, value: Any) -> str:
     """A value of the journal as one line; long ones lose their end."""
     if value is None:
         return ""
+    if name == "weights" and isinstance(value, dict):
+        return ", ".join(f"{figures.share(weight)} {variant}" for variant, weight in value.items() if weight)
+    if name == "share" and isinstance(value, int):
+        return figures.share(value)
+    if name == "stage" and isinstance(value, int):
+        return str(value + 1)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"

@@ -1,16 +1,21 @@
 """The presses. GET is the first press: the confirm in place, or the same confirm as a page. POST is the act, once."""
 
+from collections.abc import Callable
+from datetime import timedelta
+
 from django.db import transaction
 from django.http import HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
 from apps.access.domain.roles import Role
 from apps.access.models import RememberedAnswer
-from apps.console import queries
+from apps.alerts import services as alerts
+from apps.alerts.models import Alert
+from apps.console import figures, queries
 from apps.console.acts import Act, Result
-from apps.console.presenters import presses
+from apps.console.presenters import presses, rows
 from apps.console.queries import Standing
-from apps.console.visits import ConsoleRequest, Visit, console, visited
+from apps.console.visits import ConsoleRequest, Visit, console, visit_of, visited
 from apps.core.refusals import Forbidden, NotFound, Refused
 from apps.rollouts import queries as rollout_queries
 from apps.rollouts import services as rollouts
@@ -80,7 +85,7 @@ def second_press(visit: Visit, one: Standing, key: str, act: str) -> HttpRespons
 
 
 @transaction.atomic
-def once(visit: Visit, what: str, act: "presses.Callable[[], None]") -> bool:
+def once(visit: Visit, what: str, act: Callable[[], None]) -> bool:
     """A double tap sends the same key twice: the second finds the first's answer, and does nothing."""
     key = visit.request.POST.get("idempotency_key", "")[:255]
     if not key:
@@ -130,8 +135,6 @@ def do(visit: Visit, one: Standing, key: str, act: str) -> None:
 
 def done(visit: Visit, key: str, act: str) -> Result:
     """`Done, snapshot 58`, then where the traffic is."""
-    from apps.console.presenters import rows
-
     after = queries.standing(visit.environment.key, key, visit.now)
     moves = act in ("roll-back", "next-stage", "fall-back", "restore", "undo")
     words = f"{DONE[act]}, snapshot {after.route.since_version}" if moves else DONE[act]
@@ -151,13 +154,6 @@ def silence(request: ConsoleRequest, *, id: str, hours: int) -> HttpResponse:
 
 
 def on_alert(request: ConsoleRequest, id: str, act: str, hours: int) -> HttpResponse:
-    from datetime import timedelta
-
-    from apps.alerts import services as alerts
-    from apps.alerts.models import Alert
-    from apps.console import figures
-    from apps.console.visits import visit_of
-
     alert = Alert.objects.filter(pk=id).first()
     if alert is None:
         raise NotFound(what="alert", key=id)

@@ -4,7 +4,7 @@ from django.http import HttpResponse
 
 from apps.budgets import queries as budgets
 from apps.console import queries
-from apps.console.presenters import decided
+from apps.console.presenters import around, decided
 from apps.console.visits import ConsoleRequest, console, visit_of
 from apps.core.refusals import NotFound
 from apps.rollouts import queries as rollouts
@@ -17,13 +17,13 @@ def page(request: ConsoleRequest, *, id: str) -> HttpResponse:
     row = rollouts.decision(id)
     visit = visit_of(request, row.environment)
     environment, now = visit.environment.key, visit.now
-    since, until, step = decided.window(row, now)
+    since, until, step = around.window(row, now)
     try:
         one = queries.standing(environment, row.route, now)
         _, prices = rollouts.way_back(environment, row.route, now)
     except NotFound:  # the route is gone; its decisions are kept
         one, prices = None, []
-    verdict = decided.decisive(row)
+    verdict = around.decisive(row)
     exposed = None
     if row.rollout is not None and verdict is not None and verdict.began_at is not None:
         exposed = queries.exposure(row.rollout, verdict.began_at, row.at)
