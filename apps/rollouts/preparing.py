@@ -148,7 +148,7 @@ def start(*, rollout: Rollout, by: Actor, because: str, now: datetime, expected:
     )
     rollout.start(by=str(by), because=because, now=now)
     telling.record_rollout("rollout.started", rollout, by=by, because=because, now=now)
-    about = f"{rollout.candidate_name} is tried on {rollout.route} again."
+    about = f"A rollout to {rollout.candidate_name} has started on {rollout.route}."
     telling.close(rollout.environment, rollout.route, by=by, sentence=about, now=now)
     costs.price(rollout, view, now)
     progress = rollout.progress(switch=view.switch)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from apps.rollouts.domain import machine, sentences, words
@@ -21,6 +23,24 @@ def test_a_rollback_says_what_by_how_much_and_why():
         "Rolled back invoice-extraction from 25 % to 0 % GPT-5 because p95 latency was 4.34 s, limit 2.56 s. "
         "Evidence 565:1, limit 500:1, 118 requests."
     )
+
+
+def test_a_second_cause_is_another_metric():
+    slow_twice = [verdict(), verdict(against="limit", limit=3.0, evidence=520.0)]
+    failing = verdict(metric="error_rate", unit="share", observed=0.8, baseline=0.0, limit=0.0, n_baseline=235)
+
+    assert "because p95 latency was 4.34 s, limit 2.56 s. Evidence" in told(verdicts=slow_twice)
+    assert "2.56 s, and error rate was 80.0 % against none of 235 on GPT-4.1. Evidence" in told(
+        verdicts=[*slow_twice, replace(failing, evidence=510.0)]
+    )
+
+
+def test_a_warning_says_whether_evidence_or_requests_are_missing():
+    growing = verdict(state="warning", evidence=61.0)
+    few = verdict(state="warning", evidence=32_186.0, requests=16)
+
+    assert "GPT-5: evidence of harm is growing, p95 latency was 4.34 s" in told(verdicts=[growing])
+    assert "GPT-5: too few requests to act on yet, 16, p95 latency was 4.34 s" in told(verdicts=[few])
 
 
 @pytest.mark.parametrize(

@@ -113,11 +113,11 @@ def holding(
     present = progress.present
     match decision.code:
         case "incident":
-            return [*measured(verdicts[0]), ("", f", but {names.baseline} does no better: an incident of both")]
+            return [*measured(verdicts[0], names), ("", f", but {names.baseline} does no better: an incident of both")]
         case "exceeded":
-            return [*measured(worst_first(verdicts)[0]), ("", ", and it was acted on before")]
+            return [*measured(worst_first(verdicts)[0], names), ("", ", and it was acted on before")]
         case "warning":
-            return [("reason", "evidence of harm is growing"), ("", ", "), *growing(worst_first(verdicts)[0])]
+            return growing(worst_first(verdicts)[0], names)
         case "money":
             refused = [("reason", pressures[0].refused), ("", "; ")] if pressures[0].refused else []
             return [*refused, *money(pressures[0])]
@@ -148,14 +148,27 @@ def holding(
 
 def exceeded(verdicts: Sequence[Verdict], names: Names) -> list[Part]:
     first, *others = worst_first(verdicts)
-    parts: list[Part] = [("", " because "), *measured(first)]
-    if others:
-        parts += [("", ", and "), *measured(others[0])]
+    parts: list[Part] = [("", " because "), *measured(first, names)]
+    # The same metric against another limit says nothing new.
+    for other in [verdict for verdict in others if verdict.metric != first.metric][:1]:
+        parts += [("", ", and "), *measured(other, names)]
     return [*parts, ("", ". "), *proof(first)]
 
 
-def measured(verdict: Verdict) -> list[Part]:
-    """p95 latency was 4.34 s, limit 2.56 s"""
+def measured(verdict: Verdict, names: Names) -> list[Part]:
+    """p95 latency was 4.34 s, limit 2.56 s
+
+    A rate of which the baseline had none has no limit to name: error rate was 80 % against none of 235 on GPT-4.1
+    """
+    if verdict.unit == "share" and verdict.against == "baseline" and verdict.baseline == 0:
+        return [
+            ("metric", words.metric(verdict.metric)),
+            ("", " was "),
+            ("value", value(verdict.observed, verdict.unit)),
+            ("", " against "),
+            ("limit", f"none of {verdict.n_baseline:,}"),
+            ("", f" on {names.baseline}"),
+        ]
     return [
         ("metric", words.metric(verdict.metric)),
         ("", " was "),
@@ -175,9 +188,12 @@ def proof(verdict: Verdict) -> list[Part]:
     ]
 
 
-def growing(verdict: Verdict) -> list[Part]:
+def growing(verdict: Verdict, names: Names) -> list[Part]:
+    """A warning: evidence on its way to the limit, or beyond it on too few requests for a person to trust."""
     odds = words.evidence(verdict.evidence)
-    return [*measured(verdict), ("", ", evidence "), ("evidence", odds)]
+    beyond = verdict.evidence >= verdict.needed
+    reason = f"too few requests to act on yet, {verdict.requests}" if beyond else "evidence of harm is growing"
+    return [("reason", reason), ("", ", "), *measured(verdict, names), ("", ", evidence "), ("evidence", odds)]
 
 
 def not_judged(verdicts: Sequence[Verdict], names: Names) -> list[Part]:
