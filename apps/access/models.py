@@ -1,5 +1,5 @@
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
 from django.conf import settings
 from django.core.validators import RegexValidator
@@ -33,6 +33,16 @@ class Environment(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """An object loaded earlier never writes an old snapshot number back: only `next_version` moves it."""
+        if self.pk is not None and not self._state.adding and kwargs.get("update_fields") is None:
+            kwargs["update_fields"] = [
+                field.name
+                for field in self._meta.concrete_fields
+                if not field.primary_key and field.name != "snapshot_version"
+            ]
+        super().save(*args, **kwargs)
 
     def next_version(self) -> int:
         """Takes the next snapshot number. The caller holds the row's lock."""

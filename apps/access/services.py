@@ -95,9 +95,7 @@ def revoke_key(*, key: ApiKey, by: Actor, because: str, now: datetime, overlap: 
 
 
 @transaction.atomic
-def grant(
-    *, user: User, environment: Environment | None, role: Role, by: Actor, because: str, now: datetime
-) -> Grant:
+def grant(*, user: User, environment: Environment | None, role: Role, by: Actor, because: str, now: datetime) -> Grant:
     given, _ = Grant.objects.update_or_create(user=user, environment=environment, defaults={"role": role})
     journal.record(
         "person.granted",
