@@ -3,8 +3,9 @@
     python -m bench.look [--trials 1000] [--database sqlite|postgres|both] [--looks 5]
 
 Rows are written as the telemetry writer writes them; then all sixteen shards are judged, as a tick does, and the time
-of the whole is taken: the reading, the evidence, the verdicts, and the writing of states, looks and cursors. Each
-database runs in a process of its own on fresh data.
+of the whole is taken: the reading, the evidence, the verdicts, and the writing of states, looks and cursors. Promised
+are two seconds of one core, so the processor time is judged; the wall time beside it holds the waiting for the disk,
+PostgreSQL's own work, and whoever else uses the machine. Each database runs in a process of its own on fresh data.
 """
 
 from __future__ import annotations
@@ -64,14 +65,14 @@ def main() -> int:
 def told(database: str, trials: int, found: dict[str, float]) -> list[Row]:
     all_of_it = f"one look, {trials} rollouts of {len(GUARDRAILS)} guardrails, {found['rows']:.0f} new rows, {database}"
     rows = [
-        results.at_most(all_of_it, found["wall"], "s", MUST_SECONDS, processor_s=found["cpu"]),
+        results.at_most(f"{all_of_it}: processor time", found["cpu"], "s", MUST_SECONDS, wall_s=found["wall"]),
         Row(f"the same without new data, {database}", found["idle"], "s"),
-        Row(f"one guardrail of a rollout, {database}", found["wall"] / trials / len(GUARDRAILS) * 1e6, "µs"),
+        Row(f"one guardrail of a rollout, {database}", found["cpu"] / trials / len(GUARDRAILS) * 1e6, "µs"),
         Row(f"state of one rollout after the looks, {database}", found["state_bytes"], "bytes"),
         Row(f"one stored look, {database}", found["look_bytes"], "bytes"),
     ]
     if trials != 1000:
-        rows[0] = Row(all_of_it, found["wall"], "s", beside={"processor_s": found["cpu"]})
+        rows[0] = Row(f"{all_of_it}: processor time", found["cpu"], "s", beside={"wall_s": found["wall"]})
     return rows
 
 
