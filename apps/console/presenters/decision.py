@@ -68,3 +68,7 @@ class DecisionPage:
     next: Panel | None = None
     hour_before: list[Line] = field(default_factory=list)
     proof: Panel | None = None
+
+    @property
+    def json_href(self) -> str:
+        return f"/api/v1/decisions/{self.id}/"
