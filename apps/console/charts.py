@@ -468,7 +468,7 @@ def interval(
     return "".join(out)
 
 
-def stage_dot(state: Literal["done", "now", "to_come"], share: float) -> str:
+def stage_dot(state: Literal["done", "now", "stopped", "to_come"], share: float) -> str:
     head = '<svg class="stage-dot is-{}" width="16" height="16" viewBox="0 0 16 16" aria-hidden="true">'
     if state == "done":
         return head.format("done") + (
@@ -476,6 +476,8 @@ def stage_dot(state: Literal["done", "now", "to_come"], share: float) -> str:
         )
     if state == "now":
         return head.format("now") + glyphs.pie(share) + "</svg>"
+    if state == "stopped":
+        return head.format("stopped") + glyphs.SHAPES["rolled_back"] + "</svg>"
     return head.format("to-come") + '<circle class="ring" cx="8" cy="8" r="6.6"/></svg>'
 
 

@@ -55,7 +55,7 @@ def share(ten_thousandths: float) -> str:
 
 
 def times(factor: float) -> str:
-    return f"{factor:.2f}{NBSP}times"
+    return f"{three(factor) if factor else 0}{NBSP}times"
 
 
 def odds(evidence: float) -> str:

@@ -8,7 +8,7 @@
     if (form.dataset.armedAt) return;
     form.dataset.armedAt = String(Date.now());
     const keep = form.querySelector("[data-keep]");
-    keep?.focus({ preventScroll: true });
+    keep?.focus({ preventScroll: true, focusVisible: true });
     if (window.htmx) window.setTimeout(() => document.contains(form) && !form.dataset.sending && keep?.click(), STANDS);
   }
 

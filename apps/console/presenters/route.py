@@ -12,7 +12,7 @@ from apps.console.presenters.board import Line
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageView:
-    state: Literal["done", "now", "to_come"]
+    state: Literal["done", "now", "stopped", "to_come"]
     share: str
     dot: SafeString
     rail: SafeString | None

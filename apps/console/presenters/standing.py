@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from django.utils.html import format_html
+from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from apps.alerts.models import Alert
 from apps.budgets.queries import BudgetStatus
 from apps.console import charts, figures, queries, sentences
 from apps.console.charts import Chart, Limit, Mark, Series
@@ -16,6 +17,7 @@ from apps.console.queries import Measured, Standing
 from apps.console.visits import Visit
 from apps.flags.queries import ClientView
 from apps.rollouts.domain.plan import Cost
+from apps.rollouts.domain.states import QUIET
 from apps.rollouts.models import Decision, RollbackPlan, Rollout
 from apps.rollouts.queries import Measured as Compared
 
@@ -39,6 +41,9 @@ def page(
     baseline, candidate = rows.arms(one, state)
     live = one.live
     acts = presses.of_route(visit, one, presses.Prices(prices))
+    if one.alert is not None and one.alert.state == Alert.State.FIRING:
+        effect = f"Says that you have it. Changes no traffic. {rows.all_on(one)}"
+        acts.insert(0, presses.acknowledge(visit, one.alert.id, big=True, effect=effect))
     return RoutePage(
         key=one.route.key,
         state=state,
@@ -86,20 +91,37 @@ def sentence(one: Standing, now: datetime) -> SafeString:
             told = mark_safe(sentences.marked_parts(one.act.parts, one.act.at))
             return format_html("{} {}", told, rows.all_on(one))
         return steady(one, now)
-    if decision is not None and decision.is_hold:
-        return format_html("{} {}", mark_safe(sentences.marked_parts(decision.parts, decision.at)), within(one))
-    where = (
-        f"{figures.share(live.share)} {live.candidate_name}"
-        if live.share
-        else f"a {figures.share(live.shadow)} shadow of {live.candidate_name}"
-    )
-    began = figures.moment(live.stage_began_at, now) if live.stage_began_at else "now"
+    if decision is not None and decision.is_hold and decision.code not in QUIET:
+        return format_html("{} {}", rows.told(decision), within(one))
+    if live.state == Rollout.State.PAUSED and one.act is not None:
+        return format_html("{} {}", rows.told(one.act), within(one))
+    share = figures.share(live.share) if live.share else f"a {figures.share(live.shadow)} shadow of"
+    began = live.stage_began_at or now
     return format_html(
-        "<strong>At {}</strong> since {}. {}",
-        where,
-        mark_safe(sentences.timed(began, live.stage_began_at)),
+        "<strong>On plan at {} {}</strong> since {}. {} {}",
+        share,
+        mark_safe(sentences.whole_names(escape(live.candidate_name))),
+        mark_safe(sentences.timed(figures.moment(began, now), began)),
         within(one),
+        next_step(live, now),
     )
+
+
+def next_step(live: Rollout, now: datetime) -> SafeString:
+    """`The next stage, 50 %, may begin at 10:22:22 UTC after 160 more requests, with an approval.`"""
+    progress = live.progress()
+    present, following = progress.present, progress.following
+    if present is None:
+        return SafeString()
+    what = f"The next stage, {figures.share(following.share or following.shadow)}," if following else "The plan's end"
+    ends_at = progress.stage_began_at + present.least_time
+    when = SafeString(" at the next look")
+    if ends_at > now:
+        when = format_html(" at {} UTC", mark_safe(sentences.timed(figures.moment(ends_at, now), ends_at)))
+    missing = present.min_samples - live.samples
+    samples = f" after {figures.counted(missing, 'more request')}" if missing > 0 else ""
+    approval = ", with an approval" if following is not None and following.approval else ""
+    return format_html("{} may begin{}{}{}.", what, when, samples, approval)
 
 
 def steady(one: Standing, now: datetime) -> SafeString:
@@ -139,10 +161,13 @@ def stage_views(rollout: Rollout, now: datetime, decisions: Sequence[Decision] =
     out = []
     here = -1 if rollout.stage is None else rollout.stage
     plan = rollout.plan
+    ends = (row for row in decisions if row.kind in ("roll_back", "fall_back") and row.rollout_id == rollout.id)
+    stop = next(ends, None) if not rollout.is_live else None
     for index, stage in enumerate(plan):
         is_now = index == here and rollout.is_live
+        is_stopped = stop is not None and index == stop.before.get("stage")
         is_done = index < here or (index == here and rollout.state == Rollout.State.FINISHED)
-        state = "now" if is_now else "done" if is_done else "to_come"
+        state = "now" if is_now else "stopped" if is_stopped else "done" if is_done else "to_come"
         part = 0.0
         time, samples = "", ""
         if is_now:
@@ -152,6 +177,8 @@ def stage_views(rollout: Rollout, now: datetime, decisions: Sequence[Decision] =
             time = f"{figures.span(gone)}{least}"
             needed = f" of {figures.count(stage.min_samples)}" if rollout.samples < stage.min_samples else ""
             samples = f"{figures.count(rollout.samples)}{needed} requests"
+        elif is_stopped and stop is not None:
+            time = f"stopped {figures.moment(stop.at, now)}"
         elif is_done:
             time, samples = past_stage(rollout, index, decisions, now)
         else:
