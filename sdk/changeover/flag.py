@@ -128,23 +128,34 @@ def whole_data(context: dict[str, Any], key: str, now: Any) -> dict[str, Any]:
     return data
 
 
-def digest_of(key: str, definition: Any, bucketing: Any) -> bytes:
-    text = json.dumps([key, bucketing, definition], separators=(",", ":"), default=repr)
-    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+def digest_of(key: str, text: Any, bucketing: Any) -> bytes:
+    """Of a definition as JSON text: any object of bytes."""
+    digest = hashlib.blake2b(f"{key}\n{bucketing}\n".encode("utf-8", "surrogatepass"), digest_size=16)
+    digest.update(text)
+    return digest.digest()
 
 
-def read_flag(key: str, definition: Any, set_metadata: Metadata, previous: Flag | None) -> Flag:
-    """The flag of this definition; it takes over what `previous` compiled from the same one."""
-    bucketing = set_metadata.get("bucketing", DEFAULT_BUCKETING)
+def read_flag(key: str, definition: Any, bucketing: Any, previous: Compiled | None) -> Compiled:
+    """The flag of this definition, or what was compiled from the same one before."""
     try:
-        digest = digest_of(key, definition, bucketing)
+        text = json.dumps(definition, separators=(",", ":"), default=repr).encode()
     except (ValueError, RecursionError) as fault:  # a definition that holds itself
-        return Flag(key, Compiled(b"", {}, [broken(fault)]), set_metadata)
+        return Compiled(b"", {}, [broken(fault)])
+    digest = digest_of(key, text, bucketing)
     if previous is not None and previous.digest == digest:
-        if {**set_metadata, **previous.compiled.metadata} == previous.metadata:
-            return previous
-        return Flag(key, previous.compiled, set_metadata)
-    return Flag(key, compile_flag(key, definition, bucketing, digest), set_metadata)
+        return previous
+    return compile_flag(key, definition, bucketing, digest)
+
+
+def read_text(key: str, text: Any, bucketing: Any, previous: Compiled | None) -> Compiled:
+    """The same from JSON text, which is parsed only if it is new."""
+    digest = digest_of(key, text, bucketing)
+    if previous is not None and previous.digest == digest:
+        return previous
+    try:
+        return compile_flag(key, json.loads(bytes(text)), bucketing, digest)
+    except (ValueError, RecursionError) as fault:
+        return Compiled(digest, {}, [broken(fault)])
 
 
 def broken(fault: Exception) -> Answer:

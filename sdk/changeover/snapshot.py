@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from types import MappingProxyType
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from changeover.flag import DATA_FAULTS, Flag, Metadata, is_metadata, read_flag
+from changeover.flag import (
+    DATA_FAULTS,
+    DEFAULT_BUCKETING,
+    Compiled,
+    Flag,
+    Metadata,
+    is_metadata,
+    read_flag,
+    read_text,
+)
 from changeover.resolution import Resolution, failed
+from changeover.rules.closures import Value
 
 MAX_REPLACED = 10_000  # rules that share rules that share rules … grow without end
 
@@ -17,17 +26,39 @@ class UnreadableDocument(ValueError):
     """A document that is no flag definition at all: not JSON, no object, no flags."""
 
 
-class Snapshot:
-    __slots__ = ("_flags", "_ready", "flags", "metadata", "time_dependent", "version")
+class Flags(Mapping[str, Flag]):
+    """The flags by key, in their order. A flag is put together when it is first asked for: most never are."""
 
-    def __init__(self, flags: dict[str, Flag], metadata: Metadata, version: int) -> None:
-        self._flags = flags
-        self.flags: Mapping[str, Flag] = MappingProxyType(flags)
+    __slots__ = ("compiled", "made", "metadata")
+
+    def __init__(self, compiled: dict[str, Compiled], metadata: Metadata) -> None:
+        self.compiled = compiled
         self.metadata = metadata
-        self.version = version
+        self.made: dict[str, Flag] = {}
+
+    def __getitem__(self, key: str) -> Flag:
+        flag = self.made.get(key)
+        if flag is None:  # threads that meet here all go on with the same one
+            flag = self.made.setdefault(key, Flag(key, self.compiled[key], self.metadata))
+        return flag
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.compiled)
+
+    def __len__(self) -> int:
+        return len(self.compiled)
+
+
+class Snapshot:
+    __slots__ = ("_ready", "flags", "metadata", "time_dependent", "version")
+
+    def __init__(self, compiled: dict[str, Compiled], metadata: Metadata) -> None:
+        self.flags = Flags(compiled, metadata)
+        self.metadata = metadata
+        self.version = _version(metadata)
         """The snapshot's number; 0 where the document tells none."""
-        self.time_dependent = any(flag.time_dependent for flag in flags.values())
-        self._ready = {key: ready for key, flag in flags.items() if (ready := flag.ready) is not None}
+        self.time_dependent = any(flag.time_dependent for flag in compiled.values())
+        self._ready: dict[str, tuple[Value, list[Resolution]]] = {}  # of flags that have been asked for
 
     @classmethod
     def from_flagd(cls, document: Mapping[str, Any] | str | bytes, *, previous: Snapshot | None = None) -> Snapshot:
@@ -42,13 +73,23 @@ class Snapshot:
                 raise UnreadableDocument(f"The flag definition is no JSON: {fault}") from fault
         if not isinstance(document, Mapping):
             raise UnreadableDocument("The flag definition must be an object.")
-        metadata = _set_metadata(document.get("metadata"))
-        old: Mapping[str, Flag] = previous._flags if previous is not None else {}
-        flags = {
-            key: read_flag(key, definition, metadata, old.get(key))
-            for key, definition in _definitions(document).items()
-        }
-        return cls(flags, metadata, _version(metadata))
+        return cls._read(_definitions(document), document.get("metadata"), read_flag, previous)
+
+    @classmethod
+    def from_texts(
+        cls, texts: Mapping[str, bytes], metadata: Mapping[str, Any], *, previous: Snapshot | None = None
+    ) -> Snapshot:
+        """The same from each flag's own JSON text: only texts that `previous` was not made from are parsed."""
+        return cls._read(texts, metadata, read_text, previous)
+
+    @classmethod
+    def _read(
+        cls, flags: Mapping[str, Any], told: Any, read: Callable[..., Compiled], previous: Snapshot | None
+    ) -> Snapshot:
+        metadata = _set_metadata(told)
+        bucketing = metadata.get("bucketing", DEFAULT_BUCKETING)
+        old = previous.flags.compiled if previous is not None else {}
+        return cls({key: read(key, flag, bucketing, old.get(key)) for key, flag in flags.items()}, metadata)
 
     def evaluate(self, key: str, context: Mapping[str, Any] | None = None, now: float | None = None) -> Resolution:
         """What this flag answers to this context. Never raises: what goes wrong is in `error_code`.
@@ -60,11 +101,13 @@ class Snapshot:
             rule, answers = self._ready[key]
             if type(context) is dict:
                 return answers[rule(context, now)]
-        except DATA_FAULTS:  # the key is unknown, or the rule stumbled
+        except DATA_FAULTS:  # asked for the first time, or the rule stumbled
             pass
-        flag = self._flags.get(key)
+        flag = self.flags.get(key)
         if flag is None:
             return failed("FLAG_NOT_FOUND", f"Flag {key!r} is not in the snapshot.", self.metadata)
+        if flag.ready is not None:
+            self._ready[key] = flag.ready
         return flag.evaluate(context if type(context) is dict else dict(context or {}), now)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -231,3 +232,72 @@ def test_a_context_is_never_changed():
     Snapshot.from_flagd(document(f=flag)).evaluate("f", context)
 
     assert context == {"targetingKey": "u", "$flagd": {"flagKey": "mine"}, "n": 1}
+
+
+def texts(**flags: object) -> dict[str, bytes]:
+    return {key: json.dumps(flag).encode() for key, flag in flags.items()}
+
+
+def test_flags_as_texts_answer_as_the_whole_document_does():
+    split = {**PLAIN, "targeting": {"if": [{"var": "x"}, "off", {"fractional": [["on", 1], ["off", 1]]}]}}
+    metadata = {"version": "7", "bucketing": "v2"}
+    whole = Snapshot.from_flagd({"metadata": metadata, "flags": {"plain": PLAIN, "split": split}})
+    parts = Snapshot.from_texts(texts(plain=PLAIN, split=split), metadata)
+
+    assert parts.version == whole.version
+    assert list(parts.flags) == list(whole.flags)
+    for key in ("plain", "split", "nothing"):
+        for context in ({"x": 1}, {"targetingKey": "user-1"}, {"targetingKey": "user-2"}, {}):
+            assert parts.evaluate(key, context) == whole.evaluate(key, context)
+
+
+def test_of_flags_as_texts_only_a_changed_one_is_compiled_again():
+    first = Snapshot.from_texts(texts(kept=PLAIN, changed=PLAIN), {"version": "1"})
+    second = Snapshot.from_texts(
+        texts(kept=PLAIN, changed={**PLAIN, "state": "DISABLED"}), {"version": "2"}, previous=first
+    )
+
+    assert second.flags["kept"].compiled is first.flags["kept"].compiled
+    assert second.evaluate("changed").reason == "DISABLED"
+    assert first.evaluate("changed").reason == "STATIC"
+    assert second.evaluate("kept").metadata == {"version": "2"}
+
+
+def test_another_bucketing_for_the_whole_set_compiles_every_flag_again():
+    split = {**PLAIN, "targeting": {"fractional": [["on", 1], ["off", 1]]}}
+    first = Snapshot.from_texts(texts(f=split), {"bucketing": "v2"})
+    second = Snapshot.from_texts(texts(f=split), {"bucketing": "v3"}, previous=first)
+
+    assert second.flags["f"].compiled is not first.flags["f"].compiled
+
+
+def test_a_text_that_is_no_json_breaks_its_flag_alone():
+    snapshot = Snapshot.from_texts({"bad": b"{", "good": json.dumps(PLAIN).encode()}, {})
+
+    assert snapshot.evaluate("bad").error_code == "PARSE_ERROR"
+    assert snapshot.evaluate("good").reason == "STATIC"
+
+
+def test_a_rule_that_stumbles_once_answers_the_next_time():
+    flag = {**PLAIN, "targeting": {"if": [{">": [{"/": [1, {"var": "x"}]}, 0]}, "on", "off"]}}
+    snapshot = Snapshot.from_flagd(document(f=flag))
+
+    assert snapshot.evaluate("f", {"x": 0}).error_code == "GENERAL"
+    assert snapshot.evaluate("f", {"x": 2}).variant == "on"
+    assert snapshot.evaluate("f", {"x": 0}).error_code == "GENERAL"
+
+
+def test_a_context_may_be_any_mapping_or_none():
+    flag = {**PLAIN, "targeting": {"if": [{"==": [{"var": "x"}, 1]}, "on", "off"]}}
+    snapshot = Snapshot.from_flagd(document(f=flag))
+
+    assert snapshot.evaluate("f", {"x": 1}).variant == "on"
+    assert snapshot.evaluate("f", MappingProxyType({"x": 1})).variant == "on"
+    assert snapshot.evaluate("f", None).variant == "off"
+
+
+def test_a_subject_that_cannot_be_encoded_is_nobody():
+    flag = {**PLAIN, "targeting": {"fractional": [["on", 1], ["off", 1]]}}
+    answer = Snapshot.from_flagd(document(f=flag)).evaluate("f", {"targetingKey": "\ud800"})
+
+    assert (answer.variant, answer.reason, answer.assigned_by) == ("on", "DEFAULT", "default")
