@@ -1,0 +1,114 @@
+"""What an OTLP body holds, whatever it was encoded in: only what the table of names allows.
+
+Decoding never builds what is not kept. A span or point that cannot be read is a fault and costs itself; a body that
+cannot be read at all is Unreadable.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+MOST_SPANS = 50_000
+MOST_ATTRIBUTES = 4_096  # of one span, looked at; only allowed ones are kept
+MOST_DEPTH = 16
+MOST_TEXT = 8_192  # characters of a value that is kept
+
+Attributes = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Resource:
+    attributes: Attributes = field(default_factory=dict)
+    identity: str = ""  # all attributes but those of the SDK, for metric streams
+
+
+@dataclass(slots=True)
+class Event:
+    name: str
+    at: int  # nanoseconds
+    attributes: Attributes
+
+
+@dataclass(slots=True)
+class Span:
+    trace_id: str
+    span_id: str
+    parent_id: str
+    begin: int  # nanoseconds
+    end: int
+    status: int
+    trace_state: str
+    attributes: Attributes
+    events: list[Event]
+    resource: Resource
+    scope: str
+
+
+@dataclass(slots=True)
+class Log:
+    trace_id: str
+    span_id: str
+    at: int
+    name: str
+    attributes: Attributes
+    resource: Resource
+    scope: str
+
+
+@dataclass(slots=True)
+class Point:
+    metric: str
+    unit: str
+    kind: str  # sum, explicit, exponential
+    temporality: int  # 1 delta, 2 cumulative
+    begin: int
+    at: int
+    count: int
+    total: float
+    cells: dict[int, int]  # explicit: by number of the bucket
+    scale: int
+    zero: int
+    bounds: tuple[float, ...]
+    attributes: Attributes
+    identity: str
+    resource: Resource
+    scope: str
+    fault: str = ""
+
+
+@dataclass(slots=True)
+class Body:
+    spans: list[Span] = field(default_factory=list)
+    logs: list[Log] = field(default_factory=list)
+    points: list[Point] = field(default_factory=list)
+    faults: dict[tuple[str, str], int] = field(default_factory=dict)  # (service, reason) -> how many
+
+    def fault(self, resource: Resource, reason: str, n: int = 1) -> None:
+        key = (str(resource.attributes.get("service.name", ""))[:128], reason)
+        self.faults[key] = self.faults.get(key, 0) + n
+
+    @property
+    def rejected(self) -> int:
+        return sum(self.faults.values())
+
+
+def is_finite(number: float) -> bool:
+    return not (math.isnan(number) or math.isinf(number))
+
+
+def clean(text: str) -> str:
+    """As every database takes it."""
+    if "\0" in text:
+        text = text.replace("\0", "")
+    return text[:MOST_TEXT]
+
+
+HEX = frozenset("0123456789abcdef")
+
+
+def id_of(text: str, length: int) -> str:
+    """A trace's or span's id in lower case; empty where it is none."""
+    text = text.lower()
+    return text if len(text) == length and HEX.issuperset(text) and text.strip("0") else ""

@@ -1,0 +1,337 @@
+"""OTLP as JSON. It differs from protobuf's own JSON: ids are hex, enums are numbers, 64-bit numbers are texts.
+
+Attribute values stay unread bytes until their key is found to be allowed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Raw, Struct
+
+from apps.telemetry.domain import aliases
+from apps.telemetry.domain.batch import Unreadable
+from apps.telemetry.domain.otlp import (
+    MOST_ATTRIBUTES,
+    MOST_DEPTH,
+    MOST_SPANS,
+    Attributes,
+    Body,
+    Event,
+    Log,
+    Point,
+    Resource,
+    Span,
+    clean,
+    id_of,
+)
+
+Number = int | str | None
+Real = float | str | None
+NULL = Raw(b"null")
+
+
+class KeyValue(Struct, gc=False):
+    key: str = ""
+    value: Raw = NULL
+
+
+class ResourceIn(Struct):
+    attributes: list[KeyValue] | None = None
+
+
+class ScopeIn(Struct):
+    name: str | None = None
+
+
+class StatusIn(Struct):
+    code: int | None = None
+
+
+class EventIn(Struct):
+    name: str | None = None
+    timeUnixNano: Number = None
+    attributes: list[KeyValue] | None = None
+
+
+class SpanIn(Struct):
+    traceId: str | None = None
+    spanId: str | None = None
+    parentSpanId: str | None = None
+    startTimeUnixNano: Number = None
+    endTimeUnixNano: Number = None
+    traceState: str | None = None
+    status: StatusIn | None = None
+    attributes: list[KeyValue] | None = None
+    events: list[EventIn] | None = None
+
+
+class ScopeSpans(Struct):
+    scope: ScopeIn | None = None
+    spans: list[SpanIn] | None = None
+
+
+class ResourceSpans(Struct):
+    resource: ResourceIn | None = None
+    scopeSpans: list[ScopeSpans] | None = None
+
+
+class Traces(Struct):
+    resourceSpans: list[ResourceSpans] | None = None
+
+
+class LogIn(Struct):
+    traceId: str | None = None
+    spanId: str | None = None
+    timeUnixNano: Number = None
+    observedTimeUnixNano: Number = None
+    eventName: str | None = None
+    attributes: list[KeyValue] | None = None
+
+
+class ScopeLogs(Struct):
+    scope: ScopeIn | None = None
+    logRecords: list[LogIn] | None = None
+
+
+class ResourceLogs(Struct):
+    resource: ResourceIn | None = None
+    scopeLogs: list[ScopeLogs] | None = None
+
+
+class Logs(Struct):
+    resourceLogs: list[ResourceLogs] | None = None
+
+
+class Buckets(Struct):
+    offset: int | None = None
+    bucketCounts: list[Number] | None = None
+
+
+class PointIn(Struct):
+    startTimeUnixNano: Number = None
+    timeUnixNano: Number = None
+    count: Number = None
+    sum: Real = None
+    asInt: Number = None
+    asDouble: Real = None
+    bucketCounts: list[Number] | None = None
+    explicitBounds: list[Real] | None = None
+    scale: int | None = None
+    zeroCount: Number = None
+    positive: Buckets | None = None
+    negative: Buckets | None = None
+    flags: int | None = None
+    attributes: list[KeyValue] | None = None
+
+
+class Data(Struct):
+    aggregationTemporality: int | None = None
+    dataPoints: list[PointIn] | None = None
+
+
+class MetricIn(Struct):
+    name: str | None = None
+    unit: str | None = None
+    sum: Data | None = None
+    histogram: Data | None = None
+    exponentialHistogram: Data | None = None
+
+
+class ScopeMetrics(Struct):
+    scope: ScopeIn | None = None
+    metrics: list[MetricIn] | None = None
+
+
+class ResourceMetrics(Struct):
+    resource: ResourceIn | None = None
+    scopeMetrics: list[ScopeMetrics] | None = None
+
+
+class Metrics(Struct):
+    resourceMetrics: list[ResourceMetrics] | None = None
+
+
+Request = TypeVar("Request", Traces, Logs, Metrics)
+
+
+def parse(kind: type[Request], raw: bytes) -> Request:
+    try:
+        return msgspec.json.decode(raw or b"{}", type=kind)
+    except RecursionError:
+        raise Unreadable("nested too deeply") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Unreadable(str(error)[:200]) from None
+
+
+def whole(number: Number) -> int:
+    """64-bit numbers are texts, and some senders write them as numbers."""
+    if isinstance(number, str):
+        try:
+            return int(number)
+        except ValueError:
+            raise Unreadable(f"no whole number: {number[:40]!r}") from None
+    return number or 0
+
+
+def real(number: Real) -> float:
+    if isinstance(number, str):
+        try:
+            return float(number)
+        except ValueError:
+            raise Unreadable(f"no number: {number[:40]!r}") from None
+    return number or 0.0
+
+
+def value_of(value: Any, depth: int = 0) -> Any:
+    if not isinstance(value, dict) or depth >= MOST_DEPTH:
+        return None
+    for kind, held in value.items():
+        if kind == "stringValue" and isinstance(held, str):
+            return clean(held.encode("utf-8", "replace").decode())
+        if kind == "intValue":
+            return whole(held)
+        if kind == "doubleValue":
+            return real(held)
+        if kind == "boolValue":
+            return bool(held)
+        if kind == "arrayValue" and isinstance(held, dict):
+            return [value_of(one, depth + 1) for one in held.get("values") or ()]
+        if kind == "kvlistValue" and isinstance(held, dict):
+            return {one.get("key", ""): value_of(one.get("value"), depth + 1) for one in held.get("values") or ()}
+    return None
+
+
+def decoded(value: Raw) -> Any:
+    try:
+        return value_of(msgspec.json.decode(value))
+    except (msgspec.DecodeError, RecursionError, AttributeError, TypeError):
+        raise Unreadable("an attribute's value cannot be read") from None
+
+
+def kept(pairs: Iterable[KeyValue] | None, names: frozenset[str]) -> Attributes:
+    found = {}
+    for number, pair in enumerate(pairs or ()):
+        if pair.key in names:
+            found[pair.key] = decoded(pair.value)
+        if number >= MOST_ATTRIBUTES:
+            break
+    return found
+
+
+def identity_of(pairs: Iterable[KeyValue] | None) -> str:
+    plain = sorted((pair.key, decoded(pair.value)) for pair in pairs or () if not pair.key.startswith("telemetry.sdk."))
+    return json.dumps(plain, default=str)
+
+
+def resource_of(resource: ResourceIn | None, *, with_identity: bool = False) -> Resource:
+    pairs = resource.attributes if resource else None
+    return Resource(kept(pairs, aliases.KEPT_OF_RESOURCE), identity_of(pairs) if with_identity else "")
+
+
+def scope_of(scope: ScopeIn | None) -> str:
+    return clean(scope.name) if scope and scope.name else ""
+
+
+def read_traces(raw: bytes) -> Body:
+    body = Body()
+    for of_resource in parse(Traces, raw).resourceSpans or ():
+        resource = resource_of(of_resource.resource)
+        for of_scope in of_resource.scopeSpans or ():
+            scope = scope_of(of_scope.scope)
+            for span in of_scope.spans or ():
+                if len(body.spans) >= MOST_SPANS:
+                    body.fault(resource, "too_many_spans")
+                    continue
+                trace_id, span_id = id_of(span.traceId or "", 32), id_of(span.spanId or "", 16)
+                if not trace_id or not span_id:
+                    body.fault(resource, "no_id")
+                    continue
+                try:
+                    body.spans.append(span_of(span, trace_id, span_id, resource, scope))
+                except Unreadable:
+                    body.fault(resource, "unreadable_value")
+    return body
+
+
+def span_of(span: SpanIn, trace_id: str, span_id: str, resource: Resource, scope: str) -> Span:
+    events = [
+        Event(event.name, whole(event.timeUnixNano), kept(event.attributes, aliases.KEPT_OF_EVENT))
+        for event in span.events or ()
+        if event.name in aliases.EVENTS
+    ]
+    return Span(
+        trace_id, span_id, id_of(span.parentSpanId or "", 16), whole(span.startTimeUnixNano),
+        whole(span.endTimeUnixNano), (span.status.code or 0) if span.status else 0, (span.traceState or "")[:512],
+        kept(span.attributes, aliases.KEPT), events, resource, scope,
+    )  # fmt: skip
+
+
+def read_logs(raw: bytes) -> Body:
+    body = Body()
+    for of_resource in parse(Logs, raw).resourceLogs or ():
+        resource = resource_of(of_resource.resource)
+        for of_scope in of_resource.scopeLogs or ():
+            scope = scope_of(of_scope.scope)
+            for record in (of_scope.logRecords or ())[: MOST_SPANS - len(body.logs)]:
+                try:
+                    name = record.eventName or kept(record.attributes, NAME).get("event.name")
+                    if name == aliases.CALL_EVENT or name in aliases.FLAG_EVENTS:
+                        at = whole(record.timeUnixNano) or whole(record.observedTimeUnixNano)
+                        attributes = kept(record.attributes, aliases.KEPT)
+                        trace_id, span_id = id_of(record.traceId or "", 32), id_of(record.spanId or "", 16)
+                        body.logs.append(Log(trace_id, span_id, at, name, attributes, resource, scope))
+                except Unreadable:
+                    body.fault(resource, "unreadable_value")
+    return body
+
+
+NAME = frozenset({"event.name"})
+
+
+def read_metrics(raw: bytes) -> Body:
+    body = Body()
+    for of_resource in parse(Metrics, raw).resourceMetrics or ():
+        resource = resource_of(of_resource.resource, with_identity=True)
+        for of_scope in of_resource.scopeMetrics or ():
+            scope = scope_of(of_scope.scope)
+            for metric in of_scope.metrics or ():
+                kinds = (("sum", metric.sum), ("explicit", metric.histogram),
+                         ("exponential", metric.exponentialHistogram))  # fmt: skip
+                for kind, data in kinds:
+                    for point in (data.dataPoints or ())[: MOST_SPANS - len(body.points)] if data else ():
+                        if (point.flags or 0) & 1:  # a point without a recorded value
+                            continue
+                        try:
+                            temporality = (data.aggregationTemporality or 0) if data else 0
+                            body.points.append(point_of(metric, kind, temporality, point, resource, scope))
+                        except Unreadable:
+                            body.fault(resource, "unreadable_value")
+    return body
+
+
+def point_of(metric: MetricIn, kind: str, temporality: int, point: PointIn, resource: Resource, scope: str) -> Point:
+    cells: dict[int, int] = {}
+    scale = zero = 0
+    bounds: tuple[float, ...] = ()
+    fault = ""
+    total, count = real(point.sum), whole(point.count)
+    if kind == "sum":
+        total, count = float(whole(point.asInt)) if point.asInt is not None else real(point.asDouble), 0
+    elif kind == "explicit":
+        cells = {number: n for number, one in enumerate(point.bucketCounts or ()) if (n := whole(one))}
+        bounds = tuple(real(bound) for bound in point.explicitBounds or ())
+    else:
+        scale, zero = point.scale or 0, whole(point.zeroCount)
+        positive, negative = point.positive or Buckets(), point.negative or Buckets()
+        offset = positive.offset or 0
+        cells = {offset + number: n for number, one in enumerate(positive.bucketCounts or ()) if (n := whole(one))}
+        fault = "negative" if any(whole(one) for one in negative.bucketCounts or ()) else ""
+    return Point(
+        clean(metric.name or ""), metric.unit or "", kind, temporality, whole(point.startTimeUnixNano),
+        whole(point.timeUnixNano), count, total, cells, scale, zero, bounds,
+        kept(point.attributes, aliases.KEPT_OF_POINT), identity_of(point.attributes), resource, scope, fault,
+    )  # fmt: skip
