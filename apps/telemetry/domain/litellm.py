@@ -1,0 +1,150 @@
+"""LiteLLM's standard logging payload: a JSON array of one row per attempt, as its `generic_api` callback posts it.
+
+Rows carry prompts, answers, stack traces and the whole price map: only what is named here is decoded. A row that cannot
+be read costs itself.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from apps.telemetry.domain import aliases, spans
+from apps.telemetry.domain.batch import Unreadable
+from apps.telemetry.domain.intake import Intake
+from apps.telemetry.domain.otlp import clean, is_finite
+from apps.telemetry.domain.spans import SpanCall
+
+SERVICE = "litellm"
+MOST_ROWS = 10_000
+
+
+class Details(Struct):
+    cached_tokens: int | None = None
+
+
+class Usage(Struct):
+    prompt_tokens_details: Details | None = None
+
+
+class Metadata(Struct):
+    usage_object: Usage | None = None
+
+
+class Error(Struct):
+    error_code: str | int | None = None
+    error_class: str | None = None
+
+
+class Row(Struct):
+    litellm_call_id: str
+    startTime: float
+    endTime: float
+    id: str | None = None
+    trace_id: str | None = None
+    call_type: str | None = None
+    status: str | None = None
+    stream: bool | None = None
+    custom_llm_provider: str | None = None
+    completionStartTime: float | None = None
+    model: str | None = None
+    model_group: str | None = None
+    response_cost: float | None = None
+    prompt_tokens: float | None = None
+    completion_tokens: float | None = None
+    request_tags: list[Any] | None = None
+    api_base: str | None = None
+    error_information: Error | None = None
+    metadata: Raw = Raw(b"null")
+
+
+def read(raw: bytes, now: int) -> Intake:
+    try:
+        found: Any = msgspec.json.decode(raw, type=list[Raw] | Raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError):
+        found = parts_of(raw)
+    told: list[bytes] = [bytes(one) for one in (found if isinstance(found, list) else [found])]
+    intake = Intake(senders={(SERVICE, "")})
+    for number, one in enumerate(told):
+        if number >= MOST_ROWS:
+            intake.reject(SERVICE, "webhook", "too_many_rows", len(told) - MOST_ROWS)
+            break
+        try:
+            row = msgspec.json.decode(one, type=Row)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            intake.reject(SERVICE, "webhook", "unreadable")
+            continue
+        call = call_of(row)
+        if call is None:
+            intake.reject(SERVICE, "webhook", "no_time")
+        else:
+            intake.add(f"litellm:{(row.trace_id or row.litellm_call_id)[:200]}", call, now)
+    return intake
+
+
+def parts_of(raw: bytes) -> list[bytes]:
+    """One row alone, or one a line. What json reads and msgspec does not (NaN) costs its own row."""
+    try:
+        whole = json.loads(raw)
+    except RecursionError:
+        raise Unreadable("nested too deeply") from None
+    except ValueError as error:
+        lines = [line for line in raw.splitlines() if line.strip()]
+        if len(lines) > 1 and all(line.lstrip().startswith(b"{") for line in lines):
+            return lines
+        raise Unreadable(str(error)[:200]) from None
+    return [json.dumps(one).encode() for one in (whole if isinstance(whole, list) else [whole])]
+
+
+def call_of(row: Row) -> SpanCall | None:
+    if not (
+        is_finite(row.startTime) and is_finite(row.endTime) and 0 < row.startTime < 1e11 and 0 < row.endTime < 1e11
+    ):
+        return None
+    begin, end = round(row.startTime * 1e6) * 1000, round(row.endTime * 1e6) * 1000
+    call = SpanCall(
+        source="webhook", span=row.litellm_call_id[:200], parent="", begin=begin, end=end,
+        id=f"litellm\n{row.litellm_call_id[:200]}", service=SERVICE,
+    )  # fmt: skip
+    name = (row.call_type or "").lower()
+    call.is_embedding = aliases.OPERATIONS.get(name) == aliases.EMBEDDING
+    provider = (row.custom_llm_provider or "")[:64].lower()
+    call.provider = aliases.PROVIDERS.get(provider, provider)
+    if call.provider == "openai" and row.api_base:
+        call.provider = spans.provider_at(row.api_base) or call.provider
+    model = clean(row.model or "")[:200]
+    head, slash, tail = model.partition("/")
+    call.asked_model = tail if slash and head.lower() == provider else model
+    tell_usage(call, row)
+    if row.status == "failure":
+        error = row.error_information or Error()
+        call.error = spans.error_class(error.error_class, error.error_code) or "other"
+    if row.stream and row.completionStartTime is not None and row.startTime <= row.completionStartTime <= row.endTime:
+        call.first_token_ms = (row.completionStartTime - row.startTime) * 1000
+    call.response_id = clean(row.id or "")[:200]
+    call.told_cost_nano = spans.nano(row.response_cost)
+    call.group = clean(row.model_group or "")[:128]
+    call.request_id = clean(row.trace_id or "")[:200]
+    call.is_final = not call.error
+    spans.name_by_tags(call, row.request_tags)
+    return call
+
+
+def tell_usage(call: SpanCall, row: Row) -> None:
+    inputs, outputs = spans.tokens(row.prompt_tokens), spans.tokens(row.completion_tokens)
+    if not inputs and not outputs:
+        return  # no usage came from the provider: LiteLLM writes zeros
+    call.input_tokens, call.output_tokens = inputs, outputs
+    try:
+        usage = msgspec.json.decode(row.metadata, type=Metadata | None)
+    except msgspec.DecodeError:
+        return
+    details = usage.usage_object.prompt_tokens_details if usage and usage.usage_object else None
+    cached = spans.tokens(details.cached_tokens) if details else None
+    if cached is not None and (inputs is None or cached > inputs):
+        call.notes = [*call.notes, "cached_too_large"]
+    else:
+        call.cached_input_tokens = cached

@@ -1,0 +1,158 @@
+"""From points of metrics to what is new in them.
+
+A delta point is new itself. Of a cumulative stream the difference to its last point is; if it began anew, or any of its
+counts is smaller than before, the point itself. The first point of a stream is only what later ones are subtracted
+from, unless the stream began after its sender was first heard of: then everything in it is new.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+from msgspec import Struct
+
+from apps.telemetry.domain import aliases, spans
+from apps.telemetry.domain.histogram import HIGHEST, LOWEST, SCALE, Histogram
+from apps.telemetry.domain.otlp import Attributes, Point, is_finite
+
+BACK = 48 * 3600 * 10**9
+AHEAD = 300 * 10**9
+DELTA, CUMULATIVE = 1, 2
+MOST = 2**53  # of anything: beyond it floats do not count
+
+
+class State(Struct, gc=False, array_like=True):
+    """The newest point of a cumulative stream."""
+
+    begin: int
+    at: int
+    count: int
+    total: float
+    cells: dict[int, int]
+    scale: int
+    zero: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """What is new: values, their sum, and where they fall. Without `is_fine` nobody knows more than count and sum."""
+
+    count: int
+    total: float
+    cells: dict[int, int] = field(default_factory=dict)  # at our scale
+    zero: int = 0
+    is_fine: bool = False
+
+    @property
+    def histogram(self) -> Histogram:
+        histogram = Histogram(zero=self.zero)
+        for index, n in self.cells.items():
+            within = min(max(index, LOWEST), HIGHEST)
+            histogram.clamped += n if within != index else 0
+            histogram.cells[within] = histogram.cells.get(within, 0) + n
+        return histogram
+
+
+def meaning_of(point: Point) -> str | None:
+    """duration, input, output, cached; None for metrics of other things, and for what repeats the others."""
+    if point.scope in aliases.SCOPES_WITHOUT_METRICS:
+        return None
+    name = point.metric.lower().replace(".", "_")
+    for _ in aliases.METRIC_SUFFIXES:
+        for suffix in aliases.METRIC_SUFFIXES:
+            if name not in aliases.METRICS:
+                name = name.removesuffix(suffix)
+    meaning = aliases.METRICS.get(name)
+    if meaning == aliases.TOKENS:
+        return aliases.TOKEN_TYPES.get(str(attributes_of(point).get(aliases.TOKEN_TYPE, "")).lower())
+    if meaning == aliases.DURATION and spans.first(attributes_of(point), "operation") is not None:
+        return meaning if spans.operation_of(attributes_of(point)) is not None else None
+    return meaning
+
+
+def attributes_of(point: Point) -> Attributes:
+    return {aliases.WITH_DOTS.get(name, name): value for name, value in point.attributes.items()}
+
+
+def stream_of(point: Point) -> str:
+    told = (point.resource.identity, point.scope, point.metric, point.unit, point.kind, point.identity)
+    return hashlib.sha256("\n".join(told).encode("utf-8", "replace")).hexdigest()[:48]
+
+
+def fault_of(point: Point, now: int) -> str:
+    """Why a point is refused; empty for a good one."""
+    if point.fault:
+        return point.fault
+    if point.temporality not in (DELTA, CUMULATIVE):
+        return "no_temporality"
+    if point.at <= 0 or point.at < now - BACK:
+        return "too_old"
+    if point.at > now + AHEAD:
+        return "clock_ahead"
+    if not is_finite(point.total) or not 0 <= point.total <= MOST:
+        return "no_number"
+    if point.kind != "sum":
+        counts = [point.count, point.zero, *point.cells.values()]
+        if min(counts) < 0 or max(counts) > MOST:
+            return "no_number"
+        if point.count != point.zero + sum(point.cells.values()) and (point.cells or point.zero):
+            return "count_is_not_its_buckets"
+    return ""
+
+
+def state_of(point: Point) -> State:
+    cells, scale = point.cells, point.scale
+    if point.kind == "exponential" and scale > SCALE:
+        cells, scale = coarser(cells, scale - SCALE), SCALE
+    return State(point.begin, point.at, point.count, point.total, cells, scale, point.zero)
+
+
+def coarser(cells: dict[int, int], steps: int) -> dict[int, int]:
+    """Each step halves the number of cells to a doubling; shifting rounds negative indexes down, as it must."""
+    merged: dict[int, int] = {}
+    for index, n in cells.items():
+        merged[index >> steps] = merged.get(index >> steps, 0) + n
+    return merged
+
+
+def read(point: Point, before: State | None, known_since: int) -> tuple[Delta | None, State | None, str]:
+    """What is new, the state to keep, and what kind of point it was: delta, first, gap, reset, late."""
+    now = state_of(point)
+    if point.temporality == DELTA:
+        return difference(point, now, None), None, "delta"
+    if before is None:
+        if now.begin >= known_since:
+            return difference(point, now, None), now, "first"
+        return None, now, "gap"
+    if now.at <= before.at:
+        return None, None, "late"
+    if now.begin > before.at or has_shrunk(now, before):
+        return difference(point, now, None), now, "reset"
+    return difference(point, now, before), now, "delta"
+
+
+def has_shrunk(now: State, before: State) -> bool:
+    if now.count < before.count or now.total < before.total or now.zero < before.zero:
+        return True
+    mine, old = at_one_scale(now, before)
+    return any(mine.get(index, 0) < n for index, n in old.items())
+
+
+def at_one_scale(now: State, before: State) -> tuple[dict[int, int], dict[int, int]]:
+    scale = min(now.scale, before.scale)
+    return coarser(now.cells, now.scale - scale), coarser(before.cells, before.scale - scale)
+
+
+def difference(point: Point, now: State, before: State | None) -> Delta:
+    if before is None:
+        count, total, zero, cells, scale = now.count, now.total, now.zero, now.cells, now.scale
+    else:
+        mine, old = at_one_scale(now, before)
+        cells = {index: left for index, n in mine.items() if (left := n - old.get(index, 0))}
+        count, total = now.count - before.count, now.total - before.total
+        zero, scale = now.zero - before.zero, min(now.scale, before.scale)
+    is_fine = point.kind == "exponential" and scale == SCALE and point.unit in ("s", "")
+    if point.unit == "ms" and point.kind != "sum":
+        total /= 1000
+    return Delta(count, total, cells if is_fine else {}, zero if is_fine else 0, is_fine)
