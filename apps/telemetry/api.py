@@ -154,7 +154,7 @@ def window_dict(row: queries.WindowRow) -> dict[str, Any]:
         "estimated_usd": nano_to_text(row.estimated_nano),
         "cost_usd": nano_to_text(row.cost_nano),
         "unpriced": row.unpriced,
-        "latency_ms": quantiles(row.latency),
+        "latency_ms": None if row.is_too_coarse else quantiles(row.latency),
         "requests": row.requests,
         "late": row.late,
         "outcomes": {name: {"count": count, "sum": total} for name, (count, total) in sorted(row.outcomes.items())},

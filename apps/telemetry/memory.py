@@ -10,7 +10,7 @@ from apps.core.ids import new_id
 from apps.flags import queries as flags
 from apps.telemetry.domain.pricing import TokenHistory
 from apps.telemetry.domain.routes import UNASSIGNED, RouteFacts, Split
-from apps.telemetry.models import RouteTokens
+from apps.telemetry.models import Mapping, RouteTokens
 
 LOOK_AT_PRICES = timedelta(seconds=5)
 SAVE_HISTORIES = timedelta(seconds=5)
@@ -34,6 +34,7 @@ class WriterMemory:
         self.saved_at: datetime | None = None
         self.book: PriceBook | None = None
         self.looked_at_prices_at: datetime | None = None
+        self.rules: dict[str, dict[tuple[str, str], str]] = {}  # (service, model) -> route
         self.clients: dict[ClientKey, tuple[int | None, datetime]] = {}
 
     def route(self, environment: str, route: str) -> RouteFacts:
@@ -60,7 +61,14 @@ class WriterMemory:
         if self.looked_at_prices_at is None or now - self.looked_at_prices_at >= LOOK_AT_PRICES:
             if self.book is None or self.book.version != catalog.price_version():
                 self.book = catalog.price_book()
+            self.rules = {}
+            for rule in Mapping.objects.all():
+                self.rules.setdefault(rule.environment, {})[rule.service, rule.model] = rule.route
             self.looked_at_prices_at = now
+        return self.price_book
+
+    @property
+    def price_book(self) -> PriceBook:
         assert self.book is not None
         return self.book
 

@@ -92,7 +92,10 @@ class CallMinute(models.Model):
 
 
 class Window(models.Model):
-    """Calls that ended in a window: for people. Judging looks at RequestSum."""
+    """Calls that ended in a window: for people. Judging looks at RequestSum.
+
+    Counts may be negative: what a coarse source told is taken back once a better one tells of the same calls.
+    """
 
     id = models.BigAutoField(primary_key=True)
     environment = environment_field()
@@ -100,15 +103,16 @@ class Window(models.Model):
     variant = name_field()
     arm = models.CharField(max_length=8)
     starts_at = models.DateTimeField()
-    calls = models.PositiveBigIntegerField()
-    errors = models.PositiveBigIntegerField()
-    input_tokens = models.PositiveBigIntegerField()
-    cached_input_tokens = models.PositiveBigIntegerField()
-    output_tokens = models.PositiveBigIntegerField()
+    calls = models.BigIntegerField()
+    errors = models.BigIntegerField()
+    input_tokens = models.BigIntegerField()
+    cached_input_tokens = models.BigIntegerField()
+    output_tokens = models.BigIntegerField()
     confirmed_nano = models.BigIntegerField()
     estimated_nano = models.BigIntegerField()
-    unpriced = models.PositiveBigIntegerField()
-    late = models.PositiveBigIntegerField()
+    unpriced = models.BigIntegerField()
+    late = models.BigIntegerField()
+    coarse = models.BigIntegerField(default=0)  # calls whose latency is not in the histogram
     latency = models.BinaryField()
 
     class Meta:
@@ -174,7 +178,10 @@ class OutcomeSum(Written):
 
 
 class LedgerLine(models.Model):
-    """What calls cost, by all that money is asked by. Integer nano-USD: sums are exact in any order."""
+    """What calls cost, by all that money is asked by. Integer nano-USD: sums are exact in any order.
+
+    A line is never edited: money that turns out to be of another route is moved by two more lines, one negative.
+    """
 
     id = models.BigAutoField(primary_key=True)
     minute = models.DateTimeField()
@@ -188,13 +195,13 @@ class LedgerLine(models.Model):
     trial = name_field(64)
     tag = name_field()
     rule = models.CharField(max_length=16)  # of pricing
-    calls = models.PositiveBigIntegerField()
+    calls = models.BigIntegerField()
     confirmed_nano = models.BigIntegerField()
     estimated_nano = models.BigIntegerField()
-    unpriced = models.PositiveBigIntegerField()
-    input_tokens = models.PositiveBigIntegerField()
-    cached_input_tokens = models.PositiveBigIntegerField()
-    output_tokens = models.PositiveBigIntegerField()
+    unpriced = models.BigIntegerField()
+    input_tokens = models.BigIntegerField()
+    cached_input_tokens = models.BigIntegerField()
+    output_tokens = models.BigIntegerField()
 
     class Meta:
         indexes = [
@@ -227,11 +234,13 @@ class UnassignedQuerySet(models.QuerySet["Unassigned"]):
 
 
 class Unassigned(models.Model):
-    """Calls that name a route which nobody made: kept, and named."""
+    """Calls that name a route which nobody made, or none at all: kept, and named."""
 
     environment = environment_field()
     name = route_field()
-    calls = models.PositiveBigIntegerField()
+    service = name_field()  # of calls that name no route
+    model = name_field(200)
+    calls = models.BigIntegerField()
     first_at = models.DateTimeField()
     last_at = models.DateTimeField()
 
@@ -271,3 +280,147 @@ class Compacted(models.Model):
     def move_to(self, last_id: int) -> None:
         self.last_id = last_id
         self.save(update_fields=["last_id"])
+
+
+class Trace(models.Model):
+    """What is known of a trace, for as long as more of it may come: its money may still find its route."""
+
+    id = models.BigAutoField(primary_key=True)
+    environment = environment_field()
+    trace_id = models.CharField(max_length=220)
+    at = models.DateTimeField()  # when something of it last came
+    body = models.BinaryField()  # domain.traces.Trace
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["environment", "trace_id"], name="one_row_per_trace")]
+        indexes = [models.Index(fields=["at"], name="trace_by_moment")]
+
+    def __str__(self) -> str:
+        return self.trace_id
+
+
+class MetricStream(models.Model):
+    """The newest point of a cumulative stream: the next one is told from it by subtraction."""
+
+    key = models.CharField(primary_key=True, max_length=64)
+    at = models.DateTimeField()
+    body = models.BinaryField()  # domain.points.State
+
+    class Meta:
+        indexes = [models.Index(fields=["at"], name="stream_by_moment")]
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class Instance(models.Model):
+    """A process that sends, and when we first heard of it: what it counted before that is not known to be new."""
+
+    environment = environment_field()
+    service = name_field()
+    instance = name_field(200)
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["environment", "service", "instance"], name="one_row_per_sender")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.service} {self.instance}"
+
+
+class Source(models.Model):
+    """From where calls of a service and route are known, and of which moments: the best source has the money."""
+
+    environment = environment_field()
+    service = name_field()
+    route = route_field()
+    kind = models.CharField(max_length=8)  # webhook, span, log
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["environment", "service", "route", "kind"], name="one_row_per_source")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.service} by {self.kind}"
+
+
+class MetricBooking(models.Model):
+    """Money that was booked from metrics, while spans of the same calls may still come."""
+
+    environment = environment_field()
+    service = name_field()
+    route = route_field()  # as the metric named it, mostly empty
+    at = models.DateTimeField()
+    body = models.BinaryField()
+
+    class Meta:
+        indexes = [models.Index(fields=["environment", "service", "at"], name="metric_booking_by_service")]
+
+    def __str__(self) -> str:
+        return f"{self.service} {self.at}"
+
+
+class Heard(models.Model):
+    """What came from whom, by the hour: calls by source, what was rejected and why, what was odd."""
+
+    environment = environment_field()
+    service = name_field()
+    source = models.CharField(max_length=8)
+    what = models.CharField(max_length=64)
+    hour = models.DateTimeField()
+    n = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["environment", "service", "source", "what", "hour"], name="one_row_per_hour_and_kind"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.service} {self.source} {self.what}"
+
+
+class Mapping(models.Model):
+    """Calls of a service to a model that name no route are of this one: so people have settled."""
+
+    id = models.CharField(primary_key=True, max_length=36)
+    environment = environment_field()
+    service = name_field()
+    model = name_field(200)
+    route = route_field()
+    by = models.CharField(max_length=200)
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["environment", "service", "model"], name="one_mapping_per_model")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.service} {self.model} is {self.route}"
+
+
+class SuspectedShadow(models.Model):
+    """A call that a gateway seems to have mirrored: it carries no mark."""
+
+    environment = environment_field()
+    call_id = models.CharField(max_length=200)
+    trace_id = models.CharField(max_length=220)
+    model_group = name_field()
+    model = name_field(200)
+    route = route_field()
+    cost_nano = models.BigIntegerField()
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["environment", "call_id"], name="one_suspicion_per_call")]
+
+    def __str__(self) -> str:
+        return self.call_id

@@ -18,9 +18,14 @@ from apps.telemetry.models import (
     Compacted,
     Cursor,
     Freshness,
+    Heard,
+    Instance,
     LedgerLine,
+    MetricBooking,
+    MetricStream,
     OutcomeSum,
     RequestSum,
+    Source,
     Window,
     Writer,
 )
@@ -28,6 +33,8 @@ from apps.telemetry.queries.steps import floor
 
 BATCHES_STAY = timedelta(hours=49)  # longer than a call may lie back
 WRITERS_STAY = timedelta(hours=49)
+STREAMS_STAY = timedelta(days=7)  # a cumulative stream that was silent for longer begins anew, as a baseline
+HEARD_STAYS = timedelta(days=90)
 AT_ONCE = 500  # keys of one statement
 QUIET = timedelta(minutes=10)  # after the end of a span its rows are drawn together
 SPAN = 600  # seconds
@@ -42,6 +49,11 @@ def forget_old(now: datetime) -> None:
     forget_calls(now - timedelta(hours=settings.DEDUPE_HOURS))
     Batch.objects.filter(at__lt=now - BATCHES_STAY).delete()
     forget_writers(now - WRITERS_STAY)
+    MetricStream.objects.filter(at__lt=now - STREAMS_STAY).delete()
+    MetricBooking.objects.filter(at__lt=now - BATCHES_STAY).delete()
+    Source.objects.filter(last_at__lt=now - BATCHES_STAY).delete()
+    Instance.objects.filter(last_at__lt=now - STREAMS_STAY).delete()
+    Heard.objects.filter(hour__lt=now - HEARD_STAYS).delete()
     for compaction in COMPACTIONS:
         compact(compaction, now)
         if compaction.at == "starts_at":  # the ledger is by the minute from the start
@@ -103,7 +115,7 @@ COMPACTIONS = (
         at="starts_at",
         keys=("environment", "route", "variant", "arm", "starts_at"),
         sums=("calls", "errors", "input_tokens", "cached_input_tokens", "output_tokens", "confirmed_nano",
-              "estimated_nano", "unpriced", "late"),
+              "estimated_nano", "unpriced", "late", "coarse"),
         histograms=("latency",),
     ),
     Compaction(

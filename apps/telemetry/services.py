@@ -10,15 +10,17 @@ from django.conf import settings
 from django.db import transaction
 
 from apps.flags import services as flags
-from apps.telemetry import retention, rows
+from apps.telemetry import metering, retention, rows, tracing
 from apps.telemetry.domain.batch import Batch, Call, Client, Exposure, Outcome
 from apps.telemetry.domain.fold import Fold
+from apps.telemetry.domain.intake import Intake
 from apps.telemetry.domain.shards import shard_of
 from apps.telemetry.memory import RouteKey, WriterMemory
 from apps.telemetry.models import (
     CallMinute,
     Cursor,
     Freshness,
+    Heard,
     LedgerLine,
     OutcomeSum,
     RequestSum,
@@ -27,14 +29,16 @@ from apps.telemetry.models import (
     Window,
     Writer,
 )
+from apps.telemetry.queries.steps import floor
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A batch, and the environment of the key that it came with."""
+    """A batch, and the environment of the key that it came with. Through other doors than the native one: an intake."""
 
     environment: str
     batch: Batch
+    intake: Intake | None = None
 
     @property
     def key(self) -> str:
@@ -60,6 +64,7 @@ class Claimed:
     is_new: bool
     calls: list[bool]
     outcomes: list[bool]
+    traced: list[bool]  # calls of the intake
 
 
 def count(*, sent: Sequence[Sent], writer: WriterMemory, now: datetime) -> list[Receipt]:
@@ -69,6 +74,7 @@ def count(*, sent: Sequence[Sent], writer: WriterMemory, now: datetime) -> list[
         claimed = claim(sent, now)
         fresh = [one for one in claimed if one.is_new]
         fold = fold_all(fresh, writer, now)
+        take_intakes(fresh, fold, writer, now)
         write(fold, writer, now)
         noted = note_seen([one.sent for one in fresh], writer, now)
         saving = writer.histories_to_save(fold.learned, now)
@@ -87,7 +93,9 @@ def claim(sent: Sequence[Sent], now: datetime) -> list[Claimed]:
         first.append(one.key in new_batches)
         new_batches.discard(one.key)
     keys = [
-        (call_keys(one, one.batch.calls, "call"), call_keys(one, one.batch.outcomes, "outcome")) if is_new else ([], [])
+        (call_keys(one, one.batch.calls, "call"), call_keys(one, one.batch.outcomes, "outcome"), traced_keys(one))
+        if is_new
+        else ([], [], [])
         for one, is_new in zip(sent, first, strict=True)
     ]
     new = rows.claim_calls({key for of_batch in keys for kind in of_batch for key in kind})
@@ -97,8 +105,8 @@ def claim(sent: Sequence[Sent], now: datetime) -> list[Claimed]:
         rows.insert(CallMinute, [(minute, now) for minute in minutes], latest)
         new = set(new)  # ours to take from
     claimed = []
-    for one, is_new, (calls, outcomes) in zip(sent, first, keys, strict=True):
-        claimed.append(Claimed(one, is_new, take(calls, new), take(outcomes, new)))
+    for one, is_new, (calls, outcomes, traced) in zip(sent, first, keys, strict=True):
+        claimed.append(Claimed(one, is_new, take(calls, new), take(outcomes, new), take(traced, new)))
     return claimed
 
 
@@ -108,6 +116,16 @@ def call_keys(sent: Sent, items: Sequence[Call] | Sequence[Outcome], kind: str) 
     return [
         (int(item.at.timestamp() // 60), mmh3.hash64(f"{prefix}{item.route}\n{item.id}", signed=True)[0])
         for item in items
+    ]
+
+
+def traced_keys(sent: Sent) -> list[rows.CallKey]:
+    """Of spans, rows of a webhook and points of metrics: what makes them the same if they come in another body."""
+    if sent.intake is None:
+        return []
+    prefix = f"{sent.environment}\ntraced\n"
+    return [
+        (minute, mmh3.hash64(f"{prefix}{identity}", signed=True)[0]) for minute, identity in sent.intake.identities()
     ]
 
 
@@ -133,6 +151,17 @@ def fold_all(fresh: Sequence[Claimed], writer: WriterMemory, now: datetime) -> F
     return fold
 
 
+def take_intakes(fresh: Sequence[Claimed], fold: Fold, writer: WriterMemory, now: datetime) -> None:
+    taken = [(one.sent.environment, one.sent.intake, one.traced) for one in fresh if one.sent.intake is not None]
+    if taken:
+        calls = [(environment, intake, new[: len(intake.calls)]) for environment, intake, new in taken]
+        points = [(environment, intake, new[len(intake.calls) :]) for environment, intake, new in taken]
+        metering.meet(calls, now)
+        tracing.take(calls, fold, writer, now)
+        metering.take(points, fold, writer, now)
+        metering.give_back(fold, now)
+
+
 def write(fold: Fold, writer: WriterMemory, now: datetime) -> None:
     shards = {key: shard_of(*key) for key in fold.touched}
     rows.insert(
@@ -144,7 +173,8 @@ def write(fold: Fold, writer: WriterMemory, now: datetime) -> None:
         Window,
         [
             (*key[:4], moment(key.starts_at), w.calls, w.errors, w.input_tokens, w.cached_input_tokens,
-             w.output_tokens, w.confirmed_nano, w.estimated_nano, w.unpriced, w.late, w.latency.pack())
+             w.output_tokens, w.confirmed_nano, w.estimated_nano, w.unpriced, w.late, w.coarse,
+             w.latency.pack())
             for key, w in fold.windows.items()
         ],
     )  # fmt: skip
@@ -171,8 +201,14 @@ def write(fold: Fold, writer: WriterMemory, now: datetime) -> None:
             (moment(key.minute * 60), *key[1:], line.calls, line.confirmed_nano, line.estimated_nano, line.unpriced,
              line.input_tokens, line.cached_input_tokens, line.output_tokens)
             for key, line in fold.ledger.items()
+            if line.says_something
         ],
     )  # fmt: skip
+    rows.insert(
+        Heard,
+        [(*key, floor(now, 3600), n) for key, n in sorted(fold.heard.items()) if n],
+        "ON CONFLICT (environment, service, source, what, hour) DO UPDATE SET n = telemetry_heard.n + excluded.n",
+    )
     rows.insert(
         Freshness,
         [(*key, now, now) for key in sorted(fold.touched)],
@@ -180,7 +216,11 @@ def write(fold: Fold, writer: WriterMemory, now: datetime) -> None:
     )
     rows.insert(
         Unassigned,
-        [(*key, calls, now, now) for key, calls in sorted(fold.unassigned.items())],
+        [
+            (*key, *fold.unassigned_of.get(key, ("", "")), calls, now, now)
+            for key, calls in sorted(fold.unassigned.items())
+            if calls
+        ],
         "ON CONFLICT (environment, name) DO UPDATE"
         " SET calls = telemetry_unassigned.calls + excluded.calls, last_at = excluded.last_at",
     )
@@ -234,6 +274,10 @@ def plain(exposure: Exposure) -> dict[str, Any]:
 def receipt_of(one: Claimed, writer: WriterMemory) -> Receipt:
     batch = one.sent.batch
     accepted, accepted_outcomes = sum(one.calls), sum(one.outcomes)
+    if one.sent.intake is not None:
+        calls = len(one.sent.intake.calls)
+        new = sum(one.traced[:calls])
+        return Receipt(accepted=new, duplicates=calls - new)
     receipt = Receipt(
         accepted=accepted,
         duplicates=len(batch.calls) - accepted,
@@ -255,6 +299,23 @@ def save_cursor(*, reader: str, shard: int, cursor: dict[str, int]) -> None:
     )
 
 
+@transaction.atomic
+def settle_old(*, now: datetime) -> int:
+    """Calls whose trace told nothing more are counted under no route. Says how many traces there were."""
+    writer = WriterMemory()
+    writer.seq += 1
+    keys = tracing.quiet(now)
+    if keys:
+        writer.refresh({environment for environment, _ in keys}, set(), now)
+        fold = Fold(writer, writer.price_book, window_seconds=settings.WINDOW_SECONDS, arrived_at=now.timestamp())
+        tracing.settle_quiet(keys, fold, writer, now)
+        write(fold, writer, now)
+        save_histories(writer.histories_to_save(fold.learned, now), writer)
+    return len(keys)
+
+
 def forget_old(*, now: datetime) -> None:
     """What nobody needs any more goes, and what nobody needs apart is drawn together."""
+    while settle_old(now=now):
+        pass
     retention.forget_old(now)

@@ -2,7 +2,6 @@
 
 import asyncio
 import queue
-import zlib
 from collections.abc import Sequence
 
 import msgspec
@@ -11,11 +10,12 @@ from django.utils import timezone
 
 from apps.access import serving as access
 from apps.core.asgi import JSON_TYPE, Door, Header, Receive, Scope, Send, TooLarge, answer, header, problem, read_body
-from apps.telemetry import services
+from apps.telemetry import litellm_door, otlp_doors, services
 from apps.telemetry.domain import batch as batches
 from apps.telemetry.domain.batch import Batch
 from apps.telemetry.group_commit import GroupCommit, Stopped
 from apps.telemetry.memory import WriterMemory
+from apps.telemetry.packing import UnknownEncoding, unpack
 from apps.telemetry.services import Receipt, Sent
 
 MAX_BODY = 5_000_000  # packed and unpacked
@@ -26,10 +26,6 @@ RETRY_LATER: Header = (b"retry-after", b"2")
 CLOSE: Header = (b"connection", b"close")
 
 encode = msgspec.json.Encoder().encode
-
-
-class UnknownEncoding(Exception):
-    pass
 
 
 def new_commits() -> GroupCommit[Sent, Receipt]:
@@ -80,39 +76,11 @@ async def door(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def read(packed: bytes, encoding: bytes | None) -> Batch:
-    return batches.read(unpack(packed, encoding), timezone.now())
+    return batches.read(unpack(packed, encoding, MAX_BODY), timezone.now())
 
 
-def unpack(packed: bytes, encoding: bytes | None) -> bytes:
-    """Inflates no further than the limit, however much is in it."""
-    match (encoding or b"identity").strip().lower():
-        case b"identity":
-            return packed
-        case b"gzip" | b"x-gzip":
-            bits = 31
-        case b"deflate":
-            bits = 15
-        case other:
-            raise UnknownEncoding(other.decode("latin-1"))
-    parts: list[bytes] = []
-    size = 0
-    while packed or not parts:
-        stream = zlib.decompressobj(bits)
-        try:
-            part = stream.decompress(packed, MAX_BODY + 1 - size)
-        except zlib.error as error:
-            raise batches.Unreadable(f"broken compression: {error}") from None
-        size += len(part)
-        if size > MAX_BODY:
-            raise TooLarge
-        if not stream.eof:
-            raise batches.Unreadable("the compressed body ends too early")
-        parts.append(part)
-        packed = stream.unused_data  # gzip: one member may follow another
-    return b"".join(parts)
-
-
-async def commit(sent: Sent, size: int, send: Send) -> None:
+async def committed(sent: Sent, size: int) -> Receipt | Exception:
+    """What became of it, once that is durable. Raises queue.Full and Stopped."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[Receipt | Exception] = loop.create_future()
 
@@ -123,13 +91,18 @@ async def commit(sent: Sent, size: int, send: Send) -> None:
     def tell(result: Receipt | Exception) -> None:
         loop.call_soon_threadsafe(settle, result)
 
+    commits.offer(sent, size, tell)
+    return await done
+
+
+async def commit(sent: Sent, size: int, send: Send) -> None:
     try:
-        commits.offer(sent, size, tell)
+        result = await committed(sent, size)
     except queue.Full:
         return await problem(send, 429, "too_fast", "More is waiting than can be written: send this again.", RETRY)
     except Stopped:
         return await problem(send, 503, "stopping", "This server is going down: send this again.", RETRY)
-    match await done:
+    match result:
         case Receipt() as receipt:
             await answer(send, 202, encode(told(receipt, sent.batch)), JSON_TYPE)
         case DataError() | IntegrityError() | OverflowError():
@@ -153,4 +126,8 @@ def told(receipt: Receipt, batch: Batch) -> dict[str, object]:
     }
 
 
-DOORS: dict[tuple[str, str], Door] = {("POST", "/api/v1/telemetry"): door}
+DOORS: dict[tuple[str, str], Door] = {
+    ("POST", "/api/v1/telemetry"): door,
+    ("POST", "/api/v1/telemetry/litellm"): litellm_door.door_of(committed),
+    **otlp_doors.doors(committed),
+}

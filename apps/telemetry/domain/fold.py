@@ -69,6 +69,10 @@ class Fold:
         self.outcomes: dict[OutcomeKey, OutcomeSum] = {}
         self.ledger: dict[LedgerKey, LedgerSum] = {}
         self.unassigned: dict[tuple[str, str], int] = {}  # calls of routes that nobody made
+        self.unassigned_of: dict[
+            tuple[str, str], tuple[str, str]
+        ] = {}  # with the service and model of those without one
+        self.heard: dict[tuple[str, str, str, str], int] = {}  # environment, service, source, what
         self.touched: set[tuple[str, str]] = set()  # routes with anything new
         self.learned: set[tuple[str, str]] = set()  # routes whose token history grew
         self._windows: dict[Memo, WindowSum] = {}
@@ -123,18 +127,7 @@ class Fold:
         if cached > inputs:  # it is a part of the input: a larger one means something else
             cached = 0
 
-        window = self.window_of(environment, attempt)
-        window.calls += 1
-        if call.error:
-            window.errors += 1
-        window.input_tokens += inputs
-        window.cached_input_tokens += cached
-        window.output_tokens += outputs
-        window.confirmed_nano += price.confirmed_nano
-        window.estimated_nano += price.estimated_nano
-        window.unpriced += price.is_unpriced
-        window.latency.add(attempt.seconds)
-
+        self.add_window(environment, attempt)
         line = self.line_of(environment, attempt)
         line.calls += 1
         line.confirmed_nano += price.confirmed_nano
@@ -147,6 +140,26 @@ class Fold:
         if not attempt.facts.is_known:
             name = (environment, call.route)
             self.unassigned[name] = self.unassigned.get(name, 0) + 1
+
+    def add_window(self, environment: str, attempt: Attempt, *, has_latency: bool = True) -> None:
+        call, price = attempt.call, attempt.price
+        inputs, outputs, cached = call.input_tokens or 0, call.output_tokens or 0, call.cached_input_tokens or 0
+        if cached > inputs:
+            cached = 0
+        window = self.window_of(environment, attempt)
+        window.calls += 1
+        if call.error:
+            window.errors += 1
+        window.input_tokens += inputs
+        window.cached_input_tokens += cached
+        window.output_tokens += outputs
+        window.confirmed_nano += price.confirmed_nano
+        window.estimated_nano += price.estimated_nano
+        window.unpriced += price.is_unpriced
+        if has_latency:
+            window.latency.add(attempt.seconds)
+        else:
+            window.coarse += 1
         if attempt.ended_at < self.late_before:
             starts_at = self.window_at(attempt.ended_at)
             window.late += starts_at < self.late_before
@@ -159,8 +172,8 @@ class Fold:
         memo = (environment, attempt.call.route, attempt.variant, attempt.arm, starts_at)
         window = self._windows.get(memo)
         if window is None:
-            window = self._windows[memo] = WindowSum()
-            self.windows[WindowKey(environment, attempt.call.route, attempt.variant, attempt.arm, starts_at)] = window
+            key = WindowKey(environment, attempt.call.route, attempt.variant, attempt.arm, starts_at)
+            window = self._windows[memo] = self.windows.setdefault(key, WindowSum())
             self.touched.add((environment, attempt.call.route))
         return window
 
@@ -172,14 +185,56 @@ class Fold:
         )  # fmt: skip
         line = self._ledger.get(memo)
         if line is None:
-            # One spelling of each model, so that money by model is not split by how a sender writes it.
-            named = normalised(call.provider, call.model or attempt.facts.model_of(attempt.variant) or "")
-            key = LedgerKey(
-                minute, environment, call.route, attempt.variant, *named, attempt.facts.owner, attempt.arm, trial,
-                call.tag or "", attempt.price.rule,
-            )  # fmt: skip
-            line = self._ledger[memo] = self.ledger.setdefault(key, LedgerSum())
+            line = self._ledger[memo] = self.ledger.setdefault(self.ledger_key(environment, attempt), LedgerSum())
         return line
+
+    def ledger_key(self, environment: str, attempt: Attempt) -> LedgerKey:
+        call = attempt.call
+        # One spelling of each model, so that money by model is not split by how a sender writes it.
+        named = normalised(call.provider, call.model or attempt.facts.model_of(attempt.variant) or "")
+        return LedgerKey(
+            int(attempt.ended_at // 60), environment, call.route, attempt.variant, *named, attempt.facts.owner,
+            attempt.arm, attempt.split.trial, call.tag or "", attempt.price.rule,
+        )  # fmt: skip
+
+    # What comes through other doors than the native one: money at once, and moved when more is known; the rest once.
+
+    def attempt_of(self, environment: str, call: Call) -> Attempt:
+        facts = self.known.route(environment, call.route)
+        return Attempt(call, facts, self.price(environment, call, facts), is_new=True)
+
+    def add_line(self, key: LedgerKey, sums: LedgerSum, sign: int = 1) -> None:
+        """With the sign -1 a line takes back what another one booked."""
+        line = self.ledger.setdefault(key, LedgerSum())
+        line.calls += sign * sums.calls
+        line.confirmed_nano += sign * sums.confirmed_nano
+        line.estimated_nano += sign * sums.estimated_nano
+        line.unpriced += sign * sums.unpriced
+        line.input_tokens += sign * sums.input_tokens
+        line.cached_input_tokens += sign * sums.cached_input_tokens
+        line.output_tokens += sign * sums.output_tokens
+        self.touched.add((key.environment, key.route))
+
+    def hear(self, environment: str, service: str, source: str, what: str, n: int = 1) -> None:
+        key = (environment, service, source, what[:64])
+        self.heard[key] = self.heard.get(key, 0) + n
+
+    def learn_of(self, environment: str, call: Call) -> None:
+        if not call.error and call.input_tokens is not None and call.output_tokens:
+            self.known.history(environment, call.route).learn(call.input_tokens, call.output_tokens)
+            self.learned.add((environment, call.route))
+
+    def count_attempts(self, environment: str, attempts: Sequence[Attempt]) -> None:
+        """Into windows and requests, without their money's lines."""
+        groups: dict[Memo, list[Attempt]] = {}
+        for attempt in attempts:
+            self.add_window(environment, attempt)
+            if attempt.call.request_id:
+                groups.setdefault((attempt.call.route, attempt.arm, attempt.call.request_id), []).append(attempt)
+            else:
+                self.add_request(environment, attempt, [attempt], is_final=True)
+        for group in groups.values():
+            self.add_group(environment, group)
 
     def add_request(self, environment: str, last: Attempt, attempts: Sequence[Attempt], *, is_final: bool) -> None:
         seconds, ended_at = last.seconds, last.ended_at

@@ -29,6 +29,7 @@ class WindowSum:
     estimated_nano: int = 0
     unpriced: int = 0
     late: int = 0
+    coarse: int = 0  # calls whose latency nobody told finely enough
     latency: Histogram = field(default_factory=Histogram)
 
 
@@ -104,3 +105,9 @@ class LedgerSum:
     input_tokens: int = 0
     cached_input_tokens: int = 0
     output_tokens: int = 0
+
+    @property
+    def says_something(self) -> bool:
+        """Not so where a line and its taking back met in one commit group."""
+        return any((self.calls, self.confirmed_nano, self.estimated_nano, self.unpriced, self.input_tokens,
+                    self.output_tokens))  # fmt: skip

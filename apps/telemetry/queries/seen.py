@@ -27,11 +27,13 @@ class UnassignedView:
     calls: int
     first_at: datetime
     last_at: datetime
+    service: str = ""  # of calls that name no route at all
+    model: str = ""
 
 
 def unassigned(environment: str, since: datetime | None = None) -> list[UnassignedView]:
-    """Routes that calls name and nobody made, the newest first."""
-    rows = Unassigned.objects.of(environment).order_by("-last_at", "name")
+    """Routes that calls name and nobody made, and services whose calls name none; the newest first."""
+    rows = Unassigned.objects.of(environment).filter(calls__gt=0).order_by("-last_at", "name")
     if since is not None:
         rows = rows.filter(last_at__gte=since)
-    return [UnassignedView(row.name, row.calls, row.first_at, row.last_at) for row in rows]
+    return [UnassignedView(row.name, row.calls, row.first_at, row.last_at, row.service, row.model) for row in rows]

@@ -30,6 +30,7 @@ class WindowRow:
     estimated_nano: int = 0
     unpriced: int = 0
     late: int = 0
+    coarse: int = 0  # calls whose latency is not in the histogram: nobody told it finely enough
     requests: int = 0
     latency: Histogram = field(default_factory=Histogram)
     outcomes: dict[str, tuple[int, float]] = field(default_factory=dict)
@@ -38,10 +39,15 @@ class WindowRow:
     def cost_nano(self) -> int:
         return self.confirmed_nano + self.estimated_nano
 
+    @property
+    def is_too_coarse(self) -> bool:
+        """More than one call in a hundred stands in no cell: then a percentile would be a guess."""
+        return self.coarse * 100 > self.calls
+
 
 CALL_SUMS = (
     "calls", "errors", "input_tokens", "cached_input_tokens", "output_tokens", "confirmed_nano", "estimated_nano",
-    "unpriced", "late",
+    "unpriced", "late", "coarse",
 )  # fmt: skip
 
 

@@ -1,0 +1,275 @@
+"""Traces in tables: what came before of a trace is added to what comes now, and the whole is read again.
+
+Money is booked at once, under the best route that is known, and moved by two more lines when more becomes known. Into
+windows and requests a call comes once: when its route is known, or when nothing more of its trace has come for a while.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+import mmh3
+import msgspec
+
+from apps.catalog.domain.pricing import PriceBook, normalised
+from apps.telemetry import rows
+from apps.telemetry.domain import traces
+from apps.telemetry.domain.batch import Call
+from apps.telemetry.domain.fold import Attempt, Fold
+from apps.telemetry.domain.intake import Intake
+from apps.telemetry.domain.spans import SpanCall
+from apps.telemetry.domain.sums import LedgerKey, LedgerSum
+from apps.telemetry.domain.traces import Booked, Line, Reading, Trace
+from apps.telemetry.memory import WriterMemory
+from apps.telemetry.models import SuspectedShadow
+from apps.telemetry.models import Trace as TraceRow
+
+STAYS = timedelta(minutes=30)  # after the last of it came
+AT_ONCE = 500
+UNKNOWN = "unknown"
+
+Key = tuple[str, str]  # environment, trace
+Taken = tuple[str, Intake, Sequence[bool]]  # environment, what came, which of its calls are new
+
+encode = msgspec.msgpack.Encoder().encode
+decode = msgspec.msgpack.Decoder(Trace).decode
+fingerprint = msgspec.msgpack.Encoder().encode
+
+
+def take(taken: Sequence[Taken], fold: Fold, writer: WriterMemory, now: datetime) -> None:
+    """In the commit group's transaction."""
+    for environment, intake, _ in taken:
+        for (service, source, what), n in intake.heard.items():
+            fold.hear(environment, service, source, what, n)
+    keys = sorted({(environment, trace_id) for environment, intake, _ in taken for trace_id in intake.parts})
+    if not keys:
+        return
+    states = load(keys, now)
+    for environment, intake, new in taken:
+        for trace_id, part in intake.parts.items():
+            state = states[environment, trace_id]
+            for span, parent in part.links.items():
+                state.link(span, parent)
+            for evaluation in part.evaluations:
+                state.evaluate(evaluation)
+            for number in part.calls:
+                if new[number]:
+                    state.add(intake.calls[number])
+    settle(states, fold, writer, is_last=False)
+    save(states, now)
+    suspect(states, now)
+
+
+def load(keys: Sequence[Key], now: datetime) -> dict[Key, Trace]:
+    """Locked, so that two processes do not both read a trace as it was."""
+    empty = encode(Trace())
+    rows.insert(TraceRow, [(*key, now, empty) for key in keys], "ON CONFLICT (environment, trace_id) DO NOTHING")
+    states: dict[Key, Trace] = {}
+    for environment in {environment for environment, _ in keys}:
+        names = [trace_id for of, trace_id in keys if of == environment]
+        for position in range(0, len(names), AT_ONCE):
+            found = TraceRow.objects.select_for_update().filter(
+                environment=environment, trace_id__in=names[position : position + AT_ONCE]
+            )
+            for trace_id, body in found.order_by("trace_id").values_list("trace_id", "body"):
+                states[environment, trace_id] = decode(bytes(body))
+    return states
+
+
+def save(states: dict[Key, Trace], now: datetime) -> None:
+    rows.insert(
+        TraceRow,
+        [(*key, now, encode(state)) for key, state in sorted(states.items())],
+        "ON CONFLICT (environment, trace_id) DO UPDATE SET at = excluded.at, body = excluded.body",
+    )
+
+
+def settle(states: dict[Key, Trace], fold: Fold, writer: WriterMemory, *, is_last: bool) -> None:
+    """Reads each trace again, and books what is read otherwise than before. First all is learned, then priced."""
+    changed: list[tuple[str, Trace, Reading, Call, str]] = []
+    for (environment, _), state in states.items():
+        for span, reading in traces.read(state, is_route_in(writer, environment), rule_in(writer, environment)).items():
+            call = plain(reading, writer.price_book, span)
+            of = "covered" if reading.is_covered else mmh3.hash_bytes(fingerprint(call)).hex()
+            if span not in state.booked:
+                state.booked[span] = Booked("")
+                fold.hear(environment, reading.call.service, reading.call.source, "calls")
+            changed.append((environment, state, reading, call, of))
+    writer.load_histories({(environment, call.route) for environment, _, _, call, _ in changed})
+    for environment, state, reading, call, of in changed:
+        if not reading.is_covered and state.booked[reading.call.span].of != of:
+            fold.learn_of(environment, call)
+    countable: dict[str, list[tuple[Booked, Attempt, SpanCall]]] = {}
+    for environment, state, reading, call, of in changed:
+        booked = state.booked[reading.call.span]
+        attempt = None
+        if booked.of != of:
+            attempt = book(environment, booked, reading, call, of, fold)
+        if not booked.is_counted and not reading.is_covered and (is_last or is_settled(reading)):
+            attempt = attempt or fold.attempt_of(environment, call)
+            countable.setdefault(environment, []).append((booked, attempt, reading.call))
+    for environment, counted in countable.items():
+        fold.count_attempts(environment, [attempt for _, attempt, told in counted if told.has_latency])
+        for booked, attempt, told in counted:
+            if not told.has_latency:
+                fold.add_window(environment, attempt, has_latency=False)
+            booked.is_counted = True
+
+
+def is_settled(reading: Reading) -> bool:
+    return reading.attributed_by != "unassigned" and not reading.is_waiting and reading.call.has_latency
+
+
+def is_route_in(writer: WriterMemory, environment: str) -> Callable[[str], bool]:
+    routes = writer.routes.get(environment, {})
+    return lambda route: route in routes
+
+
+def rule_in(writer: WriterMemory, environment: str) -> Callable[[SpanCall], str | None]:
+    rules = writer.rules.get(environment, {})
+    return lambda call: (
+        rules.get((call.service, call.asked_model))
+        or rules.get((call.service, call.response_model))
+        or rules.get((call.service, ""))
+    )
+
+
+def plain(reading: Reading, book: PriceBook, span: str) -> Call:
+    """As if the native door had taken it."""
+    call = reading.call
+    at = datetime.fromtimestamp(call.begin / 1e9, UTC)
+    provider, model = priced_model(call, book, at)
+    return Call(
+        id=call.id[:200],
+        at=at,
+        route=reading.route or name_of_unassigned(call),
+        latency_ms=(call.end - call.begin) / 1e6,
+        variant=reading.variant or None,
+        provider=provider or None,
+        model=model or None,
+        request_id=call.request_id or None,
+        attempt=call.attempt,
+        first_token_ms=call.first_token_ms,
+        input_tokens=call.input_tokens,
+        cached_input_tokens=call.cached_input_tokens,
+        output_tokens=call.output_tokens,
+        error=call.error or None,
+        arm="shadow" if call.arm == "shadow" else "live",
+        pair_id=call.pair_id or None,
+        final=call.is_final,
+        snapshot=call.snapshot,
+        assigned=call.assigned or None,
+        assigned_by=call.assigned_by or None,  # type: ignore[arg-type]
+        tag=call.tag or None,
+    )
+
+
+def priced_model(call: SpanCall, book: PriceBook, at: datetime) -> tuple[str, str]:
+    """The answer's model where it has a price, else the one that was asked for, as the price book spells them."""
+    for model in (call.response_model, call.asked_model):
+        price = book.find(call.provider or None, model, at) if model else None
+        if price is not None:
+            return price.provider, price.model
+    provider, model = normalised(call.provider, call.asked_model or call.response_model)
+    return provider[:128], model[:200]
+
+
+def name_of_unassigned(call: SpanCall) -> str:
+    return f"{call.service or UNKNOWN}: {call.asked_model or call.response_model or UNKNOWN}"[:512]
+
+
+def book(environment: str, booked: Booked, reading: Reading, call: Call, of: str, fold: Fold) -> Attempt | None:
+    """Takes back what was booked, and books what is known now."""
+    is_new = not booked.of
+    if booked.line is not None:
+        unbook(environment, booked, booked.line, reading.call, fold)
+    booked.of = of
+    if reading.is_covered:
+        fold.hear(environment, reading.call.service, reading.call.source, "covered")
+        return None
+    attempt = fold.attempt_of(environment, call)
+    booked.line = line_of(environment, attempt, fold)
+    fold.add_line(*entry_of(environment, booked.line))
+    if not attempt.facts.is_known:
+        count_unassigned(environment, call.route, reading, fold)
+        booked.is_unassigned = True
+    fold.hear(environment, reading.call.service, reading.call.source, f"by:{reading.attributed_by}")
+    if is_new and reading.call.told_cost_nano is not None:
+        fold.hear(environment, reading.call.service, reading.call.source, "told_nano", reading.call.told_cost_nano)
+    if is_conflict(attempt):
+        fold.hear(environment, reading.call.service, reading.call.source, "attribution_conflict")
+    return attempt
+
+
+def unbook(environment: str, booked: Booked, line: Line, call: SpanCall, fold: Fold) -> None:
+    key, sums = entry_of(environment, line)
+    fold.add_line(key, sums, -1)
+    if booked.is_unassigned:
+        name = (environment, line.route)
+        fold.unassigned[name] = fold.unassigned.get(name, 0) - 1
+    fold.hear(environment, call.service, call.source, "moved")
+    booked.line, booked.is_unassigned = None, False
+
+
+def count_unassigned(environment: str, route: str, reading: Reading, fold: Fold) -> None:
+    name = (environment, route)
+    fold.unassigned[name] = fold.unassigned.get(name, 0) + 1
+    if not reading.route:
+        call = reading.call
+        fold.unassigned_of[name] = (call.service, call.asked_model or call.response_model)
+
+
+def is_conflict(attempt: Attempt) -> bool:
+    """A variant whose model is not the call's: so a silent fallback looks. It is booked by its own model."""
+    planned = attempt.facts.model_of(attempt.variant)
+    if planned is None or not attempt.call.model:
+        return False
+    return normalised("", planned)[1] != normalised(attempt.call.provider, attempt.call.model)[1]
+
+
+def line_of(environment: str, attempt: Attempt, fold: Fold) -> Line:
+    key, price, call = fold.ledger_key(environment, attempt), attempt.price, attempt.call
+    inputs, cached = call.input_tokens or 0, call.cached_input_tokens or 0
+    return Line(
+        key.minute, key.route, key.variant, key.provider, key.model, key.owner, key.arm, key.trial, key.tag, key.rule,
+        price.confirmed_nano, price.estimated_nano, int(price.is_unpriced), inputs, cached if cached <= inputs else 0,
+        call.output_tokens or 0,
+    )  # fmt: skip
+
+
+def entry_of(environment: str, line: Line) -> tuple[LedgerKey, LedgerSum]:
+    key = LedgerKey(
+        line.minute, environment, line.route, line.variant, line.provider, line.model, line.owner, line.arm,
+        line.trial, line.tag, line.rule,
+    )  # fmt: skip
+    sums = LedgerSum(
+        1, line.confirmed_nano, line.estimated_nano, line.unpriced, line.input_tokens, line.cached_input_tokens,
+        line.output_tokens,
+    )  # fmt: skip
+    return key, sums
+
+
+def suspect(states: dict[Key, Trace], now: datetime) -> None:
+    """Mirrored calls carry no mark: they are listed, and somebody says what they are."""
+    found = []
+    for (environment, trace_id), state in states.items():
+        for call in traces.suspected_shadows(state):
+            line = state.booked[call.span].line
+            cost = line.confirmed_nano + line.estimated_nano if line else 0
+            at = datetime.fromtimestamp(call.begin / 1e9, UTC)
+            route = line.route if line else ""
+            found.append((environment, call.span, trace_id, call.group, call.asked_model, route, cost, at))
+    rows.insert(SuspectedShadow, sorted(found), "ON CONFLICT (environment, call_id) DO NOTHING")
+
+
+def quiet(now: datetime) -> list[Key]:
+    """Traces of which nothing has come for a while, locked."""
+    old = TraceRow.objects.select_for_update(skip_locked=True).filter(at__lt=now - STAYS).order_by("at", "id")
+    return list(old.values_list("environment", "trace_id")[:AT_ONCE])
+
+
+def settle_quiet(keys: Sequence[Key], fold: Fold, writer: WriterMemory, now: datetime) -> None:
+    """What was not counted yet is counted under the name of its service and model; then the traces go."""
+    states = load(keys, now)
+    settle(states, fold, writer, is_last=True)
+    for environment, trace_id in keys:
+        TraceRow.objects.filter(environment=environment, trace_id=trace_id).delete()

@@ -1,0 +1,280 @@
+"""What real clients sent: the same money however it comes."""
+
+import random
+from datetime import timedelta
+
+import pytest
+import time_machine
+
+from apps.access import services as access_services
+from apps.access import serving as access
+from apps.core.actors import WORKER
+from apps.telemetry import queries, services, serving
+from apps.telemetry.domain.histogram import Histogram, index_of
+from apps.telemetry.models import Heard, LedgerLine, SuspectedShadow, Trace, Unassigned, Window
+from tests.telemetry.make_telemetry import NOW, ROUTE, VARIANTS, call, count, make_environment, make_route, sent
+from tests.telemetry.otlp_samples import JSON, PROTOBUF, names, needs_samples, post_sample, sample, split
+
+pytestmark = [pytest.mark.django_db(transaction=True), needs_samples]
+CLIENTS = {
+    "genai-openai": ["genai-openai.traces.1", "genai-openai.traces.2"],
+    "json-exporter": ["json-exporter.traces", "json-exporter.logs.1", "json-exporter.logs.2"],
+    "baggage": ["baggage.traces"],
+    "openai-v2": ["openai-v2.traces"],
+    "traceloop": ["traceloop.traces.1", "traceloop.traces.2"],
+    "traceloop-old": ["traceloop-old-llm.traces.1", "traceloop-old-llm.traces.2"],
+    "openinference": ["openinference.traces.1", "openinference.traces.2"],
+    "logfire": ["logfire.traces.1", "logfire.traces.2"],
+    "langfuse": ["langfuse.traces.1", "langfuse.traces.2"],
+    "litellm": ["litellm.traces.1", "litellm.traces.2"],
+    "webhook": ["litellm.webhook", "litellm.webhook-mirrored"],
+}
+FULL = 300 * 2000 + 512 * 500 + 64 * 8000  # nano-USD of the simulated provider's usage on GPT-4.1
+UNCACHED = 812 * 2000 + 64 * 8000  # as it looks to who does not tell of cached tokens, and as it is estimated
+EMBEDDED = 9 * 20
+EXPECTED = {  # calls, confirmed, estimated, calls without a price
+    "genai-openai": (10, 4 * FULL + EMBEDDED, UNCACHED, 4),
+    "json-exporter": (6, 3 * FULL, UNCACHED, 2),
+    "baggage": (1, FULL, 0, 0),
+    "openai-v2": (5, 3 * UNCACHED, UNCACHED, 1),
+    "traceloop": (10, 4 * FULL + EMBEDDED, UNCACHED, 4),
+    "traceloop-old": (6, 2 * UNCACHED + EMBEDDED, 2 * UNCACHED, 1),
+    "openinference": (10, 4 * FULL + EMBEDDED, UNCACHED, 4),
+    "logfire": (10, 4 * FULL + EMBEDDED, UNCACHED, 4),
+    "langfuse": (11, 4 * FULL + 300 * 100 + 512 * 10 + 64 * 400, UNCACHED, 5),
+    "litellm": (5, 2 * FULL, 0, 2),
+    "webhook": (16, 3 * FULL, 0, 11),
+}
+
+
+@pytest.fixture
+def key():
+    """Of production. The clock stands at a moment twenty minutes after the samples were taken."""
+    with time_machine.travel(NOW, tick=False):
+        secret = open_environment("production")
+        serving.start()
+        yield secret
+        serving.stop()
+
+
+def open_environment(name):
+    make_route(environment=name, now=NOW - timedelta(days=1), variants=VARIANTS)
+    known_history(name)
+    _, secret = access_services.create_key(
+        environment=make_environment(name), name="test", scopes=["telemetry:write"], by=WORKER, now=NOW
+    )
+    access.refresh()
+    return secret
+
+
+def known_history(environment):
+    """Routes, and services without one, whose usual calls are known: then an estimate depends on no order."""
+    usual = [("", ROUTE), ("payments: ", "gpt-4.1"), ("unknown_service:python: ", "gpt-4.1-2025-04-14")]
+    for name in ["".join(parts) for parts in usual]:
+        calls = [
+            call(
+                id=f"{name}-{n}", route=name, input_tokens=812, output_tokens=64, at="2026-11-23T01:00:00Z", cost_usd=0
+            )
+            for n in range(101)
+        ]
+        count(sent(*calls, environment=environment), now=NOW - timedelta(hours=20))
+    LedgerLine.objects.filter(environment=environment).delete()
+    Window.objects.filter(environment=environment).delete()
+    Unassigned.objects.filter(environment=environment).delete()
+
+
+def ledger(environment="production"):
+    """Every sum by every key, without what was taken back."""
+    keys = [name for name in queries.money.BY if name != "owner"]
+    rows = queries.spend(environment, NOW - timedelta(days=2), NOW + timedelta(hours=1), by=keys)
+    return {
+        tuple(row.keys.values()): (row.calls, row.confirmed_nano, row.estimated_nano, row.unpriced, row.input_tokens,
+                                   row.cached_input_tokens, row.output_tokens)
+        for row in rows
+        if any((row.calls, row.confirmed_nano, row.estimated_nano, row.unpriced))
+    }  # fmt: skip
+
+
+def spent(**where):
+    return queries.spend("production", NOW - timedelta(days=2), NOW + timedelta(hours=1), where=where)[0]
+
+
+def heard(what):
+    return sum(Heard.objects.filter(what=what).values_list("n", flat=True))
+
+
+def send(client, key, kind=JSON):
+    for name in CLIENTS[client]:
+        answer = post_sample(name, sample(name), key, kind)
+        assert answer.status in (200, 202), answer.body
+
+
+def apart(client):
+    return [(name, part) for name in CLIENTS[client] for part in split(sample(name))]
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_what_each_client_sends_is_counted_and_priced(key, client):
+    send(client, key)
+
+    whole = spent()
+    assert (whole.calls, whole.confirmed_nano, whole.estimated_nano, whole.unpriced) == EXPECTED[client]
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("way", ["twice", "backwards", "shuffled apart", "protobuf", "both encodings"])
+def test_the_ledger_is_the_same_however_it_comes(key, client, way):
+    send(client, key)
+    other = open_environment("other")
+
+    if way == "twice":
+        send(client, other)
+        send(client, other)
+        for name, part in apart(client):  # as if a collector had made other batches of it
+            post_sample(name, part, other)
+    elif way == "backwards":
+        for name in reversed(CLIENTS[client]):
+            post_sample(name, sample(name), other)
+    elif way == "shuffled apart":
+        for name, part in random.Random(client).sample(apart(client), len(apart(client))):
+            post_sample(name, part, other)
+    elif way == "protobuf":
+        send(client, other, PROTOBUF)
+    else:
+        send(client, other, PROTOBUF)
+        send(client, other, JSON)
+
+    assert ledger("other") == ledger()
+
+
+def test_all_clients_at_once_do_not_disturb_each_other(key):
+    everything = [one for client in CLIENTS for one in apart(client)]
+    for name, part in random.Random(5).sample(everything, len(everything)):
+        post_sample(name, part, key)
+
+    # LiteLLM's spans and its webhook tell of five calls twice.
+    assert spent().calls == sum(calls for calls, *_ in EXPECTED.values()) - 5
+
+
+def test_a_flag_event_on_the_parent_gives_the_route_even_if_it_comes_later(key):
+    post_sample("genai-openai.traces.1", sample("genai-openai.traces.1"), key)
+
+    assert spent(route=ROUTE).calls == 0
+    assert spent().confirmed_nano == 3 * FULL
+    assert {(row.service, row.model) for row in queries.unassigned("production")} == {
+        ("payments", "gpt-4.1"), ("payments", "gpt-4.1-cancelled")
+    }  # fmt: skip
+
+    post_sample("genai-openai.traces.2", sample("genai-openai.traces.2"), key)
+
+    assert spent(route=ROUTE, variant="flash-lite").confirmed_nano == spent().confirmed_nano == 4 * FULL + EMBEDDED
+    assert queries.unassigned("production") == []
+    assert sum(row.calls for row in queries.windows("production", ROUTE, NOW - timedelta(hours=1), NOW)) == 10
+
+
+def test_a_variant_whose_model_is_not_the_calls_is_booked_by_the_calls_model_and_counted(key):
+    send("baggage", key)
+
+    assert [row.keys["model"] for row in queries.spend("production", NOW - timedelta(hours=1), NOW, by=["model"])] == [
+        "gpt-4.1"
+    ]
+    assert heard("attribution_conflict") == 1
+
+
+def test_a_stream_that_logfire_tells_in_two_spans_is_one_call_with_its_whole_latency(key):
+    send("logfire", key)
+
+    windows = queries.windows("production", ROUTE, NOW - timedelta(hours=1), NOW, "10s")
+    assert sum(row.calls for row in windows) == 10
+    assert heard("covered") == 3
+    streams = Window.objects.order_by("starts_at").first()
+    # 0.06, 0.10, 0.22, 0.22, 0.15 s: none of the 0.05 s at which a stream's headers came
+    assert min(value for value in Histogram.unpack(streams.latency).cells) > index_of(0.055)
+
+
+def test_nine_attempts_of_one_request_are_nine_calls(key):
+    post_sample("litellm.webhook", sample("litellm.webhook"), key)
+
+    slow = [row for row in queries.spend("production", NOW - timedelta(hours=1), NOW, by=["model"])
+            if row.keys["model"].startswith("gpt-4.1-slow")]  # fmt: skip
+    assert sum(row.calls for row in slow) == 9
+    assert sum(row.unpriced for row in slow) == 9  # never free
+    assert spent(rule="refused").calls == 2
+
+
+def test_mirrored_calls_are_listed_as_suspected_shadow(key):
+    post_sample("litellm.webhook-mirrored", sample("litellm.webhook-mirrored"), key)
+
+    assert [(one.model, one.model_group) for one in SuspectedShadow.objects.all()] == [("gpt-4.1-mirror", "mirror")]
+
+
+def test_what_senders_say_a_call_cost_is_kept_for_comparison_only(key):
+    send("litellm", key)
+
+    assert heard("told_nano") == 2 * FULL
+    assert spent(rule="sender").calls == 0
+
+
+def test_calls_that_find_no_route_are_counted_under_their_service_once_their_trace_is_quiet(key):
+    send("json-exporter", key)
+    assert not Window.objects.exists()
+
+    services.forget_old(now=NOW + timedelta(minutes=31))
+
+    rows = queries.windows("production", "payments: gpt-4.1", NOW - timedelta(hours=1), NOW)
+    assert [(row.calls, row.latency.count) for row in rows] == [(4, 4)]
+    slow = queries.windows("production", "payments: gpt-4.1-slow", NOW - timedelta(hours=1), NOW)
+    assert [(row.calls, row.coarse, row.latency.count) for row in slow] == [(1, 1, 0)]  # a log tells no latency
+    assert Trace.objects.count() == 0
+
+
+METRICS = ["genai-openai.metrics-explicit-cumulative", "json-exporter.metrics-exponential-delta", "traceloop.metrics"]
+
+
+@pytest.mark.parametrize("first", ["spans", "metrics"])
+def test_where_spans_and_metrics_tell_of_the_same_calls_spans_count(key, first):
+    spans, metrics = ["json-exporter.traces", "json-exporter.logs.1", "json-exporter.logs.2"], METRICS[1:2]
+    for name in [*spans, *metrics] if first == "spans" else [*metrics, *spans]:
+        assert post_sample(name, sample(name), key).status == 200
+
+    whole = spent()
+    assert (whole.calls, whole.confirmed_nano, whole.estimated_nano, whole.unpriced) == EXPECTED["json-exporter"]
+    assert sum(Heard.objects.filter(source="metric", what="calls").values_list("n", flat=True)) == 10
+
+
+def test_exponential_delta_metrics_alone_have_money_and_percentiles(key):
+    post_sample(METRICS[1], sample(METRICS[1]), key)
+
+    whole = spent()
+    assert whole.calls == 10
+    assert (whole.input_tokens, whole.output_tokens) == (812 * 5 + 9, 64 * 5)
+    rows = queries.windows("production", "payments: gpt-4.1", NOW - timedelta(hours=1), NOW)
+    assert [(row.calls, row.coarse, row.latency.count) for row in rows] == [(5, 0, 5)]
+
+
+def test_a_cumulative_stream_seen_for_the_first_time_is_only_a_baseline(key):
+    for name in ("genai-openai.metrics-explicit-cumulative", "traceloop.metrics"):
+        post_sample(name, sample(name), key)
+
+    assert spent().calls == spent().confirmed_nano == 0
+    assert heard("gap") > 10
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_metrics_come_to_the_same_as_json_and_as_protobuf_and_twice(key, name):
+    post_sample(name, sample(name), key)
+    other = open_environment("other")
+    for kind in (PROTOBUF, JSON, PROTOBUF):
+        post_sample(name, sample(name), other, kind)
+
+    assert ledger("other") == ledger()
+
+
+def test_litellms_metrics_are_left_to_its_spans(key):
+    assert post_sample("litellm.metrics", sample("litellm.metrics"), key).status == 200
+    assert spent().calls == 0
+
+
+def test_every_sample_is_used_here():
+    used = {*METRICS, "litellm.metrics", *(name for sent in CLIENTS.values() for name in sent)}
+    assert set(names()) == used
