@@ -185,7 +185,7 @@ fields = st.fixed_dictionaries(
 
 
 @given(st.dictionaries(st.text(max_size=6), fields | json_values, max_size=3), json_values, json_values)
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_whatever_comes_is_read_or_refused_in_words(flags, metadata, evaluators):
     from apps.flags.domain import definition, importing
     from apps.flags.domain.definition import FlagParts

@@ -4,9 +4,11 @@ The rules of people come first; the split answers only those whom no rule has an
 `else`, where the evaluator can tell it from a rule.
 """
 
+import json
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
+from apps.flags.domain import patterns
 from apps.flags.domain.segments import Segments
 from apps.flags.domain.unfit import Unfit
 from apps.flags.domain.variants import check_texts
@@ -18,6 +20,8 @@ OPERATORS = frozenset({
 })  # fmt: skip
 MAX_DEPTH = 100
 MAX_NODES = 10_000
+MAX_BYTES = 256 * 1024
+ORDERS = ("<", "<=", ">", ">=")
 TARGETING_KEY = "targetingKey"
 Rule = Any
 
@@ -31,6 +35,7 @@ def check(rule: Rule, variants: Collection[str], *, may_split: bool = True) -> d
         return {}
     if not isinstance(rule, dict):
         raise Unfit("targeting", "Rules are a JSONLogic object.")
+    check_size(rule)
     for count, (node, depth) in enumerate(walk(rule)):
         if depth > MAX_DEPTH or count >= MAX_NODES:
             raise Unfit("targeting", f"Rules may be {MAX_DEPTH} levels deep and have {MAX_NODES:,} parts.")
@@ -43,6 +48,15 @@ def check(rule: Rule, variants: Collection[str], *, may_split: bool = True) -> d
     return rule
 
 
+def check_size(rule: Rule) -> None:
+    try:
+        size = len(json.dumps(rule, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    except (RecursionError, ValueError) as fault:
+        raise Unfit("targeting", f"Rules may be {MAX_DEPTH} levels deep and have {MAX_NODES:,} parts.") from fault
+    if size > MAX_BYTES:
+        raise Unfit("targeting", f"Rules may have {MAX_BYTES // 1024} KiB; these have {size / 1024:,.0f}.")
+
+
 def check_node(node: Any) -> None:
     if not isinstance(node, dict):
         return
@@ -53,6 +67,8 @@ def check_node(node: Any) -> None:
         raise Unfit("targeting", "References to $evaluators are written out when a definition is imported.")
     if operator not in OPERATORS:
         raise Unfit("targeting", f"There is no operator {operator}.")
+    if operator == "sem_ver":
+        patterns.check_comparison(node[operator])
 
 
 def check_answer(answer: Any, variants: Collection[str]) -> None:
@@ -97,7 +113,7 @@ def answers(rule: Any) -> Iterator[Any]:
 def warnings(rule: Rule) -> list[str]:
     """What evaluates differently in other languages, for the editor to show."""
     found: dict[str, None] = {}
-    ordered = {"<", "<=", ">", ">="}
+    guarded = {id(part) for node, _ in walk(rule) for part in behind_a_guard(node)}
     for node, _ in walk(rule):
         if not isinstance(node, dict) or len(node) != 1:
             continue
@@ -106,9 +122,47 @@ def warnings(rule: Rule) -> list[str]:
             found[f"{operator} rounds and fails differently in other languages."] = None
         elif operator == "cat" and any(not isinstance(part, str | dict) for part in as_list(given)):
             found["cat of values that are no text gives another text in other languages."] = None
-        elif operator in ordered and any(isinstance(part, dict) and "var" in part for part in as_list(given)):
+        elif operator in ORDERS and id(node) not in guarded and any(is_var(part) for part in as_list(given)):
             found["A missing attribute passes >= 0: guard it with and, !!."] = None
+        elif operator in ("==", "!=") and any(part == "" or is_list(part) for part in as_list(given)):
+            found[
+                f"{operator} with an empty text or a list answers differently in other languages: take {operator}=."
+            ] = None
+        elif operator == "in" and any(isinstance(one, bool) for one in in_values(given)):
+            found["in finds true among 1, and 1 among true, in Python only."] = None
+    for answer in answers(rule):
+        if isinstance(answer, int | float) and not isinstance(answer, bool):
+            found["A rule answers with text: a number reads differently in other languages."] = None
     return list(found)
+
+
+def is_var(node: Any) -> bool:
+    return isinstance(node, dict) and "var" in node
+
+
+def is_list(node: Any) -> bool:
+    return isinstance(node, list)
+
+
+def in_values(given: Any) -> list[Any]:
+    arguments = as_list(given)
+    return arguments[1] if len(arguments) == 2 and isinstance(arguments[1], list) else []
+
+
+def behind_a_guard(node: Any) -> Iterator[Any]:
+    """The comparisons of an `and` whose attribute an earlier part has asked for."""
+    if not isinstance(node, dict) or list(node) != ["and"]:
+        return
+    asked: list[Any] = []
+    for part in as_list(node["and"]):
+        if not isinstance(part, dict) or len(part) != 1:
+            continue
+        ((operator, given),) = part.items()
+        arguments = as_list(given)
+        if operator == "!!" or (operator in ("!=", "!==") and None in [one for one in arguments if one is None]):
+            asked += [one for one in arguments if is_var(one)]
+        elif operator in ORDERS and all(one in asked for one in arguments if is_var(one)):
+            yield part
 
 
 def as_list(given: Any) -> list[Any]:
