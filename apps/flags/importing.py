@@ -7,13 +7,14 @@ from typing import Any
 from django.db import transaction
 
 from apps.core.actors import Actor
-from apps.flags import publishing
+from apps.flags import publishing, requiring
 from apps.flags.domain import importing
 from apps.flags.domain.importing import ImportedFlag
 from apps.flags.models import Flag
 from apps.flags.publishing import Change, Published
 
 SET = ("type", "enabled", "variants", "default_variant", "targeting", "metadata")
+FROM_ANEW: dict[str, Any] = {"segments": [], "prerequisites": [], "guards": [], "archived_at": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +48,20 @@ def import_definition(
         elif differs(flag, one):
             if flag.bucketing != one.bucketing:
                 imported.warn(one.key, f"It stays pinned to {flag.bucketing}: another pin would move its subjects.")
-            flag.change(
-                by=str(by), at=now, version=change.version, segments=[], **{name: getattr(one, name) for name in SET}
-            )
+            linked = bool(flag.rules or flag.prerequisites)
+            whole = {name: getattr(one, name) for name in SET} | FROM_ANEW
+            flag.change(by=str(by), at=now, version=change.version, rules=written(one), **whole)
             changed.append(flag)
+            if linked:
+                requiring.link(flag)
     Flag.objects.bulk_create(created, batch_size=500)
     for flag in [*created, *changed]:
-        change.add(flag)
+        change.add(flag, links=False)
     report = Report([flag.key for flag in created], [flag.key for flag in changed], imported.warnings, None)
     if not change.changed:
         return report
-    publishing.write_snapshot(change)
     change.after = {"created": report.created, "changed": report.changed}
-    published = change.record("flags.imported", {})
+    published = change.publish("flags.imported", about={})
     return Report(report.created, report.changed, report.warnings, published)
 
 
@@ -74,11 +76,19 @@ def new_row(one: ImportedFlag, change: Change) -> Flag:
         changed_by=str(change.by),
         changed_at=change.now,
         created_at=change.now,
+        rules=written(one),
         **{name: getattr(one, name) for name in SET},
     )
     flag.encode()
     return flag
 
 
+def written(one: ImportedFlag) -> list[Any] | None:
+    """No rules, or an expert's."""
+    return None if one.targeting else []
+
+
 def differs(flag: Flag, one: ImportedFlag) -> bool:
-    return any(getattr(flag, name) != getattr(one, name) for name in SET) or bool(flag.segments)
+    if flag.guards or flag.segments or flag.archived_at:
+        return True
+    return any(getattr(flag, name) != getattr(one, name) for name in SET)

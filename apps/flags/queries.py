@@ -2,16 +2,16 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from django.db.models import Max, Sum
 
 from apps.catalog.models import Model, Tier
 from apps.core.refusals import NotFound
-from apps.flags.domain import definition, targeting
+from apps.flags.domain import conditions, definition, rules, targeting
 from apps.flags.domain.segments import Segments
-from apps.flags.models import ClientSeen, Exposure, Flag, Snapshot, Split
+from apps.flags.models import Audience, ClientSeen, Exposure, Flag, Snapshot, Split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,9 +24,14 @@ class FlagView:
     variants: dict[str, Any]
     default_variant: str
     targeting: dict[str, Any]
+    rules: list[dict[str, Any]] | None  # null: the targeting is an expert's own
+    prerequisites: list[dict[str, str]]
     segments: Segments
     weights: dict[str, int]
     metadata: dict[str, Any]
+    owner: str
+    expires_on: date | None
+    is_permanent: bool
     bucketing: str
     salt: str
     switch: str
@@ -38,10 +43,17 @@ class FlagView:
     changed_by: str
     changed_at: datetime
     created_at: datetime
+    archived_at: datetime | None
 
     @property
     def has_rules(self) -> bool:
-        return bool(self.targeting)
+        """Whether anything answers before the split does."""
+        return bool(self.targeting or self.prerequisites)
+
+    @property
+    def conditions(self) -> list[str]:
+        """Its rules, each in one line."""
+        return list(rules.sentences(self.rules))
 
     @property
     def on_fallback(self) -> bool:
@@ -64,7 +76,6 @@ class FlagView:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteView(FlagView):
     task_type: str
-    owner: str
     is_critical: bool
     fallback_variant: str
     bucketing_unit: str
@@ -74,6 +85,19 @@ class RouteView(FlagView):
     def model(self, variant: str) -> str:
         """`provider/model-id` of a variant; empty if it is none."""
         return str(self.variants.get(variant, {}).get("model", ""))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudienceView:
+    environment: str
+    key: str
+    description: str
+    conditions: dict[str, Any]
+    words: str
+    flags: list[str]
+    revision: int
+    changed_by: str
+    changed_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +125,7 @@ class ClientView:
     sdk: str
     snapshot: int | None
     seen_at: datetime
+    behind: int | None = None  # snapshots published since the one it has; None: it did not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +135,7 @@ class ExposureView:
     snapshot: int
     count: int
     last_minute: datetime
+    client: str = ""  # empty: evaluated by this server, or by a client without a name
 
 
 def flag_view(flag: Flag) -> FlagView:
@@ -121,7 +147,6 @@ def route_view(flag: Flag) -> RouteView:
     return RouteView(
         **plain_facts(flag),
         task_type=route.task_type,
-        owner=route.owner,
         is_critical=route.is_critical,
         fallback_variant=route.fallback_variant,
         bucketing_unit=route.bucketing_unit,
@@ -132,9 +157,9 @@ def route_view(flag: Flag) -> RouteView:
 
 def plain_facts(flag: Flag) -> dict[str, Any]:
     same = (
-        "key", "type", "description", "enabled", "variants", "default_variant", "targeting", "weights", "metadata",
-        "bucketing", "salt", "switch", "held_by", "trial", "shadow", "since_version", "revision", "changed_by",
-        "changed_at", "created_at",
+        "key", "type", "description", "enabled", "variants", "default_variant", "targeting", "rules", "prerequisites",
+        "weights", "metadata", "owner", "expires_on", "is_permanent", "bucketing", "salt", "switch", "held_by", "trial",
+        "shadow", "since_version", "revision", "changed_by", "changed_at", "created_at", "archived_at",
     )  # fmt: skip
     return {name: getattr(flag, name) for name in same} | {"environment": flag.environment_id, "segments": flag.split}
 
@@ -155,12 +180,39 @@ def route(environment: str, key: str) -> RouteView:
 
 def routes(environment: str | None = None, keys: Iterable[str] | None = None) -> list[RouteView]:
     """By key; without an environment those of all."""
-    found = Flag.objects.with_route().exclude(route=None).order_by("environment_id", "key")
+    found = Flag.objects.with_route().served().exclude(route=None).order_by("environment_id", "key")
     if environment is not None:
         found = found.of(environment)
     if keys is not None:
         found = found.filter(key__in=list(keys))
     return [route_view(one) for one in found]
+
+
+def audience_view(row: Audience) -> AudienceView:
+    return AudienceView(
+        environment=row.environment_id,
+        key=row.key,
+        description=row.description,
+        conditions=row.conditions,
+        words=conditions.words(conditions.parse_group(row.conditions)),
+        flags=sorted(flag.key for flag in row.flags.all()),
+        revision=row.revision,
+        changed_by=row.changed_by,
+        changed_at=row.changed_at,
+    )
+
+
+def audiences(environment: str) -> list[AudienceView]:
+    """Newest first."""
+    rows = Audience.objects.of(environment).prefetch_related("flags").order_by("-created_at", "-id")
+    return [audience_view(row) for row in rows]
+
+
+def audience(environment: str, key: str) -> AudienceView:
+    found = Audience.objects.of(environment).named(key).first()
+    if found is None:
+        raise NotFound(what="audience", key=key)
+    return audience_view(found)
 
 
 def splits(environment: str) -> list[SplitView]:
@@ -198,18 +250,23 @@ def clients(environment: str, since: datetime | None = None) -> list[ClientView]
     rows = ClientSeen.objects.filter(environment_id=environment).order_by("name", "sdk")
     if since is not None:
         rows = rows.filter(seen_at__gte=since)
-    return [ClientView(*row) for row in rows.values_list("name", "sdk", "snapshot", "seen_at")]
+    newest, _ = newest_version(environment)
+    return [
+        ClientView(name, sdk, snapshot, seen_at, None if snapshot is None else max(newest - snapshot, 0))
+        for name, sdk, snapshot, seen_at in rows.values_list("name", "sdk", "snapshot", "seen_at")
+    ]
 
 
 def exposures(environment: str, flag: str, since: datetime | None = None) -> list[ExposureView]:
-    """Counts by variant, assignment and snapshot."""
+    """Counts by variant, assignment, snapshot and client."""
     rows = Exposure.objects.filter(environment_id=environment, flag=flag)
     if since is not None:
         rows = rows.filter(minute__gte=since)
-    summed = rows.values("variant", "assigned_by", "snapshot").annotate(total=Sum("count"), last=Max("minute"))
+    by = ("variant", "assigned_by", "snapshot", "client")
+    summed = rows.values(*by).annotate(total=Sum("count"), last=Max("minute"))
     return [
-        ExposureView(row["variant"], row["assigned_by"], row["snapshot"], row["total"], row["last"])
-        for row in summed.order_by("snapshot", "variant", "assigned_by")
+        ExposureView(row["variant"], row["assigned_by"], row["snapshot"], row["total"], row["last"], row["client"])
+        for row in summed.order_by("snapshot", "variant", "assigned_by", "client")
     ]
 
 

@@ -24,7 +24,8 @@ def note_seen(
     *, environment: str, client: Mapping[str, Any] | None, exposures: Iterable[Mapping[str, Any]], now: datetime
 ) -> None:
     """Takes what a batch says as it comes: what cannot be read, or is about no flag of ours, is left out."""
-    if client and (name := clean(client.get("name"), 128)):
+    name = clean(client.get("name"), 128) if client else ""
+    if client and name:
         ClientSeen.objects.update_or_create(
             environment_id=environment,
             name=name,
@@ -43,7 +44,7 @@ def note_seen(
         return
     known = set(Flag.objects.of(environment).filter(key__in={key[0] for key in counts}).values_list("key", flat=True))
     rows = [
-        (environment, *key, counts[key], subjects.get(key, [])[:SUBJECTS])
+        (environment, *key[:4], name, key[4], counts[key], subjects.get(key, [])[:SUBJECTS])
         for key in sorted(counts)  # one order for all writers: no deadlock
         if key[0] in known and counts[key] > 0
     ]
@@ -107,12 +108,14 @@ def forget_old(*, now: datetime) -> None:
 
 def add_up(rows: list[tuple[Any, ...]]) -> None:
     """One statement adds to the counts that are there and makes those that are not, on both databases."""
-    columns = ("environment", "flag", "variant", "snapshot", "assigned_by", "minute", "count", "subjects")
+    columns = (
+        "environment", "flag", "variant", "snapshot", "assigned_by", "client", "minute", "count", "subjects",
+    )  # fmt: skip
     fields = [field for field in Exposure._meta.concrete_fields if field.column in columns]
     fields.sort(key=lambda field: columns.index(field.column))
     sql = (
         f"INSERT INTO flags_exposure ({', '.join(columns)}) VALUES ({', '.join(['%s'] * len(columns))})"
-        " ON CONFLICT (environment, flag, variant, snapshot, assigned_by, minute)"
+        " ON CONFLICT (environment, flag, variant, snapshot, assigned_by, client, minute)"
         " DO UPDATE SET count = flags_exposure.count + excluded.count"
     )
     values = [

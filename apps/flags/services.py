@@ -1,20 +1,22 @@
 """What can be done to flags and routes. Each verb locks the environment, changes, publishes and records: one
 transaction, one version, one journal entry."""
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
 from typing import Any
 
 from django.db import transaction
 
 from apps.core.actors import Actor
-from apps.core.refusals import AlreadyThere, Refused
-from apps.flags import publishing, queries
-from apps.flags.domain import segments, targeting, variants
+from apps.flags import editing, publishing, requiring
+from apps.flags.domain import segments
 from apps.flags.domain.definition import FALLBACK, OFF
 from apps.flags.domain.unfit import Unfit
+from apps.flags.domain.variants import configurations
+from apps.flags.editing import must_be_free, must_name, must_not_be_preview
 from apps.flags.models import Flag, Route
 from apps.flags.publishing import Change, Published
+from apps.flags.refusals import FlagIsHeld, FlagIsRequired, NoFallback, PreviewIsShadowOnly, VariantIsUsed
 from apps.flags.seen import forget_old, note_seen
 
 __all__ = [
@@ -22,28 +24,6 @@ __all__ = [
     "create_route", "forget_old", "note_seen", "release_hold", "restore", "set_shadow", "settle_on", "switch_off",
     "switch_to_fallback", "take_hold", "update_flag", "update_route",
 ]  # fmt: skip
-
-FREE_WHILE_HELD = {"description", "metadata", "owner", "task_type", "runbook", "breaker"}
-
-
-class FlagIsHeld(Refused):
-    code = "flag_is_held"
-    sentence = "{holder} holds {key}. Pause or abort it first."
-
-
-class NoFallback(Refused):
-    code = "no_fallback"
-    sentence = "{key} has no fallback variant to switch to."
-
-
-class VariantIsUsed(Refused):
-    code = "variant_is_used"
-    sentence = "Variant {variant} of {key} is still {use}."
-
-
-class PreviewIsShadowOnly(Refused):
-    code = "preview_is_shadow_only"
-    sentence = "{model} is a preview: it may serve {key}, a critical route, in shadow only."
 
 
 @transaction.atomic
@@ -57,7 +37,12 @@ def create_flag(
     type: str = "",
     default_variant: str = "",
     targeting: Mapping[str, Any] | None = None,
+    rules: Sequence[Mapping[str, Any]] | None = None,
+    prerequisites: Sequence[Mapping[str, Any]] | None = None,
     enabled: bool = True,
+    owner: str = "",
+    expires_on: date | None = None,
+    is_permanent: bool = False,
     metadata: Mapping[str, Any] | None = None,
     description: str = "",
     bucketing: str = Flag.Bucketing.V3,
@@ -66,14 +51,19 @@ def create_flag(
 ) -> Published:
     change = publishing.begin(environment, by=by, because=because, now=now)
     with publishing.fit():
-        flag = new_flag(
+        flag = editing.new_flag(
             change,
             key=key,
             type=type,
             variants=variants,
             default_variant=default_variant,
             targeting=targeting,
+            rules=rules,
+            prerequisites=prerequisites,
             enabled=enabled,
+            owner=owner,
+            expires_on=expires_on,
+            is_permanent=is_permanent,
             metadata=metadata,
             description=description,
             bucketing=bucketing,
@@ -99,6 +89,10 @@ def create_route(
     owner: str = "",
     is_critical: bool = False,
     targeting: Mapping[str, Any] | None = None,
+    rules: Sequence[Mapping[str, Any]] | None = None,
+    prerequisites: Sequence[Mapping[str, Any]] | None = None,
+    expires_on: date | None = None,
+    is_permanent: bool = False,
     bucketing_unit: str = "request",
     breaker: Mapping[str, Any] | None = None,
     runbook: str = "",
@@ -110,14 +104,19 @@ def create_route(
 ) -> Published:
     change = publishing.begin(environment, by=by, because=because, now=now)
     with publishing.fit():
-        flag = new_flag(
+        flag = editing.new_flag(
             change,
             key=key,
             type=Flag.Type.OBJECT,
             variants=configurations(variants),
             default_variant=default_variant,
             targeting=targeting,
+            rules=rules,
+            prerequisites=prerequisites,
             enabled=True,
+            owner=owner,
+            expires_on=expires_on,
+            is_permanent=is_permanent,
             metadata=metadata,
             description=description,
             bucketing=bucketing,
@@ -130,7 +129,6 @@ def create_route(
     route = Route(
         flag=flag,
         task_type=task_type,
-        owner=owner,
         is_critical=is_critical,
         fallback_variant=fallback_variant,
         bucketing_unit=bucketing_unit,
@@ -148,35 +146,6 @@ def create_route(
     return change.publish("route.created")
 
 
-def new_flag(change: Change, *, key: str, type: str, **fields: Any) -> Flag:
-    """The row of a flag that is not there yet, checked and unsaved."""
-    variants.check_key(key)
-    if Flag.objects.of(change.environment.key).filter(key=key).exists():
-        raise AlreadyThere(what="flag", key=key)
-    values = variants.of_type(type or variants.type_of(fields["variants"]), fields["variants"])
-    default = fields["default_variant"]
-    must_name(values, default, "default_variant", or_none=True)
-    rules = targeting.check(fields["targeting"], values, may_split=not fields["is_route"])
-    return Flag(
-        environment=change.environment,
-        key=key,
-        type=type or variants.type_of(fields["variants"]),
-        description=fields["description"],
-        enabled=fields["enabled"],
-        variants=values,
-        default_variant=default,
-        targeting=rules,
-        metadata=variants.flat(fields["metadata"] or {}),
-        bucketing=fields["bucketing"],
-        salt=fields["salt"] or key,
-        since_version=change.version,
-        revision=1,
-        changed_by=str(change.by),
-        changed_at=change.now,
-        created_at=change.now,
-    )
-
-
 @transaction.atomic
 def update_flag(
     *,
@@ -189,10 +158,12 @@ def update_flag(
     holder: str = "",
     **fields: Any,
 ) -> Published:
-    """Sets the named fields: variants, default_variant, targeting, enabled, metadata, description."""
+    """Sets the named fields: variants, default_variant, rules or targeting, prerequisites, enabled, metadata,
+    description, owner, expires_on, is_permanent."""
     change = publishing.begin(environment, by=by, because=because, now=now)
     flag = change.flag(key)
-    return apply_fields(change, flag, fields, expected=expected, holder=holder)
+    editing.update(change, flag, fields, expected=expected, holder=holder)
+    return change.publish(changed_kind(flag))
 
 
 @transaction.atomic
@@ -207,55 +178,15 @@ def update_route(
     holder: str = "",
     **fields: Any,
 ) -> Published:
-    """As update_flag, and: fallback_variant, owner, task_type, is_critical, breaker, runbook, bucketing_unit."""
+    """As update_flag, and: fallback_variant, task_type, is_critical, breaker, runbook, bucketing_unit."""
     change = publishing.begin(environment, by=by, because=because, now=now)
     flag = change.route(key)
-    return apply_fields(change, flag, fields, expected=expected, holder=holder)
+    editing.update(change, flag, fields, expected=expected, holder=holder)
+    return change.publish(changed_kind(flag))
 
 
-def apply_fields(change: Change, flag: Flag, fields: dict[str, Any], *, expected: int | None, holder: str) -> Published:
-    publishing.must_be_current(flag, expected)
-    if set(fields) - FREE_WHILE_HELD:
-        must_be_free(flag, holder)
-    route = flag.route_or_none
-    with publishing.fit():
-        fields = checked(flag, fields)
-    values = fields.get("variants", flag.variants)
-    default = fields.get("default_variant", flag.default_variant)
-    if route:
-        critical = fields.get("is_critical", route.is_critical)
-        used = {default, fields.get("fallback_variant", route.fallback_variant), *live(flag)}
-        must_not_be_preview(flag, route, *used, values=values, is_critical=critical)
-    if flag.split == segments.whole(flag.default_variant) and default:
-        fields["segments"] = segments.whole(default)
-    change.set(flag, **fields)
-    return change.publish("route.changed" if route else "flag.changed")
-
-
-def checked(flag: Flag, fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields as they will stand, each checked against the others."""
-    route = flag.route_or_none
-    fields = dict(fields)
-    if "variants" in fields:
-        given = fields["variants"]
-        fields["variants"] = configurations(given) if route else variants.of_type(flag.type, given)
-    values: dict[str, Any] = fields.get("variants") or flag.variants
-    default = fields.get("default_variant", flag.default_variant)
-    must_name(values, default, "default_variant", or_none=route is None)
-    if route:
-        must_name(values, fields.get("fallback_variant", route.fallback_variant), "fallback_variant", or_none=True)
-        if "bucketing_unit" in fields and len(live(flag)) > 1 and fields["bucketing_unit"] != route.bucketing_unit:
-            raise Unfit("bucketing_unit", "The unit cannot change while traffic is split: everybody would move.")
-    for variant in live(flag) - {flag.default_variant}:
-        if variant not in values:
-            raise VariantIsUsed(variant=variant, key=flag.key, use="getting traffic")
-    if flag.shadow and flag.shadow["variant"] not in values:
-        raise VariantIsUsed(variant=flag.shadow["variant"], key=flag.key, use="shadowed")
-    if "targeting" in fields or "variants" in fields:
-        fields["targeting"] = targeting.check(fields.get("targeting", flag.targeting), values, may_split=route is None)
-    if "metadata" in fields:
-        fields["metadata"] = variants.flat(fields["metadata"])
-    return fields
+def changed_kind(flag: Flag) -> str:
+    return "route.changed" if flag.route_or_none else "flag.changed"
 
 
 @transaction.atomic
@@ -266,8 +197,17 @@ def take_hold(
     change = publishing.begin(environment, by=by, because=because, now=now)
     flag = change.flag(key)
     must_be_free(flag, holder)
+    must_mean_the_same_elsewhere(flag)
     change.set(flag, held_by=holder, trial=trial)
     return change.publish("flag.held")
+
+
+def must_mean_the_same_elsewhere(flag: Flag) -> None:
+    """Said before a rollout begins, not at its first step: a required flag may not be split by its own key."""
+    others = requiring.requirers(flag)
+    if others and flag.salt == flag.key:
+        names = ", ".join(other.key for other in others)
+        raise FlagIsRequired(key=flag.key, others=names, why="it cannot be split by its own key")
 
 
 @transaction.atomic
@@ -298,14 +238,14 @@ def change_weights(
     publishing.must_be_current(flag, expected)
     must_be_free(flag, holder)
     with publishing.fit():
-        segments.check(weights, flag.variants)
-        must_name(flag.variants, flag.default_variant, "default_variant")
-        after = segments.reweigh(flag.split, weights, flag.default_variant)
+        after = editing.reweighed(flag, weights)
+    shrinks = editing.shrinks(flag, weights)
+    if not holder and not shrinks:  # taking traffic away is an act of safety
+        change.must_be_approved()
     if flag.route_or_none:
         must_not_be_preview(flag, flag.route, *(variant for variant, _ in after))
-    grew = any(size > flag.weights[name] for name, size in weights.items() if name != flag.default_variant)
-    change.set(flag, segments=[list(segment) for segment in after], **({} if trial is None else {"trial": trial}))
-    return change.publish("flag.weights_changed", urgent=not grew)
+    change.set(flag, segments=after, **({} if trial is None else {"trial": trial}))
+    return change.publish("flag.weights_changed", urgent=shrinks)
 
 
 @transaction.atomic
@@ -388,38 +328,3 @@ def turn(change: Change, flag: Flag, switch: str, kind: str) -> Published:
         return Published(flag.since_version, flag.changed_at)
     change.set(flag, switch=switch)
     return change.publish(kind, urgent=switch != "")
-
-
-def must_be_free(flag: Flag, holder: str) -> None:
-    if flag.held_by and flag.held_by != holder:
-        raise FlagIsHeld(holder=flag.held_by, key=flag.key)
-
-
-def must_name(values: Mapping[str, Any], variant: Any, field: str, *, or_none: bool = False) -> None:
-    if variant not in values and not (or_none and not variant):
-        raise Unfit(field, f"{variant} is no variant of this flag." if variant else "Name a variant.")
-
-
-def live(flag: Flag) -> set[str]:
-    """The variants that the split sends anybody to."""
-    return {variant for variant, _ in flag.split}
-
-
-def configurations(given: Any) -> dict[str, Any]:
-    return variants.configurations(given)
-
-
-def must_not_be_preview(
-    flag: Flag,
-    route: Route,
-    *used: str,
-    values: Mapping[str, Any] | None = None,
-    is_critical: bool | None = None,
-) -> None:
-    """A research preview stays out of the live traffic of a critical route."""
-    if not (route.is_critical if is_critical is None else is_critical):
-        return
-    values = flag.variants if values is None else values
-    models = {values[variant]["model"] for variant in used if variant in values}
-    for model in sorted(queries.previews(models)):
-        raise PreviewIsShadowOnly(model=model, key=flag.key)

@@ -81,7 +81,7 @@ def test_everybody_is_where_the_segments_say(subject, share):
     "context", [{"targetingKey": "u"}, {"targetingKey": "u", "tenant": ""}, {"targetingKey": "u", "tenant": None}]
 )
 def test_a_subject_without_the_bucketing_attribute_gets_the_default(context):
-    route = RouteParts(owner="", fallback_variant="", unit="tenant")
+    route = RouteParts(fallback_variant="", unit="tenant")
     variants = {name: {"model": name} for name in VARIANTS}
 
     told = answer({}, context, segments=(("cand", 10_000),), route=route, variants=variants)
@@ -92,7 +92,7 @@ def test_a_subject_without_the_bucketing_attribute_gets_the_default(context):
 
 
 def test_one_tenant_stays_together_whatever_the_request():
-    route = RouteParts(owner="", fallback_variant="", unit="tenant")
+    route = RouteParts(fallback_variant="", unit="tenant")
     variants = {name: {"model": name} for name in VARIANTS}
     split = (("cand", 5000), ("base", 5000))
 

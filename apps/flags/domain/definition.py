@@ -8,11 +8,11 @@ when it changes.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from apps.flags.domain import targeting
+from apps.flags.domain import prerequisites, targeting
 from apps.flags.domain.segments import Segments
 
 SCHEMA = "https://flagd.dev/schema/v0/flags.json"
@@ -21,7 +21,6 @@ OFF, FALLBACK = "off", "fallback"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteParts:
-    owner: str
     fallback_variant: str
     unit: str = targeting.TARGETING_KEY
     shadow: Mapping[str, Any] | None = None
@@ -37,6 +36,8 @@ class FlagParts:
     targeting: Mapping[str, Any] = field(default_factory=dict)
     segments: Segments = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    owner: str = ""
+    guards: Sequence[Any] = ()  # what its prerequisites say, as JSONLogic; False: one can never hold
     bucketing: str = "v3"
     salt: str = ""
     switch: str = ""
@@ -53,10 +54,9 @@ class FlagParts:
 
 
 def definition(flag: FlagParts) -> dict[str, Any]:
-    default = flag.route.fallback_variant if flag.route and flag.on_fallback else flag.default_variant
-    rule = None if flag.on_fallback else rule_of(flag)
+    default, rule = default_of(flag), rule_of(flag)
     return {
-        "state": "ENABLED" if flag.enabled and flag.switch != OFF else "DISABLED",
+        "state": "ENABLED" if is_on(flag) else "DISABLED",
         "variants": {name: value_of(flag, name) for name in flag.variants},
         **({"defaultVariant": default} if default else {}),
         **({"targeting": rule} if rule else {}),
@@ -64,7 +64,22 @@ def definition(flag: FlagParts) -> dict[str, Any]:
     }
 
 
+def is_on(flag: FlagParts) -> bool:
+    return flag.enabled and flag.switch != OFF
+
+
+def default_of(flag: FlagParts) -> str:
+    return flag.route.fallback_variant if flag.route and flag.on_fallback else flag.default_variant
+
+
 def rule_of(flag: FlagParts) -> Any:
+    """Everything that decides but the default: prerequisites, then rules, then the split."""
+    if flag.on_fallback:
+        return None
+    return prerequisites.guarded(own_rule_of(flag), flag.guards)
+
+
+def own_rule_of(flag: FlagParts) -> Any:
     rules = dict(flag.targeting)
     if not flag.is_split:
         return rules
@@ -94,7 +109,7 @@ def metadata_of(flag: FlagParts) -> dict[str, Any]:
         **flag.metadata,
         "bucketing": flag.bucketing,
         "salt": flag.salt or flag.key,
-        **({"owner": flag.route.owner} if flag.route and flag.route.owner else {}),
+        **({"owner": flag.owner} if flag.owner else {}),
         **({"switch": flag.switch} if flag.switch else {}),
     }
 
@@ -124,4 +139,4 @@ def assignment(flag: FlagParts) -> str:
         return "fallback"
     if flag.switch == OFF or not flag.enabled:
         return "off"
-    return "rules" if flag.targeting else "split"
+    return "rules" if flag.targeting or flag.guards else "split"

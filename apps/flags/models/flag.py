@@ -1,10 +1,8 @@
-"""Flags, routes, and the numbered snapshots that services read. One row per flag and environment."""
+"""Flags and routes. One row per flag and environment."""
 
-import json
-import zlib
 from collections.abc import Mapping
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Self
+from datetime import date, datetime
+from typing import Any, Self
 
 from django.db import models
 from django.db.models import Q
@@ -12,27 +10,15 @@ from django.db.models import Q
 from apps.access.models import Environment
 from apps.flags.domain import definition
 from apps.flags.domain import segments as layout
+from apps.flags.models.audience import Audience
+from apps.flags.models.fields import ExactJson
 
-if TYPE_CHECKING:
-    Text = models.JSONField[Any, Any]  # any value that JSON has
-else:
-    Text = models.TextField
-
-
-class ExactJson(Text):
-    """JSON kept as text: jsonb would reorder variants and turn 1e2 into 100."""
-
-    def from_db_value(self, value: str | None, *_: object) -> Any:
-        return None if value is None else json.loads(value)
-
-    def to_python(self, value: Any) -> Any:
-        return json.loads(value) if isinstance(value, str) else value
-
-    def get_prep_value(self, value: Any) -> str | None:
-        return None if value is None else json.dumps(value, separators=(",", ":"), allow_nan=False)
-
-    def value_to_string(self, obj: models.Model) -> str:
-        return json.dumps(self.value_from_object(obj))
+FIELDS = (
+    "key", "type", "description", "enabled", "variants", "default_variant", "rules", "targeting", "prerequisites",
+    "segments", "metadata", "bucketing", "salt", "owner", "expires_on", "is_permanent", "held_by", "trial", "switch",
+    "shadow", "archived_at",
+)  # fmt: skip
+ROUTE_FIELDS = ("task_type", "is_critical", "fallback_variant", "bucketing_unit", "breaker", "runbook")
 
 
 class FlagQuerySet(models.QuerySet["Flag"]):
@@ -44,6 +30,12 @@ class FlagQuerySet(models.QuerySet["Flag"]):
 
     def with_route(self) -> Self:
         return self.select_related("route")
+
+    def served(self) -> Self:
+        return self.filter(archived_at=None)
+
+    def archived(self) -> Self:
+        return self.exclude(archived_at=None)
 
 
 class Flag(models.Model):
@@ -73,9 +65,21 @@ class Flag(models.Model):
     enabled = models.BooleanField(default=True)
     variants = ExactJson()
     default_variant = models.CharField(max_length=128, blank=True)  # empty: the code's own default
-    targeting = ExactJson(default=dict)
+    targeting = ExactJson(default=dict)  # JSONLogic; compiled from `rules` unless an expert wrote it
+    rules = ExactJson(null=True)  # as domain/rules.py reads them; null: the JSONLogic is an expert's own
+    prerequisites = ExactJson(default=list)  # [{"flag", "variant"}]: all must hold, else the default variant
+    guards = ExactJson(default=list, editable=False)  # the prerequisites as JSONLogic, written out
+    requires: "models.ManyToManyField[Flag, Any]" = models.ManyToManyField(
+        "self", symmetrical=False, related_name="required_by", editable=False
+    )
+    uses: "models.ManyToManyField[Audience, Any]" = models.ManyToManyField(
+        Audience, related_name="flags", editable=False
+    )
     segments = ExactJson(default=list)  # ordered [[variant, ten-thousandths], …]; empty: no split
     metadata = ExactJson(default=dict)
+    owner = models.CharField(max_length=128, blank=True)
+    expires_on = models.DateField(null=True, blank=True)  # a reminder: an expired flag is still served
+    is_permanent = models.BooleanField(default=False)  # an operator's switch: one variant for ever is right
     bucketing = models.CharField(max_length=2, choices=Bucketing.choices, default=Bucketing.V3)  # pinned for life
     salt = models.CharField(max_length=512)  # immutable: a renamed copy keeps its subjects
     held_by = models.CharField(max_length=200, blank=True)
@@ -87,6 +91,7 @@ class Flag(models.Model):
     changed_by = models.CharField(max_length=200, blank=True)
     changed_at = models.DateTimeField()
     created_at = models.DateTimeField()
+    archived_at = models.DateTimeField(null=True, blank=True)  # no longer served
     fragment = models.TextField(editable=False)  # the encoded definition, so that a publish encodes only what changed
 
     objects = FlagQuerySet.as_manager()
@@ -124,15 +129,25 @@ class Flag(models.Model):
             key=self.key,
             variants=self.variants,
             default_variant=self.default_variant,
-            enabled=self.enabled,
+            enabled=self.enabled and self.archived_at is None,
             targeting=self.targeting or {},
             segments=self.split,
             metadata=self.metadata or {},
+            owner=self.owner,
+            guards=self.guards or [],
             bucketing=self.bucketing,
             salt=self.salt,
             switch=self.switch,
             route=route.parts(self.shadow) if route else None,
         )
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The whole definition by field, as JSON: what a version stores, and what two are compared by."""
+        route = self.route_or_none
+        whole = {name: getattr(self, name) for name in FIELDS}
+        whole |= {name: getattr(route, name) for name in ROUTE_FIELDS} if route else {}
+        return {name: value.isoformat() if isinstance(value, date) else value for name, value in whole.items()}
 
     def encode(self) -> None:
         self.fragment = definition.encode(definition.definition(self.parts))
@@ -147,6 +162,12 @@ class Flag(models.Model):
         self.encode()
         self.save(update_fields=[*fields, "since_version", "revision", "changed_by", "changed_at", "fragment"])
 
+    def guard_by(self, guards: list[Any], *, version: int) -> None:
+        """Another flag that this one requires has changed: what it serves changes, its own fields do not."""
+        self.guards, self.since_version = guards, version
+        self.encode()
+        self.save(update_fields=["guards", "since_version", "fragment"])
+
     def add(self) -> Self:
         self.encode()
         self.save(force_insert=True)
@@ -158,7 +179,6 @@ class Route(models.Model):
 
     flag = models.OneToOneField(Flag, on_delete=models.CASCADE, related_name="route")
     task_type = models.CharField(max_length=64, blank=True)
-    owner = models.CharField(max_length=128, blank=True)
     is_critical = models.BooleanField(default=False)
     fallback_variant = models.CharField(max_length=128, blank=True)
     bucketing_unit = models.CharField(max_length=128, default="request")  # or the attribute that keeps its arm
@@ -170,7 +190,6 @@ class Route(models.Model):
 
     def parts(self, shadow: Mapping[str, Any] | None) -> definition.RouteParts:
         return definition.RouteParts(
-            owner=self.owner,
             fallback_variant=self.fallback_variant,
             unit="targetingKey" if self.bucketing_unit == "request" else self.bucketing_unit,
             shadow=shadow,
@@ -185,108 +204,3 @@ class Route(models.Model):
         for name, value in fields.items():
             setattr(self, name, value)
         self.save(update_fields=list(fields))
-
-
-class SnapshotQuerySet(models.QuerySet["Snapshot"]):
-    def of(self, environment: str) -> Self:
-        return self.filter(environment_id=environment)
-
-
-class Snapshot(models.Model):
-    """The whole flag set of an environment at one version, in flagd's format. Written once, never changed."""
-
-    environment = models.ForeignKey(
-        Environment, to_field="key", db_column="environment", on_delete=models.CASCADE, related_name="snapshots"
-    )
-    version = models.PositiveIntegerField()
-    body = models.BinaryField()  # zlib
-    digest = models.CharField(max_length=16)
-    changed_keys: "models.JSONField[list[str], list[str]]" = models.JSONField(default=list)
-    urgent = models.BooleanField(default=False)  # readers fetch at once instead of spreading out
-    published_at = models.DateTimeField()
-
-    objects = SnapshotQuerySet.as_manager()
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["environment", "version"], name="one_snapshot_per_version")]
-        indexes = [models.Index(fields=["environment", "published_at"], name="snapshot_by_moment")]
-
-    def __str__(self) -> str:
-        return f"{self.environment_id} {self.version}"
-
-    @property
-    def document(self) -> bytes:
-        return zlib.decompress(bytes(self.body))
-
-
-class Split(models.Model):
-    """A route's assignment since a version: calls are judged by it, so a call begun under the old share never meets
-    the new one."""
-
-    environment = models.ForeignKey(
-        Environment, to_field="key", db_column="environment", on_delete=models.CASCADE, related_name="splits"
-    )
-    flag = models.CharField(max_length=512)
-    since_version = models.PositiveIntegerField()
-    trial = models.CharField(max_length=64, blank=True)
-    kind = models.CharField(max_length=8)  # split, rules, fallback, off: how requests are assigned that do not say
-    default_variant = models.CharField(max_length=128, blank=True)
-    segments = ExactJson(default=list)
-    published_at = models.DateTimeField()
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(
-                fields=["environment", "flag", "since_version"], name="one_split_per_flag_and_version"
-            )
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.flag} since {self.environment_id} {self.since_version}"
-
-
-class ClientSeen(models.Model):
-    """A service that told us which snapshot it has."""
-
-    environment = models.ForeignKey(
-        Environment, to_field="key", db_column="environment", on_delete=models.CASCADE, related_name="clients"
-    )
-    name = models.CharField(max_length=128)
-    sdk = models.CharField(max_length=128, blank=True)
-    snapshot = models.PositiveIntegerField(null=True)
-    seen_at = models.DateTimeField()
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["environment", "name", "sdk"], name="one_row_per_client_and_sdk")
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.sdk})"
-
-
-class Exposure(models.Model):
-    """How many evaluations gave this variant in this minute, with a sample of the subjects."""
-
-    environment = models.ForeignKey(
-        Environment, to_field="key", db_column="environment", on_delete=models.CASCADE, related_name="exposures"
-    )
-    flag = models.CharField(max_length=512)
-    variant = models.CharField(max_length=128, blank=True)
-    snapshot = models.PositiveIntegerField()
-    assigned_by = models.CharField(max_length=8, blank=True)
-    minute = models.DateTimeField()
-    count = models.PositiveBigIntegerField()
-    subjects: "models.JSONField[list[str], list[str]]" = models.JSONField(default=list)
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(
-                fields=["environment", "flag", "variant", "snapshot", "assigned_by", "minute"],
-                name="one_count_per_flag_variant_snapshot_and_minute",
-            )
-        ]
-        indexes = [models.Index(fields=["minute"], name="exposure_by_minute")]
-
-    def __str__(self) -> str:
-        return f"{self.count} x {self.flag} {self.variant}"

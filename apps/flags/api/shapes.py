@@ -1,18 +1,12 @@
-"""/api/v1/flags, /api/v1/routes and /api/v1/evaluate."""
+"""What goes in and comes out of the management API of flags."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers, status
-from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.access.domain.roles import Role
-from apps.access.endpoint import ApiView
-from apps.access.models import Environment
-from apps.core.refusals import NotFound
-from apps.flags import evaluation, queries, services
 from apps.flags.models import Flag
 from apps.flags.queries import FlagView, RouteView
 
@@ -29,6 +23,21 @@ class AnyObject(serializers.JSONField):
         return value
 
 
+class AnyList(serializers.ListField):
+    """A list of objects of any shape."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(child=AnyObject(), **kwargs)
+
+
+RULES = (
+    'Ordered, the first whose conditions hold answers: [{"name", "when": {"all"|"any"|"none": [{"attribute",'
+    ' "operator", "values"} | {"audience"}]}, "variant" | "split": {variant: percent}}]. Null where `targeting` was'
+    " given as JSONLogic."
+)
+PREREQUISITES = 'All must hold, else the default variant: [{"flag", "variant"}].'
+
+
 class Shares(serializers.DictField):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(child=serializers.FloatField(min_value=0, max_value=100), **kwargs)
@@ -42,10 +51,16 @@ class FlagOut(serializers.Serializer[Any]):
     enabled = serializers.BooleanField()
     variants = AnyObject()
     default_variant = serializers.CharField()
-    targeting = AnyObject()
+    targeting = AnyObject(help_text="JSONLogic: as it was given, or as the rules are written out.")
+    rules = AnyList(allow_null=True, help_text=RULES)
+    conditions = serializers.ListField(child=serializers.CharField(), help_text="The rules, each in one line.")
+    prerequisites = AnyList(help_text=PREREQUISITES)
     weights = Shares(help_text="Percent of each variant, in steps of 0.01.")
     segments = serializers.ListField(help_text="The split as it lies on the hash's range: variant and ten-thousandths.")
     metadata = AnyObject()
+    owner = serializers.CharField()
+    expires_on = serializers.DateField(allow_null=True, help_text="A reminder: an expired flag is still served.")
+    is_permanent = serializers.BooleanField(help_text="One variant for ever is right for it.")
     bucketing = serializers.CharField()
     salt = serializers.CharField()
     switch = serializers.CharField(help_text='"", "fallback" or "off".')
@@ -57,6 +72,7 @@ class FlagOut(serializers.Serializer[Any]):
     changed_by = serializers.CharField()
     changed_at = serializers.DateTimeField()
     created_at = serializers.DateTimeField()
+    archived_at = serializers.DateTimeField(allow_null=True)
     warnings = serializers.ListField(
         child=serializers.CharField(), help_text="What its rules do differently in other languages."
     )
@@ -64,7 +80,6 @@ class FlagOut(serializers.Serializer[Any]):
 
 class RouteOut(FlagOut):
     task_type = serializers.CharField()
-    owner = serializers.CharField()
     is_critical = serializers.BooleanField()
     fallback_variant = serializers.CharField()
     bucketing_unit = serializers.CharField()
@@ -91,16 +106,20 @@ class Sparse(serializers.Serializer[Any]):
 class FlagFields(Sparse):
     variants = AnyObject()
     default_variant = serializers.CharField(max_length=128, allow_blank=True)
-    targeting = AnyObject(allow_null=True)
+    targeting = AnyObject(allow_null=True, help_text="JSONLogic of an expert; else give rules.")
+    rules = AnyList(allow_null=True, help_text=RULES)
+    prerequisites = AnyList(allow_null=True, help_text=PREREQUISITES)
     enabled = serializers.BooleanField()
     metadata = AnyObject()
     description = serializers.CharField(max_length=1000, allow_blank=True)
+    owner = serializers.CharField(max_length=128, allow_blank=True)
+    expires_on = serializers.DateField(allow_null=True)
+    is_permanent = serializers.BooleanField()
 
 
 class RouteFields(FlagFields):
     fallback_variant = serializers.CharField(max_length=128, allow_blank=True)
     task_type = serializers.CharField(max_length=64, allow_blank=True)
-    owner = serializers.CharField(max_length=128, allow_blank=True)
     is_critical = serializers.BooleanField()
     bucketing_unit = serializers.CharField(max_length=128, help_text='"request", or the attribute that keeps its arm.')
     breaker = AnyObject(allow_null=True)
@@ -137,6 +156,69 @@ class WeightsIn(Because):
     weights = Shares(help_text="Percent of each variant; together 100.")
 
 
+class RenameIn(Because):
+    to = serializers.CharField(max_length=128)
+
+
+class PreviewIn(serializers.Serializer[Any]):
+    weights = Shares(help_text="Percent of each variant; together 100.")
+
+
+class MoveOut(serializers.Serializer[Any]):
+    before = serializers.CharField()
+    after = serializers.CharField()
+    percent = serializers.FloatField(help_text="Of all subjects, exact in expectation.")
+    subjects = serializers.IntegerField(help_text="Of the subjects seen lately.")
+
+
+class PreviewOut(serializers.Serializer[Any]):
+    environment = serializers.CharField()
+    flag = serializers.CharField()
+    weights = serializers.SerializerMethodField()
+    moves = MoveOut(many=True)
+    percent = serializers.FloatField(help_text="Of all subjects, who would move at all.")
+    subjects = serializers.IntegerField(help_text="How many of those seen lately would move.")
+    seen = serializers.IntegerField(help_text="How many subjects were seen lately; 0: nobody reported any.")
+    sentence = serializers.CharField()
+
+    def get_weights(self, preview: Any) -> dict[str, float]:
+        return percents(preview.weights)
+
+
+class ExposureOut(serializers.Serializer[Any]):
+    variant = serializers.CharField()
+    assigned_by = serializers.CharField()
+    client = serializers.CharField(help_text="Empty: evaluated by the server.")
+    snapshot = serializers.IntegerField()
+    count = serializers.IntegerField()
+    last_minute = serializers.DateTimeField()
+
+
+class ExposuresOut(serializers.Serializer[Any]):
+    flag = serializers.CharField()
+    since = serializers.DateTimeField()
+    count = serializers.IntegerField()
+    rows = ExposureOut(many=True)
+
+
+class ClientOut(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    sdk = serializers.CharField()
+    snapshot = serializers.IntegerField(allow_null=True)
+    behind = serializers.IntegerField(allow_null=True, help_text="Snapshots published since the one it has.")
+    seen_at = serializers.DateTimeField()
+
+
+class ReasonOut(serializers.Serializer[Any]):
+    code = serializers.CharField(help_text="never_evaluated, one_variant or expired.")
+    sentence = serializers.CharField()
+
+
+class StaleOut(serializers.Serializer[Any]):
+    reasons = ReasonOut(many=True)
+    last_evaluated_at = serializers.DateTimeField(allow_null=True)
+
+
 class ContextIn(serializers.Serializer[Any]):
     environment = serializers.CharField(required=False)
     flag = serializers.CharField(max_length=512, help_text="Key of a flag or a route.")
@@ -166,120 +248,12 @@ def percents(weights: Mapping[str, int]) -> dict[str, float]:
     return {variant: size / 100 for variant, size in weights.items()}
 
 
+def in_parts(shares: Mapping[str, float]) -> dict[str, int]:
+    """Percent as ten-thousandths."""
+    return {variant: round(share * 100) for variant, share in shares.items()}
+
+
 def with_etag(view: FlagView, version: int | None = None, code: int = status.HTTP_200_OK) -> Response:
     """The flag; `version` is the snapshot that carries this very change."""
     told = flag_dict(view) | ({} if version is None else {"version": version})
     return Response(told, status=code, headers={"ETag": f'"{view.revision}"'})
-
-
-class FlagsView(ApiView):
-    @extend_schema(parameters=[IN_ENVIRONMENT], responses=FlagOut(many=True), summary="Flags")
-    def get(self, request: Request) -> Response:
-        rows = Flag.objects.with_route().of(self.asked_environment().key).order_by("-created_at", "-id")
-        return self.paged(rows, lambda row: flag_dict(queries.flag_view(row)))
-
-    @extend_schema(request=FlagIn, responses={201: FlagOut}, summary="Create a flag")
-    def post(self, request: Request) -> Response:
-        where = self.asked_environment(role=Role.OPERATOR).key
-        data = self.read(FlagIn) | {"environment": where}
-        published = services.create_flag(**data, by=self.actor, now=self.now)
-        return with_etag(queries.flag(where, data["key"]), published.version, status.HTTP_201_CREATED)
-
-
-class OneFlagView(ApiView):
-    @extend_schema(parameters=[IN_ENVIRONMENT], responses=FlagOut, summary="One flag")
-    def get(self, request: Request, key: str) -> Response:
-        return with_etag(queries.flag(self.asked_environment().key, key))
-
-    @extend_schema(parameters=[IN_ENVIRONMENT], request=FlagPatch, responses=FlagOut, summary="Change a flag")
-    def patch(self, request: Request, key: str) -> Response:
-        where = self.asked_environment(role=Role.OPERATOR)
-        expected = self.expected_revision(where)
-        published = services.update_flag(
-            environment=where.key, key=key, by=self.actor, now=self.now, expected=expected, **self.read(FlagPatch)
-        )
-        return with_etag(queries.flag(where.key, key), published.version)
-
-
-class WeightsView(ApiView):
-    @extend_schema(parameters=[IN_ENVIRONMENT], request=WeightsIn, responses=FlagOut, summary="Change a flag's split")
-    def put(self, request: Request, key: str) -> Response:
-        where = self.asked_environment(role=Role.OPERATOR)
-        expected = self.expected_revision(where)
-        data = self.read(WeightsIn)
-        weights = {variant: round(share * 100) for variant, share in data["weights"].items()}
-        published = services.change_weights(
-            environment=where.key,
-            key=key,
-            weights=weights,
-            by=self.actor,
-            because=data["because"],
-            now=self.now,
-            expected=expected,
-        )
-        return with_etag(queries.flag(where.key, key), published.version)
-
-
-class SwitchView(ApiView):
-    """Safety comes first: no If-Match, no free hold, whatever protects the environment."""
-
-    def switch(self, key: str, to: Any) -> Response:
-        where: Environment = self.asked_environment(role=Role.OPERATOR)
-        because = self.read(Because)["because"]
-        published = to(environment=where.key, key=key, by=self.actor, because=because, now=self.now)
-        return with_etag(queries.flag(where.key, key), published.version)
-
-
-class SwitchOffView(SwitchView):
-    @extend_schema(
-        parameters=[IN_ENVIRONMENT], request=Because, responses=FlagOut, summary="Kill switch: disable a flag"
-    )
-    def post(self, request: Request, key: str) -> Response:
-        return self.switch(key, services.switch_off)
-
-
-class SwitchBackView(SwitchView):
-    @extend_schema(parameters=[IN_ENVIRONMENT], request=Because, responses=FlagOut, summary="Take a switch back")
-    def post(self, request: Request, key: str) -> Response:
-        return self.switch(key, services.restore)
-
-
-class RoutesView(ApiView):
-    @extend_schema(parameters=[IN_ENVIRONMENT], responses=RouteOut(many=True), summary="Routes")
-    def get(self, request: Request) -> Response:
-        where = self.asked_environment().key
-        rows = Flag.objects.with_route().of(where).exclude(route=None).order_by("-created_at", "-id")
-        return self.paged(rows, lambda row: flag_dict(queries.route_view(row)))
-
-    @extend_schema(request=RouteIn, responses={201: RouteOut}, summary="Create a route")
-    def post(self, request: Request) -> Response:
-        where = self.asked_environment(role=Role.OPERATOR).key
-        data = self.read(RouteIn) | {"environment": where}
-        published = services.create_route(**data, by=self.actor, now=self.now)
-        return with_etag(queries.route(where, data["key"]), published.version, status.HTTP_201_CREATED)
-
-
-class OneRouteView(ApiView):
-    @extend_schema(parameters=[IN_ENVIRONMENT], responses=RouteOut, summary="One route")
-    def get(self, request: Request, key: str) -> Response:
-        return with_etag(queries.route(self.asked_environment().key, key))
-
-    @extend_schema(parameters=[IN_ENVIRONMENT], request=RoutePatch, responses=RouteOut, summary="Change a route")
-    def patch(self, request: Request, key: str) -> Response:
-        where = self.asked_environment(role=Role.OPERATOR)
-        expected = self.expected_revision(where)
-        published = services.update_route(
-            environment=where.key, key=key, by=self.actor, now=self.now, expected=expected, **self.read(RoutePatch)
-        )
-        return with_etag(queries.route(where.key, key), published.version)
-
-
-class EvaluateView(ApiView):
-    @extend_schema(request=ContextIn, responses=EvaluationOut, summary="Which variant does this context get, and why")
-    def post(self, request: Request) -> Response:
-        where = self.asked_environment().key
-        data = self.read(ContextIn)
-        found = evaluation.evaluate(where, data["flag"], data["context"], now=self.now)
-        if found is None:
-            raise NotFound(what="flag", key=data["flag"])
-        return Response(dict(EvaluationOut(found).data))

@@ -1,0 +1,22 @@
+"""Flags, routes, what they were, what waits to change them, and the numbered snapshots that services read."""
+
+from apps.flags.models.audience import Audience
+from apps.flags.models.change_request import ChangeRequest
+from apps.flags.models.fields import ExactJson
+from apps.flags.models.flag import Flag, Route
+from apps.flags.models.seen import ClientSeen, Exposure
+from apps.flags.models.snapshot import Snapshot, Split
+from apps.flags.models.version import FlagVersion
+
+__all__ = [
+    "Audience",
+    "ChangeRequest",
+    "ClientSeen",
+    "ExactJson",
+    "Exposure",
+    "Flag",
+    "FlagVersion",
+    "Route",
+    "Snapshot",
+    "Split",
+]
