@@ -1,0 +1,153 @@
+"""Real exporters from PyPI against a real server: kill, back-pressure and retry included."""
+
+import threading
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from django.utils import timezone
+from opentelemetry.exporter.otlp.proto.http import Compression
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider
+from opentelemetry.sdk.metrics.export import AggregationTemporality, PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+from apps.access import services as access
+from apps.core.actors import WORKER
+from apps.telemetry import queries
+from tests.telemetry.make_telemetry import ROUTE, make_environment, make_route
+
+pytestmark = pytest.mark.django_db(transaction=True)
+COST = 1000 * 2000 + 100 * 8000
+CALL = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-4.1"}
+RESOURCE = Resource({"service.name": "payments", "service.instance.id": "one"})
+
+
+@pytest.fixture
+def key(fresh_server):
+    make_route(now=timezone.now() - timedelta(hours=1))
+    _, secret = access.create_key(
+        environment=make_environment(), name="test", scopes=["telemetry:write"], by=WORKER, now=timezone.now()
+    )
+    wait_for_key(fresh_server, secret)
+    return secret
+
+
+def wait_for_key(server, secret):
+    deadline = timezone.now() + timedelta(seconds=15)
+    headers = {"authorization": f"Bearer {secret}", "content-type": "application/json"}
+    while server.request("POST", "/otlp/v1/traces", "{}", headers)[0] != 200:
+        assert timezone.now() < deadline
+        threading.Event().wait(0.1)
+
+
+def spans_to(address, secret, n, **more):
+    """As a service would: under one span that carries OpenFeature's event."""
+    headers = {"authorization": f"Bearer {secret}"}
+    exporter = OTLPSpanExporter(endpoint=f"{address}/otlp/v1/traces", headers=headers, **more)
+    provider = TracerProvider(resource=RESOURCE)
+    provider.add_span_processor(BatchSpanProcessor(exporter, max_export_batch_size=100))
+    tracer = provider.get_tracer("test")
+    with tracer.start_as_current_span("POST /invoices") as root:
+        root.add_event(
+            "feature_flag.evaluation",
+            {"feature_flag.key": ROUTE, "feature_flag.result.variant": "gpt-4.1", "feature_flag.result.value": "{}"},
+        )
+        for _ in range(n):
+            with tracer.start_as_current_span("chat gpt-4.1", attributes=CALL) as span:
+                span.set_attribute("gen_ai.usage.input_tokens", 1000)
+                span.set_attribute("gen_ai.usage.output_tokens", 100)
+    provider.shutdown()
+
+
+def spent():
+    now = timezone.now()
+    return queries.spend("production", now - timedelta(hours=1), now + timedelta(minutes=1), where={"route": ROUTE})[0]
+
+
+@pytest.mark.parametrize("compression", [Compression.NoCompression, Compression.Gzip, Compression.Deflate])
+def test_spans_of_a_real_exporter_find_their_route(fresh_server, key, compression):
+    spans_to(fresh_server.url, key, 250, compression=compression)
+
+    assert (spent().calls, spent().confirmed_nano, spent().unpriced) == (250, 250 * COST, 0)
+
+
+def test_cumulative_and_delta_metrics_of_a_real_exporter(fresh_server, key):
+    spans_to(fresh_server.url, key, 1)  # from here on the sender is known
+    before = spent().confirmed_nano
+    for temporality in (AggregationTemporality.CUMULATIVE, AggregationTemporality.DELTA):
+        headers = {"authorization": f"Bearer {key}"}
+        exporter = OTLPMetricExporter(
+            endpoint=f"{fresh_server.url}/otlp/v1/metrics",
+            headers=headers,
+            preferred_temporality={Histogram: temporality, Counter: temporality},
+            preferred_aggregation={Histogram: ExponentialBucketHistogramAggregation()},
+        )
+        reader = PeriodicExportingMetricReader(exporter, export_interval_millis=200)
+        # Another service: the first one's spans would make its metrics a comparison only.
+        resource = Resource({"service.name": f"by-{temporality.name}", "service.instance.id": "one"})
+        provider = MeterProvider([reader], resource=resource)
+        usage = provider.get_meter("test").create_histogram("gen_ai.client.token.usage", unit="{token}")
+        duration = provider.get_meter("test").create_histogram("gen_ai.client.operation.duration", unit="s")
+        told = CALL | {"changeover.route": ROUTE}
+        duration.record(0.5, told)
+        usage.record(0, told | {"gen_ai.token.type": "input"})
+        provider.force_flush()  # the first points tell of the sender: of a cumulative one they are a baseline
+        for _ in range(10):
+            usage.record(1000, told | {"gen_ai.token.type": "input"})
+            usage.record(100, told | {"gen_ai.token.type": "output"})
+            usage.record(1100, told | {"gen_ai.token.type": "total"})
+            duration.record(0.5, told)
+            threading.Event().wait(0.05)
+        provider.force_flush()
+        provider.shutdown()
+
+        # A stream that begins after its sender was first heard of is new from its begin.
+        assert spent().confirmed_nano - before == 10 * COST
+        before = spent().confirmed_nano
+
+
+class Between:
+    """A proxy that loses answers and refuses now and then, as networks do."""
+
+    def __init__(self, url):
+        self.refuse = iter(["503", "lose", "503", "pass", "lose"])
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                import urllib.request
+
+                body = self.rfile.read(int(self.headers["content-length"]))
+                do = next(outer.refuse, "pass")
+                if do != "503":
+                    names = ("authorization", "content-type", "content-encoding")
+                    headers = {name: self.headers[name] for name in names if self.headers[name]}
+                    with urllib.request.urlopen(urllib.request.Request(url + self.path, body, headers)) as answer:
+                        assert answer.status == 200
+                self.send_response(200 if do == "pass" else 503)
+                if do != "pass":
+                    self.send_header("retry-after", "1")
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+
+def test_lost_answers_and_back_pressure_count_once(fresh_server, key):
+    between = Between(fresh_server.url)
+
+    spans_to(between.url, key, 150)
+    between.server.shutdown()
+
+    assert next(between.refuse, None) is None  # all of it happened
+    assert (spent().calls, spent().confirmed_nano) == (150, 150 * COST)

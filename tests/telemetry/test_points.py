@@ -1,0 +1,182 @@
+"""Temporality: whatever a sender's clock and restarts do, what is new is booked once."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apps.telemetry.domain import points
+from apps.telemetry.domain.histogram import Histogram, index_of
+from apps.telemetry.domain.otlp import Point, Resource
+
+NOW = 1_795_488_000 * 10**9
+SECOND = 10**9
+
+
+def point(count=0, total=0.0, cells=None, *, at=NOW, begin=NOW - 100 * SECOND, temporality=2, kind="explicit", scale=0,
+          zero=0, unit="s", metric="gen_ai.client.operation.duration", attributes=None, fault=""):  # fmt: skip
+    cells = {0: count - zero} if cells is None and count > zero else cells or {}
+    return Point(metric, unit, kind, temporality, begin, at, count, total, cells, scale, zero, (), attributes or {}, "",
+                 Resource(), "scope", fault)  # fmt: skip
+
+
+def booked(told, known_since):
+    state, deltas, kinds = None, [], []
+    for one in told:
+        delta, after, kind = points.read(one, state, known_since)
+        state = after or state
+        deltas += [delta] if delta else []
+        kinds.append(kind)
+    return sum(delta.count for delta in deltas), round(sum(delta.total for delta in deltas)), kinds
+
+
+RUNS = st.lists(
+    st.lists(st.tuples(st.integers(0, 50), st.integers(0, 5_000)), min_size=1, max_size=8), min_size=1, max_size=4
+)
+
+
+def exported(runs):
+    """What a process exports that is started again and again: cumulative sums of each life."""
+    at, told = NOW, []
+    for run in runs:
+        begin = at + 1
+        count = total = 0
+        for calls, tokens in run:
+            at += 60 * SECOND
+            count, total = count + calls, total + tokens
+            told.append(point(count, float(total), at=at, begin=begin))
+    return told
+
+
+@given(RUNS)
+def test_a_cumulative_stream_that_is_known_from_its_begin_is_booked_whole(runs):
+    count, total, _ = booked(exported(runs), known_since=NOW - SECOND)
+
+    assert count == sum(calls for run in runs for calls, _ in run)
+    assert total == sum(tokens for run in runs for _, tokens in run)
+
+
+@given(RUNS)
+def test_of_an_unknown_sender_only_the_first_point_is_missing(runs):
+    told = exported(runs)
+    count, total, kinds = booked(told, known_since=told[-1].at)
+
+    assert kinds[0] == "gap"
+    assert count == sum(calls for run in runs for calls, _ in run) - told[0].count
+    assert total == sum(tokens for run in runs for _, tokens in run) - told[0].total
+
+
+@given(RUNS, st.randoms())
+def test_repeated_and_late_points_book_nothing_more(runs, random):
+    told = exported(runs[:1])
+    again = sorted(told * 2, key=lambda one: one.at)
+    whole = booked(told, known_since=0)
+
+    assert booked(again, known_since=0)[:2] == whole[:2]
+    shuffled = random.sample(told, len(told))
+    # Out of order: late ones are dropped, and the newest holds what they held.
+    assert booked(shuffled, known_since=0)[:2] == whole[:2]
+
+
+def test_the_same_totals_once_more_at_shutdown_add_nothing():
+    told = [point(5, 10.0, at=NOW), point(5, 10.0, at=NOW + 1)]
+
+    assert booked(told, known_since=0)[:2] == (5, 10)
+
+
+@pytest.mark.parametrize(
+    "after",
+    [point(3, 10.0, at=NOW + SECOND), point(9, 2.0, at=NOW + SECOND), point(9, 12.0, at=NOW + SECOND, begin=NOW + 1),
+     point(9, 12.0, {0: 4, 1: 5}, at=NOW + SECOND)],
+)  # fmt: skip
+def test_who_counts_less_or_begins_later_has_begun_anew(after):
+    delta, _, kind = points.read(after, points.state_of(point(5, 10.0)), 0)
+
+    assert kind == "reset"
+    assert (delta.count, delta.total) == (after.count, after.total)
+
+
+def test_a_delta_point_is_new_itself():
+    assert booked([point(2, 3.0, temporality=1), point(4, 5.0, temporality=1)], known_since=NOW * 2)[:2] == (6, 8)
+
+
+def exponential(values, scale):
+    cells = {}
+    for value in values:
+        index = math.ceil(math.log2(value) * 2**scale) - 1
+        cells[index] = cells.get(index, 0) + 1
+    return cells
+
+
+@given(st.lists(st.floats(0.0011, 900), min_size=1, max_size=50), st.integers(4, 20))
+def test_finer_exponential_cells_become_ours(values, scale):
+    told = point(len(values), sum(values), exponential(values, scale), kind="exponential", scale=scale)
+    delta, _, _ = points.read(told, None, 0)
+
+    assert delta.is_fine
+    assert delta.histogram.count == len(values)
+    ours = Histogram.of(values)
+    # logarithms of values on an edge may round to the other side: nothing else may differ
+    moved = sum(
+        abs(delta.histogram.cells.get(i, 0) - ours.cells.get(i, 0)) for i in {*ours.cells, *delta.histogram.cells}
+    )
+    on_edge = sum(index_of(value * (1 + 1e-12)) != index_of(value * (1 - 1e-12)) for value in values)
+    assert moved <= 2 * on_edge
+
+
+@given(st.lists(st.floats(0.01, 60), min_size=2, max_size=40), st.integers(4, 20), st.integers(4, 20))
+def test_a_stream_that_grows_coarser_on_its_way_still_subtracts(values, first, second):
+    first, second = max(first, second), min(first, second)
+    half = len(values) // 2
+    before = point(half, sum(values[:half]), exponential(values[:half], first), kind="exponential", scale=first)
+    after = point(len(values), sum(values), exponential(values, second), kind="exponential", scale=second, at=NOW + 1)
+    delta, _, kind = points.read(after, points.state_of(before), 0)
+
+    if kind == "delta":  # an edge may round differently at two scales: then it looks like a reset
+        assert delta.count == delta.histogram.count == len(values) - half
+
+
+@pytest.mark.parametrize(
+    ("told", "is_fine"),
+    [(point(1, 0.4, {10: 1}, kind="exponential", scale=3), False), (point(1, 0.4), False),
+     (point(1, 400.0, {10: 1}, kind="exponential", scale=6, unit="ms"), False),
+     (point(1, 0.4, {10: 1}, kind="exponential", scale=20), True)],
+)  # fmt: skip
+def test_only_fine_cells_in_seconds_have_percentiles(told, is_fine):
+    assert points.read(told, None, 0)[0].is_fine is is_fine
+
+
+def test_milliseconds_in_explicit_buckets_become_seconds():
+    assert points.read(point(2, 900.0, unit="ms"), None, 0)[0].total == 0.9
+
+
+@pytest.mark.parametrize(
+    ("told", "fault"),
+    [(point(1, 1.0, temporality=0), "no_temporality"), (point(1, math.nan), "no_number"),
+     (point(1, math.inf), "no_number"), (point(1, -1.0), "no_number"),
+     (point(2, 1.0, {0: 1}), "count_is_not_its_buckets"),
+     (point(1, 1.0, fault="negative"), "negative"), (point(1, 1.0, at=NOW - 49 * 3600 * SECOND), "too_old"),
+     (point(1, 1.0, at=NOW + 301 * SECOND), "clock_ahead"), (point(2**60, 1.0), "no_number"), (point(1, 1.0), "")],
+)  # fmt: skip
+def test_points_that_cannot_be_are_refused(told, fault):
+    assert points.fault_of(told, NOW) == fault
+
+
+@pytest.mark.parametrize(
+    ("metric", "attributes", "meaning"),
+    [
+        ("gen_ai.client.token.usage", {"gen_ai.token.type": "input"}, "input"),
+        ("gen_ai.client.token.usage", {"gen_ai.token.type": "completion"}, "output"),
+        ("gen_ai.client.token.usage", {"gen_ai.token.type": "total"}, None),
+        ("gen_ai_client_token_usage", {"gen_ai_token_type": "output"}, "output"),
+        ("gen_ai_client_operation_duration_seconds", {}, "duration"),
+        ("gen_ai.client.operation.duration", {"gen_ai.operation.name": "invoke_agent"}, None),
+        ("gen_ai.client.inference.usage.input_tokens", {}, "input"),
+        ("gen_ai_client_inference_usage_cache_read_input_tokens_total", {}, "cached"),
+        ("gen_ai.client.inference.operation.input_tokens", {}, None),
+        ("http.server.duration", {}, None),
+    ],
+)
+def test_metrics_are_known_by_all_their_names(metric, attributes, meaning):
+    assert points.meaning_of(point(1, 1.0, metric=metric, attributes=attributes)) == meaning
