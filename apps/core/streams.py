@@ -1,4 +1,4 @@
-"""Server-sent events for a thousand readers: one shared future per change, no queue per reader.
+"""Server-sent events for a thousand readers: a change wakes each of them once, and nobody has a queue.
 
 A `Streams` holds the newest version and tells its readers that there is one; `frame_since` builds what each reader
 gets from the last version that it has. A slow reader therefore skips versions and never holds memory.
@@ -6,11 +6,13 @@ gets from the last version that it has. A slow reader therefore skips versions a
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 
 from apps.core.asgi import Receive, Scope, Send, header, problem
 
 HEARTBEAT_SECONDS = 15.0
+TICK_SECONDS = 1.0
 BLOCKED_SECONDS = 10.0
 HEADERS = [
     (b"content-type", b"text/event-stream"),
@@ -31,7 +33,8 @@ class Streams:
         self.frame_since = frame_since
         self.version = 0
         self.ended = False
-        self.changed: asyncio.Future[None] | None = None
+        self.waiting: dict[asyncio.Future[None], Reader] = {}
+        self.ticker: asyncio.TimerHandle | None = None
 
     def publish(self, version: int) -> None:
         self.version = version
@@ -42,14 +45,28 @@ class Streams:
         self.wake()
 
     def wake(self) -> None:
-        changed, self.changed = self.changed, None
-        if changed and not changed.done():
-            changed.set_result(None)
+        waiting, self.waiting = self.waiting, {}
+        for wake in waiting:
+            if not wake.done():
+                wake.set_result(None)
 
-    def next_change(self) -> asyncio.Future[None]:
-        if self.changed is None:
-            self.changed = asyncio.get_running_loop().create_future()
-        return self.changed
+    def wait(self, reader: "Reader") -> "asyncio.Future[None]":
+        """Done at a change, when the reader has left, or when it is to be looked after."""
+        wake = reader.wake = asyncio.get_running_loop().create_future()
+        self.waiting[wake] = reader
+        if self.ticker is None:
+            self.ticker = asyncio.get_running_loop().call_later(TICK_SECONDS, self.tick)
+        return wake
+
+    def tick(self) -> None:
+        """One timer for all: wakes who has been quiet for long, and whom nobody allows any more."""
+        now = time.monotonic()
+        for wake, reader in list(self.waiting.items()):
+            if wake.done():
+                del self.waiting[wake]
+            elif now - reader.wrote_at >= HEARTBEAT_SECONDS or not reader.allowed():
+                wake.set_result(None)
+        self.ticker = asyncio.get_running_loop().call_later(TICK_SECONDS, self.tick) if self.waiting else None
 
     async def serve(
         self, scope: Scope, receive: Receive, send: Send, *, allowed: Callable[[], bool] = lambda: True
@@ -62,14 +79,15 @@ class Streams:
         last = header(scope, b"last-event-id")
         told: int | None = int(last) if last and last.isdigit() else None
         Streams.open += 1
+        reader = Reader(send, allowed)
         gone = asyncio.ensure_future(reader_left(receive))
+        gone.add_done_callback(reader.left)
         try:
             await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
             retry = b"retry: %d\n\n" % random.randint(1000, 5000)  # spread the return after a restart
             await send({"type": "http.response.body", "body": retry + self.frame_since(told), "more_body": True})
-            told = self.version
-            await self.follow(told, send, gone, allowed)
-            if not gone.done():
+            await self.follow(self.version, reader)
+            if not reader.is_gone:
                 await send({"type": "http.response.body", "body": b""})
         except TimeoutError:
             return  # a reader that has blocked for ten seconds: it comes back and resumes
@@ -77,23 +95,38 @@ class Streams:
             Streams.open -= 1
             gone.cancel()
 
-    async def follow(self, told: int, send: Send, gone: "asyncio.Future[None]", allowed: Callable[[], bool]) -> None:
-        quiet = 0.0
-        while not (gone.done() or self.ended) and allowed():
+    async def follow(self, told: int, reader: "Reader") -> None:
+        while not (reader.is_gone or self.ended) and reader.allowed():
             if told != self.version:
-                frame, told, quiet = self.frame_since(told), self.version, 0.0
-                await self.write(send, frame)
-                continue
-            change = self.next_change()
-            await asyncio.wait({change, gone}, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
-            quiet += 1.0
-            if quiet >= HEARTBEAT_SECONDS and not gone.done():
-                quiet = 0.0
-                await self.write(send, b": hb\n\n")
+                frame, told = self.frame_since(told), self.version
+                await reader.write(frame)
+            elif time.monotonic() - reader.wrote_at >= HEARTBEAT_SECONDS:
+                await reader.write(b": hb\n\n")
+            else:
+                await self.wait(reader)
 
-    async def write(self, send: Send, frame: bytes) -> None:
+
+class Reader:
+    """One open stream."""
+
+    __slots__ = ("allowed", "is_gone", "send", "wake", "wrote_at")
+
+    def __init__(self, send: Send, allowed: Callable[[], bool]) -> None:
+        self.send = send
+        self.allowed = allowed
+        self.is_gone = False
+        self.wake: asyncio.Future[None] | None = None
+        self.wrote_at = time.monotonic()
+
+    def left(self, _: "asyncio.Future[None]") -> None:
+        self.is_gone = True
+        if self.wake is not None and not self.wake.done():
+            self.wake.set_result(None)
+
+    async def write(self, frame: bytes) -> None:
         async with asyncio.timeout(BLOCKED_SECONDS):
-            await send({"type": "http.response.body", "body": frame, "more_body": True})
+            await self.send({"type": "http.response.body", "body": frame, "more_body": True})
+        self.wrote_at = time.monotonic()
 
 
 async def reader_left(receive: Receive) -> None:

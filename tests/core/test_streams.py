@@ -6,12 +6,12 @@ from apps.core.streams import Streams
 class Reader:
     """One open stream, read by hand."""
 
-    def __init__(self, streams: Streams, last: bytes | None = None) -> None:
+    def __init__(self, streams: Streams, last: bytes | None = None, allowed=lambda: True) -> None:
         self.got: list[bytes] = []
         self.status = 0
         self.left = asyncio.Event()
         headers = [(b"last-event-id", last)] if last else []
-        self.task = asyncio.ensure_future(streams.serve({"headers": headers}, self.receive, self.send))
+        self.task = asyncio.ensure_future(streams.serve({"headers": headers}, self.receive, self.send, allowed=allowed))
 
     async def receive(self):
         await self.left.wait()
@@ -90,3 +90,67 @@ def test_one_more_than_the_cap_is_told_to_poll(monkeypatch):
     assert second.status == 503
     assert b"too_many_streams" in second.text
     assert Streams.open == 0
+
+
+def test_a_quiet_stream_beats(monkeypatch):
+    monkeypatch.setattr("apps.core.streams.HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr("apps.core.streams.TICK_SECONDS", 0.02)
+
+    async def story():
+        reader = Reader(streams := streams_of([]))
+        await asyncio.sleep(0.3)
+        streams.end()
+        await reader.task
+        return reader
+
+    reader = asyncio.run(story())
+
+    assert 2 <= reader.text.count(b": hb\n\n") <= 6
+
+
+def test_who_is_no_longer_allowed_is_let_go_without_any_change(monkeypatch):
+    monkeypatch.setattr("apps.core.streams.TICK_SECONDS", 0.02)
+    allowed = [True]
+
+    async def story():
+        reader = Reader(streams_of([]), allowed=lambda: allowed[0])
+        await settle()
+        assert not reader.task.done()
+        allowed[0] = False
+        await asyncio.wait_for(reader.task, 1)
+
+    asyncio.run(story())
+
+    assert Streams.open == 0
+
+
+def test_a_reader_that_leaves_while_it_waits_is_forgotten():
+    async def story():
+        reader = Reader(streams := streams_of([]))
+        await settle()
+        reader.left.set()
+        await reader.task
+        streams.publish(8)
+        await settle()
+        return reader
+
+    reader = asyncio.run(story())
+
+    assert b"id: 8" not in reader.text
+    assert Streams.open == 0
+
+
+def test_a_change_between_two_waits_is_not_missed():
+    async def story():
+        reader = Reader(streams := streams_of([]))
+        await settle()
+        for version in range(8, 12):
+            streams.publish(version)
+        await settle()
+        streams.end()
+        await reader.task
+        return reader
+
+    reader = asyncio.run(story())
+
+    assert reader.text.endswith(b"id: 11\n\n")
