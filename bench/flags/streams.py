@@ -94,6 +94,7 @@ def measure(publishes: int) -> dict[str, Any]:
             readers.stop()
     hundredths = statistics.quantiles(delays, n=100)
     return {
-        "streams": STREAMS, "processes": PROCESSES, "publishes": publishes, "p50": hundredths[49],
+        "streams": STREAMS, "processes": PROCESSES, "publishes": publishes,
+        "first": min(delays), "p50": hundredths[49],
         "p90": hundredths[89], "p99": hundredths[98], "most": max(delays),
     }  # fmt: skip

@@ -13,6 +13,7 @@ from apps.flags.serving.held import Held
 from apps.flags.serving.shelf import shelf
 
 SPREAD_MS = 300  # a thousand readers fetch within this time, not at once
+REMEMBERED = 100
 
 
 class Changes:
@@ -65,17 +66,40 @@ class Changes:
 
 
 def frame(environment: str, told: int | None) -> bytes:
+    """The event for a reader that has version `told`; only its `after_ms` is its own."""
     held = shelf.held[environment]
-    keys, urgent = shelf.changed_since(environment, told, held.version)
+    if told is None:
+        beginning, urgent = beginning_of(held, None)
+    else:
+        known = beginnings.get((environment, told))
+        if known is None or known[0] != held.etag:
+            known = (held.etag, *beginning_of(held, told))
+            remember((environment, told), known)
+        _, beginning, urgent = known
+    return b"%s%d}\n\n" % (beginning, 0 if urgent else random.randint(0, SPREAD_MS))
+
+
+def beginning_of(held: Held, told: int | None) -> tuple[bytes, bool]:
+    keys, urgent = shelf.changed_since(held.environment, told, held.version)
     data = {
         "version": held.version,
         "at": datetime.fromtimestamp(held.at, UTC).isoformat().replace("+00:00", "Z"),
         "keys": keys,
         "etag": held.etag.decode(),
-        "after_ms": 0 if urgent else random.randint(0, SPREAD_MS),
+        "after_ms": 0,
     }
-    text = json.dumps(data, separators=(",", ":"))
-    return f"id: {held.version}\nevent: snapshot\ndata: {text}\n\n".encode()
+    text = json.dumps(data, separators=(",", ":")).removesuffix("0}")
+    return f"id: {held.version}\nevent: snapshot\ndata: {text}".encode(), urgent
+
+
+# Nearly all readers have the same last version: what they are told is made once.
+beginnings: dict[tuple[str, int], tuple[bytes, bytes, bool]] = {}  # environment, last version: etag, event, urgent
+
+
+def remember(key: tuple[str, int], known: tuple[bytes, bytes, bool]) -> None:
+    if len(beginnings) >= REMEMBERED:
+        beginnings.clear()
+    beginnings[key] = known
 
 
 changes = Changes()
