@@ -204,3 +204,15 @@ def test_the_log_in_page_is_clean(page, server, environment, alice):
 
     assert found.violations_count == 0, found.generate_report()
     assert page.wrongs == []
+
+
+def test_a_lost_stream_says_how_old_the_page_is_and_acts_still_work(chromium, server, alice, story):
+    page = opened(chromium, server, alice, "/", viewport={"width": 1440, "height": 900})
+    page.route("**/live", lambda route: route.abort())
+    page.goto(f"{server.url}/routes/{KEY}/")
+
+    page.wait_for_selector("text=/You see \\d\\d:\\d\\d:\\d\\d, \\d+ s ago. Trying again in/")
+    page.get_by_role("button", name="Pause at 10").click()
+
+    page.wait_for_selector("text=Nothing advances until you resume.")
+    page.context.close()

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from apps.console import charts
+from apps.console import charts, drawings
 from apps.console.charts import Chart, Limit, Mark, Series
 
 BEGIN = 1_780_000_200.0
@@ -105,13 +105,13 @@ def test_the_table_has_the_newest_moment_first_and_empty_cells_for_gaps():
 
 
 def test_the_bar_turns_when_it_runs_ahead_of_its_pace():
-    assert "is-ahead" in charts.bar(0.80, 0.75)
-    assert "is-ahead" not in charts.bar(0.73, 0.75)
-    assert "is-over" in charts.bar(1.04, 0.75)
+    assert "is-ahead" in drawings.bar(0.80, 0.75)
+    assert "is-ahead" not in drawings.bar(0.73, 0.75)
+    assert "is-over" in drawings.bar(1.04, 0.75)
 
 
 def test_an_interval_holds_all_its_marks():
-    drawn = charts.interval(0.54, 1.05, 2.03, same=1.0, limit=1.25, tone="warn", says="Errors")
+    drawn = drawings.interval(0.54, 1.05, 2.03, same=1.0, limit=1.25, tone="warn", says="Errors")
 
     xs = [float(x) for x in re.findall(r"M([\d.]+) 1V19", drawn)]
     assert all(0 <= x <= 120 for x in xs)
@@ -119,4 +119,4 @@ def test_an_interval_holds_all_its_marks():
 
 
 def test_an_interval_without_a_figure_is_left_out():
-    assert charts.interval(None, None, None, same=1.0, limit=1.2, tone="warn", says="") == ""
+    assert drawings.interval(None, None, None, same=1.0, limit=1.2, tone="warn", says="") == ""

@@ -48,7 +48,7 @@ def test_without_a_script_the_first_press_is_a_page_with_the_same_confirm(runnin
 
     text = client.get(reverse("act", args=[KEY, "roll-back"])).content.decode()
 
-    assert "<!doctype html>" in text
+    assert text.strip().startswith("<!DOCTYPE html>")
     assert "Send 100\u00a0% to GPT-4.1?" in text
 
 

@@ -3,7 +3,7 @@
 from django.utils.safestring import mark_safe
 
 from apps.budgets.domain.verdicts import Verdict
-from apps.console import charts, figures
+from apps.console import drawings, figures
 from apps.console.presenters.route import VerdictRow
 from apps.rollouts.domain import words
 
@@ -72,7 +72,7 @@ def row(verdict: Verdict) -> VerdictRow:
         difference=difference(verdict),
         range=range_of(verdict),
         interval=mark_safe(
-            charts.interval(
+            drawings.interval(
                 verdict.low,
                 verdict.observed,
                 verdict.high,

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.utils.safestring import mark_safe
 
-from apps.console import charts
+from apps.console import drawings
 from apps.console.acts import Act
 from apps.console.charts import Chart, Limit, Mark, Series
 from apps.console.frame import Band
@@ -46,7 +46,7 @@ def context() -> dict[str, Any]:
         ],
         "shares": [0.0, 0.01, 0.1, 0.25, 0.5, 0.75, 1.0],
         "intervals": [mark_safe(one) for one in intervals()],
-        "bars": [mark_safe(charts.bar(used, 0.77, width=160)) for used in (0.4, 0.8, 1.04)],
+        "bars": [mark_safe(drawings.bar(used, 0.77, width=160)) for used in (0.4, 0.8, 1.04)],
         "chart_with_gap": with_gap(),
         "empty_chart": empty(),
     }  # fmt: skip
@@ -55,9 +55,9 @@ def context() -> dict[str, Any]:
 def intervals() -> list[str]:
     says = "Difference with its interval"
     return [
-        charts.interval(0.42, 0.44, 0.47, same=1.0, limit=1.19, tone="ok", says=says),
-        charts.interval(0.54, 1.05, 2.03, same=1.0, limit=1.25, tone="warn", says=says),
-        charts.interval(1.6, 1.98, 2.4, same=1.0, limit=1.19, tone="danger", says=says),
+        drawings.interval(0.42, 0.44, 0.47, same=1.0, limit=1.19, tone="ok", says=says),
+        drawings.interval(0.54, 1.05, 2.03, same=1.0, limit=1.25, tone="warn", says=says),
+        drawings.interval(1.6, 1.98, 2.4, same=1.0, limit=1.19, tone="danger", says=says),
     ]
 
 

@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString, mark_safe
 from apps.access.domain.roles import Role
 from apps.alerts.models import Alert
 from apps.budgets.queries import BudgetStatus
-from apps.console import charts, figures, glyphs, queries, sentences
+from apps.console import charts, drawings, figures, glyphs, queries, sentences
 from apps.console.presenters import judged, presses, states
 from apps.console.presenters.board import Figure, Line, Row
 from apps.console.queries import Measured, Standing
@@ -51,7 +51,7 @@ def row(visit: Visit, one: Standing, budget: BudgetStatus | None) -> Row:
         p95=p95(shown, judged.limit_of(one.verdicts, "latency_p95")),
         errors=errors(shown, judged.limit_of(one.verdicts, "error")),
         cost=cost(shown, judged.limit_of(one.verdicts, "cost")),
-        bar=mark_safe(charts.bar(budget.verdict.fraction, budget.verdict.pace)) if budget else SafeString(),
+        bar=mark_safe(drawings.bar(budget.verdict.fraction, budget.verdict.pace)) if budget else SafeString(),
         budget_used=figures.percent(budget.verdict.fraction) if budget else "",
         budget_second=budget_words(budget) if budget else "",
         sentence=says,
@@ -122,7 +122,7 @@ def spark(one: Standing, baseline: str, candidate: str, now: datetime) -> SafeSt
             drawn.append((arm, minutes(steps, since, now, 60 if queries.total(steps).requests > 600 else 180)))  # type: ignore[arg-type]  # the two literals above
     limit = judged.limit_of(one.verdicts, "latency_p95")
     says = f"p95 latency of {one.route.key} over the last hour"
-    return mark_safe(charts.spark(drawn, limit, says, since=since.timestamp(), until=now.timestamp()))
+    return mark_safe(drawings.spark(drawn, limit, says, since=since.timestamp(), until=now.timestamp()))
 
 
 def minutes(

@@ -1,19 +1,17 @@
 """A route's standing becomes its page."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
-from itertools import pairwise
+from datetime import datetime
 
 from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from apps.alerts.models import Alert
 from apps.budgets.queries import BudgetStatus
-from apps.console import charts, figures, queries, sentences
-from apps.console.charts import Chart, Limit, Mark, Series
-from apps.console.presenters import judged, presses, rows
+from apps.console import drawings, figures, sentences
+from apps.console.presenters import judged, presses, rows, trends
 from apps.console.presenters.route import BeforeAfter, BudgetPanel, Pair, Panel, RoutePage, StageView
-from apps.console.queries import Measured, Standing
+from apps.console.queries import Standing
 from apps.console.visits import Visit
 from apps.flags.queries import ClientView
 from apps.rollouts.domain.plan import Cost
@@ -56,7 +54,7 @@ def page(
         stages_told=stages_told(live, visit.now) if live else SafeString(),
         verdicts=[judged.row(verdict) for verdict in one.verdicts] if candidate else [],
         verdicts_since=verdicts_since(one, visit.now),
-        charts=charts_of(one, baseline, candidate, decisions, since=since, until=visit.now, step=step),
+        charts=trends.charts_of(one, baseline, candidate, decisions, since=since, until=visit.now, step=step),
         charts_title=charts_title(one, baseline, candidate, since, visit.now),
         charts_note="The last window is open and drawn dotted.",
         decisions=rows.decided(decisions[:DECISIONS], visit.now),
@@ -70,7 +68,7 @@ def page(
 
 
 def charts_title(one: Standing, baseline: str, candidate: str, since: datetime, now: datetime) -> str:
-    begin = first_moment(one, [baseline, candidate], since)
+    begin = trends.first_moment(one, [baseline, candidate], since)
     return f"last {figures.span((now - begin).total_seconds())}"
 
 
@@ -196,8 +194,8 @@ def stage_views(rollout: Rollout, now: datetime, decisions: Sequence[Decision] =
             StageView(
                 state=state,  # type: ignore[arg-type]  # one of the three above
                 share=share,
-                dot=mark_safe(charts.stage_dot(state, (stage.share or stage.shadow) / 10_000)),  # type: ignore[arg-type]
-                rail=None if last else mark_safe(charts.stage_rail(1.0 if is_done else part, now=is_now)),
+                dot=mark_safe(drawings.stage_dot(state, (stage.share or stage.shadow) / 10_000)),  # type: ignore[arg-type]
+                rail=None if last else mark_safe(drawings.stage_rail(1.0 if is_done else part, now=is_now)),
                 time=time,
                 samples=samples,
             )
@@ -238,112 +236,6 @@ def stages_told(rollout: Rollout, now: datetime) -> SafeString:
         rest = f": {then.time}" if then.time else ""
         told = format_html("{}<br /><strong>Next {}</strong>{}.", told, then.share, rest)
     return told
-
-
-def charts_of(
-    one: Standing,
-    baseline: str,
-    candidate: str,
-    decisions: Sequence[Decision],
-    *,
-    since: datetime,
-    until: datetime,
-    step: int,
-) -> list[Chart]:
-    variants: list[tuple[charts.Arm, str]] = [("baseline", baseline)]
-    if candidate:
-        variants.append(("candidate", candidate))
-    marks = [
-        Mark(row.at.timestamp(), figures.share(row.share or 0), "stage" if row.kind in ("advance", "finish") else "act")
-        for row in decisions
-        if row.kind in ("advance", "roll_back", "step_back", "finish") and since < row.at < until
-    ]
-    marks = thinned(marks, until.timestamp() - since.timestamp())
-    begin = first_moment(one, [variant for _, variant in variants], since)
-    latency, cost = [], []
-    for arm, variant in variants:
-        steps = one.measured.get(variant, {})
-        name = figures.short_name(one.name(variant))
-        newest = queries.total(steps, until - timedelta(seconds=3 * step))
-        p95 = figures.seconds(newest.p95) if newest.p95 else ""
-        per_1k = figures.nano(newest.nano_per_1k) if newest.nano_per_1k else ""
-        points = rows.minutes(steps, begin, until, step)
-        latency.append(Series(name, arm, points, open_last=True, told=p95))
-        cost.append(Series(name, arm, costs(steps, begin, until, step), open_last=True, told=per_1k))
-    whose = f" for {figures.short_name(one.name(candidate))}" if candidate else ""
-    p95_limit, cost_limit = judged.limit_of(one.verdicts, "latency_p95"), judged.limit_of(one.verdicts, "cost")
-    step_words = figures.span(step)
-    return [
-        Chart(
-            "p95",
-            f"p95 latency, {step_words} windows",
-            f"p95 latency of {one.route.key} by variant"
-            + (f", limit {figures.seconds(p95_limit)}" if p95_limit else ""),
-            latency,
-            since=begin.timestamp(),
-            until=until.timestamp(),
-            height=118,
-            limits=[Limit(p95_limit, f"limit {figures.seconds(p95_limit)}{whose}")] if p95_limit else [],
-            marks=marks,
-            gaps=gaps(one, begin, until, step),
-        ),
-        Chart(
-            "cost",
-            "Cost per 1k requests",
-            f"Cost per thousand requests of {one.route.key} by variant",
-            cost,
-            since=begin.timestamp(),
-            until=until.timestamp(),
-            unit="usd",
-            height=118,
-            limits=[Limit(cost_limit * 1000, f"limit {figures.usd(cost_limit * 1000)}{whose}")] if cost_limit else [],
-            marks=marks,
-            gaps=gaps(one, begin, until, step),
-        ),
-    ]
-
-
-def thinned(marks: list[Mark], span: float) -> list[Mark]:
-    """Words of marks that stand too close would run into each other: the line stays, the words go."""
-    out: list[Mark] = []
-    for mark in sorted(marks, key=lambda one: one.at):
-        crowded = out and mark.at - out[-1].at < span / 9
-        if crowded and mark.kind == "act":
-            out[-1] = Mark(out[-1].at, "", out[-1].kind)
-        out.append(Mark(mark.at, "", mark.kind) if crowded and mark.kind == "stage" else mark)
-    return out
-
-
-def first_moment(one: Standing, variants: Sequence[str], since: datetime) -> datetime:
-    """A route that is young does not begin with hours of nothing."""
-    firsts = [min(steps) for variant in variants if (steps := one.measured.get(variant))]
-    return max(since, min(firsts)) if firsts else since
-
-
-def costs(
-    steps: Mapping[datetime, Measured], since: datetime, until: datetime, step: int
-) -> list[tuple[float, float | None]]:
-    begin = since.timestamp() // step * step
-    by_time = {at.timestamp(): one for at, one in steps.items()}
-    out: list[tuple[float, float | None]] = []
-    while begin < until.timestamp():
-        one = by_time.get(begin)
-        per_1k = one.nano_per_1k if one is not None and one.priced >= 5 else None
-        out.append((begin, per_1k / 1e9 if per_1k is not None else None))
-        begin += step
-    first = next((index for index, (_, value) in enumerate(out) if value is not None), len(out))
-    return out[first:]
-
-
-def gaps(one: Standing, since: datetime, until: datetime, step: int) -> list[tuple[float, float]]:
-    """Where no variant had a single request for two steps or more."""
-    seen = sorted({at.timestamp() for steps in one.measured.values() for at in steps})
-    found = [
-        (before + step, after)
-        for before, after in pairwise(seen)
-        if after - before > 2 * step and before >= since.timestamp()
-    ]
-    return found[-6:]
 
 
 def before_after(
@@ -418,7 +310,7 @@ def budget_panel(status: BudgetStatus, prices: Sequence[Cost]) -> BudgetPanel:
         timezone=verdict.timezone,
         spent=figures.nano(verdict.spent_nano),
         limit=figures.nano(verdict.limit_nano),
-        bar=mark_safe(charts.bar(verdict.fraction, verdict.pace, full=True)),
+        bar=mark_safe(drawings.bar(verdict.fraction, verdict.pace, full=True)),
         told=f"{figures.percent(verdict.fraction)} spent with {gone}.",
         pairs=pairs,
         note=note,

@@ -4,7 +4,7 @@ from django.http import HttpResponse
 from django.utils.safestring import mark_safe
 
 from apps.budgets import queries as budgets
-from apps.console import charts, figures
+from apps.console import drawings, figures
 from apps.console.visits import Visit, visited
 
 STATES = {"within": "within", "warning": "warning", "exceeded": "exceeded"}
@@ -34,7 +34,7 @@ def row_of(one: budgets.BudgetStatus) -> dict[str, object]:
         "spent": figures.nano(verdict.spent_nano),
         "limit": figures.nano(verdict.limit_nano),
         "estimated": figures.nano(verdict.estimated_nano) if verdict.estimated_nano else "",
-        "bar": mark_safe(charts.bar(verdict.fraction, verdict.pace, width=120)),
+        "bar": mark_safe(drawings.bar(verdict.fraction, verdict.pace, width=120)),
         "used": figures.percent(verdict.fraction),
         "forecast": figures.nano(forecast.nano) if forecast is not None else "",
         "is_over": forecast is not None and forecast.nano > verdict.limit_nano,
