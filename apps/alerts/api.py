@@ -1,55 +1,53 @@
-"""/api/v1/alerts and /api/v1/channels."""
+"""/api/v1/alerts, channels, deliveries, silences, maintenance-windows, escalation. Nothing acts on GET."""
 
+from datetime import timedelta
 from typing import Any
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import serializers, status
+from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.access.domain.roles import Role
 from apps.access.endpoint import ApiView
-from apps.alerts import services
-from apps.alerts.models import Alert, Channel
+from apps.alerts import queries, services
+from apps.alerts.domain.matching import Matcher
+from apps.alerts.models import Alert, Channel, Delivery, Silence
+from apps.alerts.shapes import (
+    AlertOut,
+    ChannelIn,
+    ChannelOut,
+    ChannelPatchIn,
+    ChannelWithConfigOut,
+    DeliveryOut,
+    EscalationIn,
+    EscalationOut,
+    MatchedOut,
+    MatcherIn,
+    RotateIn,
+    SilenceAlertIn,
+    SilenceIn,
+    SilenceOut,
+    TestOut,
+    WhyIn,
+)
 from apps.core.refusals import NotFound
 
 IN_ENVIRONMENT = OpenApiParameter("environment", str)
-
-
-class AlertOut(serializers.Serializer[Any]):
-    id = serializers.CharField()
-    environment = serializers.CharField()
-    condition = serializers.CharField()
-    state = serializers.ChoiceField(choices=Alert.State.choices)
-    severity = serializers.CharField()
-    route = serializers.CharField()
-    owner = serializers.CharField()
-    sentence = serializers.CharField()
-    link = serializers.CharField()
-    runbook = serializers.CharField()
-    opened_at = serializers.DateTimeField()
-    last_at = serializers.DateTimeField()
-    acknowledged_at = serializers.DateTimeField(allow_null=True)
-    acknowledged_by = serializers.CharField()
-    silenced_until = serializers.DateTimeField(allow_null=True)
-    resolved_at = serializers.DateTimeField(allow_null=True)
-
-
-class WhyIn(serializers.Serializer[Any]):
-    because = serializers.CharField(max_length=500, default="", allow_blank=True)
-
-
-class SilenceIn(WhyIn):
-    until = serializers.DateTimeField()
+MATCHER = ("route", "owner", "severity", "condition")
 
 
 def alert_dict(alert: Alert) -> dict[str, Any]:
     return dict(AlertOut(alert).data)
 
 
+def channel_dict(channel: Channel) -> dict[str, Any]:
+    return dict(ChannelOut(channel).data)
+
+
 class AlertsView(ApiView):
     @extend_schema(
-        parameters=[IN_ENVIRONMENT, OpenApiParameter("state", str)],
+        parameters=[IN_ENVIRONMENT, OpenApiParameter("state", str), OpenApiParameter("route", str)],
         responses=AlertOut(many=True),
         summary="Alerts, newest first",
     )
@@ -57,6 +55,8 @@ class AlertsView(ApiView):
         alerts = Alert.objects.of_environment(self.asked_environment().key).newest_first()
         if state := request.query_params.get("state"):
             alerts = alerts.filter(state=state)
+        if route := request.query_params.get("route"):
+            alerts = alerts.filter(route=route)
         return self.paged(alerts, alert_dict)
 
 
@@ -82,13 +82,14 @@ class AcknowledgeView(AlertView):
         return Response(alert_dict(services.acknowledge(alert=alert, by=self.actor, now=self.now, **self.read(WhyIn))))
 
 
-class SilenceView(AlertView):
+class SilenceAlertView(AlertView):
     http_method_names = ("post", "options")
 
-    @extend_schema(request=SilenceIn, responses=AlertOut, summary="Silence an alert until a moment")
+    @extend_schema(request=SilenceAlertIn, responses=AlertOut, summary="Silence an alert until a moment")
     def post(self, request: Request, id: str) -> Response:
         alert = self.load(id, Role.OPERATOR)
-        return Response(alert_dict(services.silence(alert=alert, by=self.actor, now=self.now, **self.read(SilenceIn))))
+        data = self.read(SilenceAlertIn)
+        return Response(alert_dict(services.silence(alert=alert, by=self.actor, now=self.now, **data)))
 
 
 class ResolveView(AlertView):
@@ -100,52 +101,174 @@ class ResolveView(AlertView):
         return Response(alert_dict(services.resolve(alert=alert, by=self.actor, now=self.now, **self.read(WhyIn))))
 
 
-class ChannelOut(serializers.Serializer[Any]):
-    id = serializers.CharField()
-    environment = serializers.CharField()
-    kind = serializers.ChoiceField(choices=Channel.Kind.choices)
-    name = serializers.CharField()
-    is_active = serializers.BooleanField()
-    created_at = serializers.DateTimeField()
-
-
-class NewChannelOut(ChannelOut):
-    config = serializers.DictField(help_text="With the webhook's secret: shown this once.")
-
-
-class ChannelIn(serializers.Serializer[Any]):
-    environment = serializers.CharField(required=False)
-    kind = serializers.ChoiceField(choices=Channel.Kind.choices)
-    name = serializers.CharField(max_length=128)
-    config = serializers.DictField()
-    because = serializers.CharField(max_length=500, default="", allow_blank=True)
-
-
-class TestOut(serializers.Serializer[Any]):
-    taken = serializers.BooleanField()
-    answer = serializers.CharField()
-
-
 class ChannelsView(ApiView):
     @extend_schema(parameters=[IN_ENVIRONMENT], responses=ChannelOut(many=True), summary="Channels")
     def get(self, request: Request) -> Response:
         channels = Channel.objects.filter(environment=self.asked_environment().key).order_by("-created_at", "-id")
-        return self.paged(channels, lambda channel: dict(ChannelOut(channel).data))
+        return self.paged(channels, channel_dict)
 
-    @extend_schema(request=ChannelIn, responses={201: NewChannelOut}, summary="Create a channel")
+    @extend_schema(request=ChannelIn, responses={201: ChannelWithConfigOut}, summary="Create a channel")
     def post(self, request: Request) -> Response:
         environment = self.asked_environment(role=Role.OPERATOR)
         data = self.read(ChannelIn) | {"environment": environment.key}
         channel = services.create_channel(**data, by=self.actor, now=self.now)
-        return Response(dict(NewChannelOut(channel).data), status=status.HTTP_201_CREATED)
+        return Response(dict(ChannelWithConfigOut(channel).data), status=status.HTTP_201_CREATED)
 
 
-class ChannelTestView(ApiView):
+class ChannelView(ApiView):
+    def load(self, id: str, role: Role = Role.VIEWER) -> Channel:
+        channel = services.load_channel(id)
+        self.environment(channel.environment, role=role)
+        return channel
+
+    @extend_schema(responses=ChannelOut, summary="One channel")
+    def get(self, request: Request, id: str) -> Response:
+        return Response(channel_dict(self.load(id)))
+
+    @extend_schema(request=ChannelPatchIn, responses=ChannelOut, summary="Change a channel; what is left out stays")
+    def patch(self, request: Request, id: str) -> Response:
+        channel = self.load(id, Role.OPERATOR)
+        data = self.read(ChannelPatchIn)
+        return Response(channel_dict(services.update_channel(channel=channel, by=self.actor, now=self.now, **data)))
+
+
+class ChannelTestView(ChannelView):
+    http_method_names = ("post", "options")
+
     @extend_schema(request=None, responses=TestOut, summary="Really send a test")
     def post(self, request: Request, id: str) -> Response:
-        channel = Channel.objects.filter(pk=id).first()
-        if channel is None:
-            raise NotFound(what="channel", key=id)
-        self.environment(channel.environment, role=Role.OPERATOR)
+        channel = self.load(id, Role.OPERATOR)
         outcome = services.test_channel(channel=channel, by=self.actor, now=self.now)
         return Response({"taken": outcome.taken, "answer": outcome.answer})
+
+
+class RotateSecretView(ChannelView):
+    http_method_names = ("post", "options")
+
+    @extend_schema(
+        request=RotateIn, responses=ChannelWithConfigOut, summary="A new secret; the old one overlaps for a while"
+    )
+    def post(self, request: Request, id: str) -> Response:
+        channel = self.load(id, Role.OPERATOR)
+        data = self.read(RotateIn)
+        overlap = timedelta(hours=data.pop("overlap_hours"))
+        channel = services.rotate_secret(channel=channel, overlap=overlap, by=self.actor, now=self.now, **data)
+        channel.config = {key: channel.config[key] for key in ("url", "secret", "old_secret_until")}
+        return Response(dict(ChannelWithConfigOut(channel).data))
+
+
+class DeliveriesView(ApiView):
+    @extend_schema(
+        parameters=[
+            IN_ENVIRONMENT,
+            OpenApiParameter("channel", str),
+            OpenApiParameter("alert", str),
+            OpenApiParameter("state", str, enum=["waiting", "failing", "dead", "taken", "replaced"]),
+        ],
+        responses=DeliveryOut(many=True),
+        summary="Deliveries, newest first: every notice to every channel, with the receiver's answer",
+    )
+    def get(self, request: Request) -> Response:
+        asked = {name: request.query_params.get(name) for name in ("channel", "alert", "state")}
+        rows = queries.deliveries(self.asked_environment().key, **asked)
+        return self.paged(rows, lambda row: dict(DeliveryOut(row).data))
+
+
+class SendAgainView(ApiView):
+    http_method_names = ("post", "options")
+
+    @extend_schema(request=None, responses=DeliveryOut, summary="Give a dead letter a new life")
+    def post(self, request: Request, id: str) -> Response:
+        delivery = Delivery.objects.select_related("channel").filter(pk=id).first()
+        if delivery is None:
+            raise NotFound(what="delivery", key=id)
+        self.environment(delivery.channel.environment, role=Role.OPERATOR)
+        return Response(dict(DeliveryOut(services.send_again(delivery=delivery, by=self.actor, now=self.now)).data))
+
+
+class SilencesView(ApiView):
+    is_maintenance = False
+
+    @extend_schema(
+        parameters=[IN_ENVIRONMENT, OpenApiParameter("over", bool, description="With those that have ended.")],
+        responses=SilenceOut(many=True),
+        summary="Silences that cover now or will",
+    )
+    def get(self, request: Request) -> Response:
+        over = request.query_params.get("over", "").lower() in ("1", "true", "yes")
+        rows = queries.silences(self.asked_environment().key, self.now, is_maintenance=self.is_maintenance, over=over)
+        return self.paged(rows, lambda row: dict(SilenceOut(row).data))
+
+    @extend_schema(request=SilenceIn, responses={201: SilenceOut}, summary="Tell nobody of what fits, until a moment")
+    def post(self, request: Request) -> Response:
+        environment = self.asked_environment(role=Role.OPERATOR)
+        data = self.read(SilenceIn) | {"environment": environment.key, "is_maintenance": self.is_maintenance}
+        row = services.create_silence(**data, by=self.actor, now=self.now)
+        return Response(dict(SilenceOut(row).data), status=status.HTTP_201_CREATED)
+
+
+class SilencePreviewView(ApiView):
+    @extend_schema(
+        parameters=[IN_ENVIRONMENT, *(OpenApiParameter(name, str) for name in MATCHER)],
+        responses=MatchedOut,
+        summary="What a matcher covers now, and would have covered lately",
+    )
+    def get(self, request: Request) -> Response:
+        environment = self.asked_environment()
+        reading = MatcherIn(data={name: request.query_params.get(name, "") for name in MATCHER})
+        reading.is_valid(raise_exception=True)
+        found = queries.preview(environment.key, Matcher(**reading.validated_data), self.now)
+        return Response(dict(MatchedOut(found).data))
+
+
+class EndSilenceView(ApiView):
+    http_method_names = ("post", "options")
+    is_maintenance = False
+
+    @extend_schema(request=WhyIn, responses=SilenceOut, summary="End it before its time")
+    def post(self, request: Request, id: str) -> Response:
+        row = Silence.objects.filter(pk=id, is_maintenance=self.is_maintenance).first()
+        if row is None:
+            raise NotFound(what="silence", key=id)
+        self.environment(row.environment, role=Role.OPERATOR)
+        row = services.end_silence(silence=row, by=self.actor, now=self.now, **self.read(WhyIn))
+        return Response(dict(SilenceOut(row).data))
+
+
+class MaintenanceWindowsView(SilencesView):
+    is_maintenance = True
+
+    @extend_schema(
+        parameters=[IN_ENVIRONMENT, OpenApiParameter("over", bool, description="With those that have ended.")],
+        responses=SilenceOut(many=True),
+        summary="Maintenance windows, now and planned",
+    )
+    def get(self, request: Request) -> Response:
+        return super().get(request)
+
+    @extend_schema(request=SilenceIn, responses={201: SilenceOut}, summary="Plan a maintenance window")
+    def post(self, request: Request) -> Response:
+        return super().post(request)
+
+
+class EndMaintenanceView(EndSilenceView):
+    is_maintenance = True
+
+    @extend_schema(request=WhyIn, responses=SilenceOut, summary="End a maintenance window before its time")
+    def post(self, request: Request, id: str) -> Response:
+        return super().post(request, id)
+
+
+class EscalationView(ApiView):
+    @extend_schema(parameters=[IN_ENVIRONMENT], responses=EscalationOut, summary="Who is told when nobody acknowledges")
+    def get(self, request: Request) -> Response:
+        environment = self.asked_environment()
+        row = queries.escalation(environment.key)
+        return Response({"environment": environment.key, "steps": row.steps if row else []})
+
+    @extend_schema(request=EscalationIn, responses=EscalationOut, summary="Set the steps; none: every channel at once")
+    def put(self, request: Request) -> Response:
+        environment = self.asked_environment(role=Role.OPERATOR)
+        data = self.read(EscalationIn) | {"environment": environment.key}
+        row = services.set_escalation(**data, by=self.actor, now=self.now)
+        return Response({"environment": row.environment, "steps": row.steps})

@@ -1,27 +1,30 @@
-"""One delivery over the wire: a signed webhook or a mail. Says what the receiver answered, raises nothing.
+"""One message over the wire, whatever the channel's kind. Says what the receiver answered, raises nothing."""
 
-Outgoing hooks follow no redirect, end after ten seconds, and do not reach private addresses unless that is allowed.
-"""
-
-import ipaddress
 import json
-import socket
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from smtplib import SMTPException
-from urllib.parse import urlsplit
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from smtplib import SMTPException, SMTPRecipientsRefused
+from typing import Any
 
-import httpx2
-from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
-from django.utils.html import escape, linebreaks, urlize
 
-from apps.alerts.domain.messages import Notice, document, plain_text, subject
-from apps.alerts.domain.retry import is_final
+from apps.alerts import long_tail, outgoing
+from apps.alerts.domain import formats, messages, retry
+from apps.alerts.domain.messages import Message
 from apps.alerts.domain.signature import sign
 from apps.alerts.models import Channel
 
-TIMEOUT_SECONDS = 10.0
+GONE = 410
+# Answers that another try will not change. A webhook's receiver may be mended within the hours of our tries; services
+# that name their errors mean them. A redirect is never followed.
+FINAL = {
+    Channel.Kind.SLACK: frozenset({400, 403, 404, 410}),
+    Channel.Kind.PAGERDUTY: frozenset({400}),
+    Channel.Kind.TEAMS: frozenset({400, 401, 403, 404, 410}),
+    Channel.Kind.WEBHOOK: frozenset({410}),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,59 +32,119 @@ class Outcome:
     taken: bool
     answer: str
     final: bool = False  # another try would not change it
-    retry_after: float | None = None
+    asked: timedelta = timedelta(0)  # the receiver's Retry-After
+    quiet: timedelta = timedelta(0)  # how long the whole channel keeps still
+    is_gone: bool = False  # the receiver wants no more, ever
 
 
-def send(channel: Channel, notice: Notice, *, message_id: str, now: datetime) -> Outcome:
-    if channel.kind == Channel.Kind.EMAIL:
-        return send_mail(channel, notice)
-    return send_webhook(channel, notice, message_id=message_id, now=now)
+def send(channel: Channel, message: Message, *, now: datetime) -> Outcome:
+    return SENDERS[Channel.Kind(channel.kind)](channel, message, now)
 
 
-def send_mail(channel: Channel, notice: Notice) -> Outcome:
-    text = plain_text(notice)
-    mail = EmailMultiAlternatives(subject(notice)[:300], text, to=list(channel.config["to"]))
-    mail.attach_alternative(urlize(linebreaks(escape(text))), "text/html")
+def send_mail(channel: Channel, message: Message, now: datetime) -> Outcome:
+    thread = f"<{message.key}@changeover>"
+    mail = EmailMultiAlternatives(
+        messages.subject(message),
+        messages.plain_text(message),
+        to=list(channel.config["to"]),
+        headers={"References": thread, "In-Reply-To": thread, "Auto-Submitted": "auto-generated"},
+    )
+    mail.attach_alternative(formats.html(message), "text/html")
     try:
         mail.send()
+    except SMTPRecipientsRefused as error:
+        codes = ", ".join(str(code) for code, _ in error.recipients.values())
+        final = all(code >= 500 for code, _ in error.recipients.values())
+        return Outcome(False, f"the mail server refused the recipients: {codes}", final=final)
     except (SMTPException, OSError) as error:
         return Outcome(False, f"{type(error).__name__}: {error}")
     return Outcome(True, "handed to the mail server")
 
 
-def send_webhook(channel: Channel, notice: Notice, *, message_id: str, now: datetime) -> Outcome:
-    url = str(channel.config["url"])
-    if refusal := why_not(url):
-        return Outcome(False, refusal, final=True)
-    body = json.dumps(document(notice), ensure_ascii=False, separators=(",", ":")).encode()
-    headers = {"content-type": "application/json", "user-agent": "Changeover"}
-    headers |= sign(str(channel.config["secret"]), message_id, int(now.timestamp()), body)
+def send_webhook(channel: Channel, message: Message, now: datetime) -> Outcome:
+    body = packed(messages.document(message))
+    return post(channel, body, now, sign(secrets_of(channel, now), message.id, int(now.timestamp()), body))
+
+
+def secrets_of(channel: Channel, now: datetime) -> list[str]:
+    """The newest first; the one before as long as it overlaps."""
+    config = channel.config
+    found = [str(config["secret"])]
+    if config.get("old_secret") and datetime.fromisoformat(config["old_secret_until"]) > now:
+        found.append(str(config["old_secret"]))
+    return found
+
+
+def send_slack(channel: Channel, message: Message, now: datetime) -> Outcome:
+    return post(channel, packed(formats.slack(message)), now)
+
+
+def send_pagerduty(channel: Channel, message: Message, now: datetime) -> Outcome:
+    return post(channel, packed(formats.pagerduty(message, str(channel.config["routing_key"]))), now)
+
+
+def send_teams(channel: Channel, message: Message, now: datetime) -> Outcome:
+    """Accepted, not delivered: Teams only says that it has started somebody's flow."""
+    return post(channel, packed(formats.teams(message)), now, accepted="accepted")
+
+
+def send_apprise(channel: Channel, message: Message, now: datetime) -> Outcome:
+    first = message.first
+    taken, answer = long_tail.notify(
+        list(channel.config["urls"]),
+        title=messages.subject(message),
+        body=messages.plain_text(message),
+        kind="success" if message.event == "resolved" else "failure" if first.severity == "critical" else "warning",
+    )
+    return Outcome(taken, answer)
+
+
+SENDERS: Mapping[Channel.Kind, Callable[[Channel, Message, datetime], Outcome]] = {
+    Channel.Kind.EMAIL: send_mail,
+    Channel.Kind.WEBHOOK: send_webhook,
+    Channel.Kind.SLACK: send_slack,
+    Channel.Kind.PAGERDUTY: send_pagerduty,
+    Channel.Kind.TEAMS: send_teams,
+    Channel.Kind.APPRISE: send_apprise,
+}
+
+
+def packed(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def post(
+    channel: Channel, body: bytes, now: datetime, headers: Mapping[str, str] | None = None, *, accepted: str = ""
+) -> Outcome:
+    kind = Channel.Kind(channel.kind)
+    url = str(channel.config.get("url") or formats.PAGERDUTY)
     try:
-        answer = httpx2.post(url, content=body, headers=headers, timeout=TIMEOUT_SECONDS, follow_redirects=False)
-    except httpx2.HTTPError as error:
-        return Outcome(False, f"{type(error).__name__}: {error}")
+        answer = outgoing.post(url, body, {"content-type": "application/json", **(headers or {})})
+    except outgoing.Refusal as refusal:
+        return Outcome(False, str(refusal), final=True)
+    except outgoing.NoAnswer as fault:
+        return Outcome(False, str(fault))
     if answer.is_success:
-        return Outcome(True, f"{answer.status_code}")
-    wait = answer.headers.get("retry-after", "")
+        return Outcome(True, f"{answer.status} {accepted}".strip())
+    asked = asked_wait(answer.headers.get("retry-after", ""), now)
     return Outcome(
         False,
-        f"{answer.status_code} {answer.reason_phrase}",
-        final=is_final(answer.status_code),
-        retry_after=float(wait) if wait.isdigit() else None,
+        answer.words,
+        final=300 <= answer.status < 400 or answer.status in FINAL[kind],
+        asked=asked,
+        quiet=retry.quiet_after(answer.status, asked),
+        is_gone=answer.status == GONE and kind is Channel.Kind.WEBHOOK,
     )
 
 
-def why_not(url: str) -> str:
-    """Why this address may not be called; empty if it may."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        return "A webhook's address begins with https:// or http://."
-    if settings.ALERT_PRIVATE_ADDRESSES:
-        return ""
+def asked_wait(header: str, now: datetime) -> timedelta:
+    """Retry-After: a number of seconds or a date. What cannot be read or lies behind us was not asked."""
+    text = header.strip()
+    if text.isascii() and text.isdigit():
+        return min(timedelta(seconds=int(text[:9])), retry.LONGEST_ASKED)
     try:
-        found = socket.getaddrinfo(parts.hostname, parts.port or parts.scheme, type=socket.SOCK_STREAM)
-    except OSError:
-        return ""  # not found now is a passing fault: the call itself will say so
-    if any(not ipaddress.ip_address(address[4][0]).is_global for address in found):
-        return f"{parts.hostname} is a private address; ALERT_PRIVATE_ADDRESSES allows it."
-    return ""
+        until = parsedate_to_datetime(text)
+    except (TypeError, ValueError, IndexError):
+        return timedelta(0)
+    until = until if until.tzinfo else until.replace(tzinfo=UTC)
+    return min(max(until - now, timedelta(0)), retry.LONGEST_ASKED)

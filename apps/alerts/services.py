@@ -1,25 +1,27 @@
-"""Reads the journal, keeps one alert per open condition, and brings its notices to the channels."""
+"""What an operator can say about alerts, and the two things that beat asks for: read the journal, deliver."""
 
-from dataclasses import asdict
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from django.conf import settings
 from django.db import transaction
 
-from apps.alerts import sending
-from apps.alerts.domain import retry
-from apps.alerts.domain.messages import Notice
-from apps.alerts.domain.signature import new_secret
-from apps.alerts.models import SEEN_FOR, Alert, Channel, Delivery, SeenEntry
+from apps.alerts import channels, delivering, reading, telling, watching
+from apps.alerts.domain import escalation
+from apps.alerts.domain.life import SEVERITIES
+from apps.alerts.models import Alert, Channel, Delivery, EscalationPolicy, Silence
 from apps.core.actors import Actor
-from apps.core.claims import claim_next
-from apps.core.ids import new_id
-from apps.core.refusals import AlreadyThere, Invalid, Refused
+from apps.core.refusals import Invalid, NotFound, Refused
 from apps.journal import services as journal
 from apps.journal.models import Entry
 
-LOOK_BACK = timedelta(days=1)  # an entry older than this alerts nobody any more
+create_channel = channels.create_channel
+update_channel = channels.update_channel
+rotate_secret = channels.rotate_secret
+test_channel = channels.test_channel
+read_journal = reading.read_journal
+deliver_due = delivering.deliver_due
+watch = watching.watch
 
 
 class AlertIsResolved(Refused):
@@ -27,138 +29,21 @@ class AlertIsResolved(Refused):
     sentence = "This alert is resolved already."
 
 
-@transaction.atomic
-def create_channel(
-    *, environment: str, kind: str, name: str, config: dict[str, Any], by: Actor, now: datetime, because: str = ""
-) -> Channel:
-    """`config`: webhook {"url", "secret" (made if left out)}, email {"to": [addresses]}."""
-    if Channel.objects.filter(environment=environment, name=name).exists():
-        raise AlreadyThere(what="channel", key=name)
-    channel = Channel.objects.create(
-        environment=environment, kind=kind, name=name, config=checked(kind, config), created_at=now
-    )
-    shown = {"kind": kind, "name": name}
-    about = {"channel": channel.id}
-    journal.record(
-        "channel.created", environment=environment, by=by, because=because, about=about, now=now, after=shown
-    )
-    return channel
+class SilenceIsOver(Refused):
+    code = "silence_is_over"
+    sentence = "This silence has ended already."
 
 
-def checked(kind: str, config: dict[str, Any]) -> dict[str, Any]:
-    if kind == Channel.Kind.EMAIL:
-        to = config.get("to")
-        if not isinstance(to, list) or not to or not all(isinstance(address, str) and "@" in address for address in to):
-            raise Invalid("An e-mail channel needs a list of addresses.", config='as in {"to": ["ops@example.com"]}')
-        return {"to": to}
-    if kind == Channel.Kind.WEBHOOK:
-        url = config.get("url")
-        if not isinstance(url, str) or (refusal := sending.why_not(url)):
-            raise Invalid(refusal if isinstance(url, str) else "A webhook needs an address.", config="url")
-        return {"url": url, "secret": config.get("secret") or new_secret()}
-    raise Invalid(f"There is no channel of kind {kind}.", kind="webhook or email")
-
-
-def read_journal(now: datetime) -> int:
-    """Turns each new entry that carries a condition into an alert or the end of one. Says how many there were."""
-    seen = SeenEntry.objects.values("entry")
-    entries = Entry.objects.with_condition().filter(at__gt=now - LOOK_BACK).exclude(pk__in=seen).order_by("at", "id")
-    told = [tell(entry, now) for entry in entries[:200]]
-    SeenEntry.objects.filter(at__lt=now - SEEN_FOR).delete()
-    return sum(told)
-
-
-@transaction.atomic
-def tell(entry: Entry, now: datetime) -> bool:
-    """One entry, once: False if another worker was faster."""
-    _, first = SeenEntry.objects.get_or_create(entry=entry.id, defaults={"at": now})
-    if not first:
-        return False
-    alert = Alert.objects.open().filter(environment=entry.environment, condition=entry.condition).first()
-    if entry.effect == Entry.Effect.CLOSES:
-        if alert:
-            alert.resolve(now)
-            leave_deliveries(alert, entry, event="resolved", now=now)
-        return True
-    if alert:
-        alert.repeat(sentence=entry.sentence, severity=entry.severity, link=entry.link, at=entry.at)
-        return True
-    alert = Alert.objects.create(
-        environment=entry.environment,
-        condition=entry.condition,
-        severity=entry.severity,
-        route=entry.route,
-        owner=entry.owner,
-        sentence=entry.sentence,
-        link=entry.link,
-        runbook=entry.runbook,
-        entry=entry.id,
-        opened_at=entry.at,
-        last_at=entry.at,
-    )
-    leave_deliveries(alert, entry, event="firing", now=now)
-    return True
-
-
-def leave_deliveries(alert: Alert, entry: Entry, *, event: str, now: datetime) -> None:
-    notice = notice_of(alert, event=event, sentence=entry.sentence or alert.sentence, at=entry.at)
-    channels = Channel.objects.filter(environment=alert.environment, is_active=True).order_by("id")
-    Delivery.objects.bulk_create(
-        Delivery(
-            alert=alert, channel=channel, event=event, entry=entry.id, notice=notice, next_try_at=now, created_at=now
-        )
-        for channel in channels
-    )
-
-
-def notice_of(alert: Alert, *, event: str, sentence: str, at: datetime) -> dict[str, Any]:
-    notice = Notice(
-        event=event,
-        alert=alert.id,
-        condition=alert.condition,
-        severity=alert.severity,
-        environment=alert.environment,
-        route=alert.route,
-        owner=alert.owner,
-        sentence=sentence,
-        link=f"{settings.PUBLIC_URL}{alert.link}" if alert.link.startswith("/") else alert.link,
-        runbook=alert.runbook,
-        at=at,
-    )
-    return asdict(notice) | {"at": at.isoformat()}
-
-
-def deliver_due(now: datetime, *, most: int = 50) -> int:
-    """Claims and sends what is due, one at a time. Says how many were tried."""
-    for tried in range(most):
-        delivery = claim_next(Delivery.objects.due(now), claim=new_id(), now=now)
-        if delivery is None:
-            return tried
-        deliver(delivery, now)
-    return most
-
-
-def deliver(delivery: Delivery, now: datetime) -> None:
-    notice = Notice(**delivery.notice | {"at": datetime.fromisoformat(delivery.notice["at"])})
-    outcome = sending.send(delivery.channel, notice, message_id=delivery.id, now=now)
-    if outcome.taken:
-        delivery.finish(answer=outcome.answer, at=now)
-        return
-    tries = delivery.attempts + 1
-    over = outcome.final or tries >= retry.ATTEMPTS
-    wait = retry.wait_after(tries, retry_after=outcome.retry_after)
-    delivery.fail(answer=outcome.answer, next_try_at=None if over else now + wait)
-
-
-def end_silences(now: datetime) -> None:
-    for alert in Alert.objects.filter(state=Alert.State.SILENCED, silenced_until__lte=now):
-        alert.wake()
+class DeliveryIsTaken(Refused):
+    code = "delivery_is_taken"
+    sentence = "The receiver has taken this already."
 
 
 def dispatch(now: datetime) -> None:
-    end_silences(now)
-    read_journal(now)
-    deliver_due(now)
+    """Safe to run in several processes at once: every row is claimed."""
+    reading.turn_the_clock(now)
+    reading.read_journal(now)
+    delivering.deliver_due(now)
 
 
 def load_open(alert: Alert) -> Alert:
@@ -170,20 +55,23 @@ def load_open(alert: Alert) -> Alert:
 
 @transaction.atomic
 def acknowledge(*, alert: Alert, by: Actor, now: datetime, because: str = "") -> Alert:
-    """Somebody has seen it. Moves no traffic; a second acknowledgement changes nothing."""
+    """Somebody has it: no repeats, no escalation. Moves no traffic; a second acknowledgement changes nothing."""
     alert = load_open(alert)
     if alert.acknowledged_at is None:
         alert.acknowledge(by=str(by), at=now)
-        record("alert.acknowledged", alert, by=by, because=because, now=now)
+        entry = record("alert.acknowledged", alert, by=by, because=because, now=now)
+        telling.tell_those_who_know(alert, event=telling.ACKNOWLEDGED, occasion=entry.id, now=now, by=str(by))
     return alert
 
 
 @transaction.atomic
 def silence(*, alert: Alert, until: datetime, by: Actor, now: datetime, because: str = "") -> Alert:
+    """This alert alone."""
     if until <= now:
         raise Invalid("A silence ends in the future.", until="a moment later than now")
     alert = load_open(alert)
     alert.silence(by=str(by), until=until)
+    telling.replace_waiting(alert, now)
     record("alert.silenced", alert, by=by, because=because, now=now, after={"until": until.isoformat()})
     return alert
 
@@ -193,7 +81,7 @@ def resolve(*, alert: Alert, by: Actor, now: datetime, because: str = "") -> Ale
     alert = load_open(alert)
     alert.resolve(now)
     entry = record("alert.resolved", alert, by=by, because=because, now=now)
-    leave_deliveries(alert, entry, event="resolved", now=now)
+    telling.tell_those_who_know(alert, event=telling.RESOLVED, occasion=entry.id, now=now)
     return alert
 
 
@@ -207,9 +95,110 @@ def record(
 
 
 @transaction.atomic
-def send_again(*, delivery: Delivery, by: Actor, now: datetime) -> None:
-    """A dead letter gets a new life."""
+def create_silence(
+    *,
+    environment: str,
+    ends_at: datetime,
+    by: Actor,
+    now: datetime,
+    because: str = "",
+    starts_at: datetime | None = None,
+    is_maintenance: bool = False,
+    route: str = "",
+    owner: str = "",
+    severity: str = "",
+    condition: str = "",
+) -> Silence:
+    """Whatever fits the matcher, open now or later, is told to nobody until `ends_at`. An empty matcher covers all."""
+    starts_at = max(starts_at or now, now)
+    if ends_at <= starts_at:
+        raise Invalid("A silence ends in the future, after it starts.", ends_at="a moment later than its start")
+    if severity and severity not in SEVERITIES:
+        raise Invalid(f"There is no severity {severity}.", severity=f"one of {', '.join(SEVERITIES)}")
+    row = Silence.objects.create(
+        environment=environment,
+        is_maintenance=is_maintenance,
+        route=route,
+        owner=owner,
+        severity=severity,
+        condition=condition,
+        starts_at=starts_at,
+        ends_at=ends_at,
+        because=because[:500],
+        by=str(by),
+        created_at=now,
+    )
+    record_silence("created", row, by=by, because=because, now=now)
+    if starts_at <= now:
+        reading.begin_silences(now)
+    return row
+
+
+@transaction.atomic
+def end_silence(*, silence: Silence, by: Actor, now: datetime, because: str = "") -> Silence:
+    """Before its time. What it covered and still fires is told at the next dispatch."""
+    row = Silence.objects.select_for_update().get(pk=silence.pk)
+    if row.ends_at <= now:
+        raise SilenceIsOver
+    row.end(by=str(by), at=now)
+    Alert.objects.filter(silence_row=row, state=Alert.State.SILENCED).update(silenced_until=row.ends_at)
+    record_silence("ended", row, by=by, because=because, now=now)
+    return row
+
+
+def record_silence(what: str, row: Silence, *, by: Actor, because: str, now: datetime) -> None:
+    kind = "maintenance" if row.is_maintenance else "silence"
+    after = {"covers": row.matcher.words, "starts_at": row.starts_at.isoformat(), "ends_at": row.ends_at.isoformat()}
+    about = {"silence": row.id} | ({"route": row.route} if row.route else {})
+    journal.record(
+        f"{kind}.{what}", environment=row.environment, by=by, because=because, about=about, now=now, after=after
+    )
+
+
+@transaction.atomic
+def set_escalation(
+    *, environment: str, steps: Sequence[Mapping[str, Any]], by: Actor, now: datetime, because: str = ""
+) -> EscalationPolicy:
+    """Steps in order of time: [{"after_minutes": 0, "channels": [ids]}]. None at all: every channel at once."""
+    there = set(Channel.objects.filter(environment=environment).values_list("pk", flat=True))
+    for place, step in enumerate(steps):
+        if missing := [id for id in step["channels"] if id not in there]:
+            raise Invalid("This step names a channel that is not there.", **{f"steps.{place}.channels": missing[0]})
+    in_order = escalation.read(steps)
+    kept = [{"after_minutes": one.after.total_seconds() / 60, "channels": list(one.channels)} for one in in_order]
+    before = EscalationPolicy.objects.filter(environment=environment).first()
+    row, _ = EscalationPolicy.objects.update_or_create(
+        environment=environment, defaults={"steps": kept, "changed_at": now}
+    )
+    journal.record(
+        "escalation.changed",
+        environment=environment,
+        by=by,
+        because=because,
+        about={},
+        now=now,
+        before={"steps": before.steps if before else []},
+        after={"steps": kept},
+    )
+    # Who fires already goes on from the steps that its age has reached.
+    for alert in Alert.objects.firing().filter(environment=environment):
+        reached = escalation.reached(in_order, since=alert.firing_since or now, now=now)
+        Alert.objects.filter(pk=alert.pk).update(escalated=reached)
+    return row
+
+
+@transaction.atomic
+def send_again(*, delivery: Delivery, by: Actor, now: datetime) -> Delivery:
+    """A dead letter gets a new life. Old news stays old: what a newer state has replaced is sent no more."""
+    delivery = Delivery.objects.select_for_update().get(pk=delivery.pk)
+    if delivery.done_at:
+        raise DeliveryIsTaken
+    if delivery.replaced_at:
+        raise Invalid("A newer state of this alert has replaced this message.", delivery=delivery.id)
+    if not delivery.channel.is_active:
+        raise Invalid(f"The channel {delivery.channel.name} is switched off.", channel=delivery.channel.name)
     delivery.send_again(now)
+    Channel.objects.filter(pk=delivery.channel_id).update(quiet_until=None)
     journal.record(
         "delivery.sent_again",
         environment=delivery.channel.environment,
@@ -218,21 +207,11 @@ def send_again(*, delivery: Delivery, by: Actor, now: datetime) -> None:
         about={"delivery": delivery.id, "channel": delivery.channel_id},
         now=now,
     )
+    return delivery
 
 
-def test_channel(*, channel: Channel, by: Actor, now: datetime) -> sending.Outcome:
-    """Really sends, and tells what the receiver answered."""
-    notice = Notice(
-        event="test",
-        alert="",
-        condition="test",
-        severity="info",
-        environment=channel.environment,
-        route="",
-        owner="",
-        sentence=f"This is a test of the channel {channel.name}, asked for by {by}. Nothing is wrong.",
-        link=settings.PUBLIC_URL,
-        runbook="",
-        at=now,
-    )
-    return sending.send(channel, notice, message_id=new_id(), now=now)
+def load_channel(id: str) -> Channel:
+    channel = Channel.objects.filter(pk=id).first()
+    if channel is None:
+        raise NotFound(what="channel", key=id)
+    return channel

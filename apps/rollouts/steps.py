@@ -13,7 +13,7 @@ import structlog
 from django.db import transaction
 
 from apps.access import services as access
-from apps.alerts.models import Alert, Delivery
+from apps.alerts import queries as alerts
 from apps.core.actors import WORKER
 from apps.core.claims import claim_next
 from apps.core.ids import new_id
@@ -122,20 +122,22 @@ def look_at_tell(step: PlanStep, now: datetime) -> Found:
     entry = Entry.objects.filter(about__decision=step.decision_id).exclude(effect="").order_by("at", "id").first()
     if entry is None:
         return Found(PlanStep.State.DONE, f"nobody was woken: {step.decision.by} did it")
-    alert = Alert.objects.filter(environment=entry.environment, condition=entry.condition).newest_first().first()
-    if alert is None or alert.opened_at < entry.at:
+    told = alerts.told(entry, now)
+    if told is None:
         return Found(None, "the alert is on its way")
-    deliveries = list(Delivery.objects.filter(alert=alert, event="firing").select_related("channel").order_by("id"))
-    if not deliveries:
+    evidence = {"alert": told.alert, "took": told.took, "waiting": [*told.waiting, *told.failed]}
+    if told.quiet:
+        return Found(PlanStep.State.DONE, f"nobody was woken: {told.quiet}", evidence)
+    if not (told.took or told.waiting or told.failed):
         return Found(PlanStep.State.DONE, "no channel is set up: the console alone shows it")
-    took = [one.channel.name for one in deliveries if one.done_at]
-    rest = [one.channel.name for one in deliveries if not one.done_at]
-    evidence = {"alert": alert.id, "took": took, "waiting": rest}
-    if not rest:
-        return Found(PlanStep.State.DONE, f"{words.listed(took)} took it", evidence)
-    said = f"{words.listed(took) or 'nobody'} took it; {words.listed(rest)} did not"
-    if all(one.is_dead for one in deliveries if not one.done_at) or now >= step.gives_up_at:
-        return Found(PlanStep.State.DONE if took else PlanStep.State.FAILED, said, evidence)
+    if not (told.waiting or told.failed):
+        return Found(PlanStep.State.DONE, f"{words.listed(told.took)} took it", evidence)
+    if told.joins_at is not None:
+        return Found(PlanStep.State.DONE, f"it joins the route's next message at {told.joins_at:%H:%M:%S}", evidence)
+    rest = words.listed([*told.waiting, *told.failed])
+    said = f"{words.listed(told.took) or 'nobody'} took it; {rest} did not"
+    if not told.waiting or now >= step.gives_up_at:
+        return Found(PlanStep.State.DONE if told.took else PlanStep.State.FAILED, said, evidence)
     return Found(None, said, evidence)
 
 

@@ -1,4 +1,7 @@
+import contextlib
+import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -7,29 +10,62 @@ import pytest
 
 
 class Receiver:
-    """A real webhook receiver; `answers` says what each call gets, the last one for ever."""
+    """A real receiver; `answers` says what each call gets, the last one for ever. `hangs` holds each call up."""
 
     def __init__(self) -> None:
         self.answers: list[tuple[int, dict[str, str]]] = [(204, {})]
+        self.body = b""
+        self.hangs = 0.0
+        self.drips = False
         self.got: list[tuple[dict[str, str], bytes]] = []
+        self.paths: list[str] = []
+        self.released = threading.Event()
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
+                receiver.paths.append(self.path)
                 receiver.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
                 status, headers = receiver.answers[min(len(receiver.got), len(receiver.answers)) - 1]
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.end_headers()
+                receiver.released.wait(receiver.hangs)
+                with contextlib.suppress(OSError):
+                    self.send_response(status)
+                    for name, value in headers.items():
+                        self.send_header(name, value)
+                    self.end_headers()
+                    if receiver.drips:
+                        while not receiver.released.wait(0.2):
+                            self.wfile.write(b".")
+                            self.wfile.flush()
+                    self.wfile.write(receiver.body)
+
+            do_GET = do_POST
 
             def log_message(self, *args: Any) -> None:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    def told(self) -> list[dict[str, Any]]:
+        """The bodies that came."""
+        return [json.loads(body) for _, body in self.got]
+
+    def types(self) -> list[str]:
+        return [told["type"] for told in self.told()]
+
+    def wait_for(self, n: int, seconds: float = 5) -> None:
+        deadline = time.monotonic() + seconds
+        while len(self.got) < n and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    def close(self) -> None:
+        self.released.set()
+        self.server.shutdown()
+        self.server.server_close()
 
 
 @pytest.fixture
@@ -37,5 +73,13 @@ def receiver(settings) -> Iterator[Receiver]:
     settings.ALERT_PRIVATE_ADDRESSES = True
     receiver = Receiver()
     yield receiver
-    receiver.server.shutdown()
-    receiver.server.server_close()
+    receiver.close()
+
+
+@pytest.fixture
+def other(settings) -> Iterator[Receiver]:
+    """A second receiver."""
+    settings.ALERT_PRIVATE_ADDRESSES = True
+    receiver = Receiver()
+    yield receiver
+    receiver.close()

@@ -3,7 +3,7 @@ from django.test import Client
 
 from apps.alerts import services
 from apps.alerts.models import Alert
-from tests.alerts.test_dispatch import say
+from tests.alerts.make_alerts import say
 
 pytestmark = pytest.mark.django_db
 

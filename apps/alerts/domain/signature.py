@@ -1,12 +1,15 @@
 """Signatures of outgoing webhooks, after Standard Webhooks (standardwebhooks.com, v1).
 
-Signed is `{id}.{timestamp}.{body}` with HMAC-SHA256 under the base64 secret behind `whsec_`.
+Signed is `{id}.{timestamp}.{body}` with HMAC-SHA256 under the base64 secret behind `whsec_`. While a secret is being
+rotated there are two signatures, so that the receiver may know either.
 """
 
 import base64
+import binascii
 import hashlib
 import hmac
 import secrets
+from collections.abc import Sequence
 
 PREFIX = "whsec_"
 
@@ -15,12 +18,23 @@ def new_secret() -> str:
     return PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
-def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """The three headers. Raises ValueError if the secret is no base64."""
-    key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
-    digest = hmac.new(key, f"{message_id}.{timestamp}.".encode() + body, hashlib.sha256).digest()
+def key_of(secret: str) -> bytes:
+    """Raises ValueError if the secret is no base64 or not 24 to 64 bytes long."""
+    try:
+        key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"{PREFIX} is followed by base64") from error
+    if not 24 <= len(key) <= 64:
+        raise ValueError("a webhook's secret has 24 to 64 bytes")
+    return key
+
+
+def sign(keys: Sequence[str], message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+    """The three headers, one signature for each secret."""
+    signed = f"{message_id}.{timestamp}.".encode() + body
+    signatures = (base64.b64encode(hmac.digest(key_of(key), signed, hashlib.sha256)).decode() for key in keys)
     return {
         "webhook-id": message_id,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": "v1," + base64.b64encode(digest).decode(),
+        "webhook-signature": " ".join(f"v1,{signature}" for signature in signatures),
     }

@@ -1,0 +1,193 @@
+"""Brings what is due to the channels, several channels side by side, each at its own rate and in order.
+
+A channel is leased to one worker at a time: a receiver that hangs holds up nobody but itself, and two states of one
+alert never overtake each other. Only sending runs in threads; rows are read and written by the caller.
+"""
+
+import hashlib
+import random
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db.models import Q
+
+from apps.alerts import channels, sending
+from apps.alerts.domain import life, messages, rate, retry
+from apps.alerts.domain.messages import Message
+from apps.alerts.models import Alert, Channel, Delivery
+from apps.core.claims import claim_next
+from apps.core.ids import new_id
+
+LEASE = timedelta(seconds=60)
+NO_MORE_AFTER = 20.0  # seconds: the next dispatch goes on
+SIDE_BY_SIDE = 8
+MOST_ROWS = 2000  # of one channel at a time
+EVENTS = {"firing": 0, "acknowledged": 1, "resolved": 2}
+
+
+@dataclass(slots=True)
+class Turn:
+    """One worker's turn at one channel."""
+
+    channel: Channel
+    tokens: float
+    waiting: list[list[Delivery]]
+    sent: int = 0
+    quiet_until: datetime | None = None
+    is_over: bool = False
+    carried: list[Delivery] = field(default_factory=list)
+
+
+def deliver_due(now: datetime) -> int:
+    """Says how many messages were tried."""
+    began = time.monotonic()
+    turns = take_turns(now)
+    if not turns:
+        return 0
+    running: dict[Future[sending.Outcome], Turn] = {}
+    try:
+        with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="deliver") as threads:
+            for turn in turns:
+                start_next(turn, threads, running, now)
+            while running:
+                for done in wait(running, return_when=FIRST_COMPLETED).done:
+                    turn = running.pop(done)
+                    settle(turn, done.result(), now)
+                    if time.monotonic() - began > NO_MORE_AFTER:
+                        turn.is_over = True
+                    start_next(turn, threads, running, now)
+    finally:
+        for turn in turns:
+            turn.channel.give_back(tokens=turn.tokens, at=now, quiet_until=turn.quiet_until)
+    return sum(turn.sent for turn in turns)
+
+
+def take_turns(now: datetime) -> list[Turn]:
+    due = Delivery.objects.due(now).values("channel")
+    free = Channel.objects.filter(pk__in=due, is_active=True)
+    free = free.filter(Q(quiet_until=None) | Q(quiet_until__lte=now))
+    turns = []
+    claim = new_id()
+    while channel := claim_next(free, claim=claim, now=now, lease=LEASE):
+        left = rate.tokens(channel.tokens, channel.tokens_at, now)
+        turns.append(Turn(channel=channel, tokens=left, waiting=bundles(channel, now)))
+    return turns
+
+
+def bundles(channel: Channel, now: datetime) -> list[list[Delivery]]:
+    """What is due, in messages: those of one group in one, with what waits to join it. The worst first."""
+    rows = Delivery.objects.waiting().filter(channel=channel).select_related("alert").order_by("created_at", "id")
+    found: dict[tuple[str, str], list[Delivery]] = {}
+    for row in rows[:MOST_ROWS]:
+        group = row.alert.group if row.alert else row.id
+        if channel.kind == Channel.Kind.PAGERDUTY:
+            group = key_there(row) or group  # what it knows already is told under the key that it knows
+        found.setdefault((row.event, group), []).append(row)
+    together = []
+    for rows_of_group in found.values():
+        if any(row.next_try_at <= now for row in rows_of_group):
+            together.append([row for row in rows_of_group if row.next_try_at <= now or row.attempts == 0])
+    return sorted(together, key=lambda rows: (EVENTS.get(rows[0].event, 0), -worst(rows), rows[0].created_at))
+
+
+def worst(rows: Iterable[Delivery]) -> int:
+    return max(life.rank(row.notice["severity"]) for row in rows)
+
+
+def key_there(row: Delivery) -> str:
+    """The key under which this channel was last told that the alert fires."""
+    if row.dedup_key:
+        return row.dedup_key
+    told = Delivery.objects.filter(alert=row.alert_id, channel=row.channel_id, event="firing").exclude(dedup_key="")
+    return told.order_by("-created_at", "-id").values_list("dedup_key", flat=True).first() or ""
+
+
+def start_next(
+    turn: Turn, threads: ThreadPoolExecutor, running: "dict[Future[sending.Outcome], Turn]", now: datetime
+) -> None:
+    """The channel's next message, if its rate allows one."""
+    while not turn.is_over and turn.waiting and turn.tokens >= 1:
+        turn.carried = still_wanted(next_rows(turn), now)
+        if not turn.carried or is_part_of_more(turn, now):
+            continue
+        message = message_of(turn.channel, turn.carried)
+        turn.tokens -= 1
+        turn.sent += 1
+        running[threads.submit(sending.send, turn.channel, message, now=now)] = turn
+        return
+
+
+def next_rows(turn: Turn) -> list[Delivery]:
+    """One group; or, where more groups wait than the rate allows, all of the same kind in one digest."""
+    if len(turn.waiting) <= int(turn.tokens) or int(turn.tokens) > 1:
+        return turn.waiting.pop(0)
+    event = turn.waiting[0][0].event
+    if turn.channel.kind == Channel.Kind.PAGERDUTY and (event != "firing" or turn.waiting[0][0].dedup_key):
+        return turn.waiting.pop(0)  # an incident ends under its own key: these wait for their turn
+    fits = [rows for rows in turn.waiting if rows[0].event == event and not rows[0].dedup_key]
+    fits = fits or [turn.waiting[0]]
+    turn.waiting = [rows for rows in turn.waiting if rows not in fits]
+    return [row for rows in fits for row in rows]
+
+
+def still_wanted(rows: Sequence[Delivery], now: datetime) -> list[Delivery]:
+    """A newer state may have replaced some since they were read."""
+    wanted = set(Delivery.objects.waiting().filter(pk__in=[row.pk for row in rows]).values_list("pk", flat=True))
+    return [row for row in rows if row.pk in wanted]
+
+
+def is_part_of_more(turn: Turn, now: datetime) -> bool:
+    """PagerDuty keeps one incident for a digest: it ends when the last of its alerts does, and until then nothing
+    is sent."""
+    rows = turn.carried
+    if turn.channel.kind != Channel.Kind.PAGERDUTY or rows[0].event == "firing":
+        return False
+    key = key_there(rows[0])
+    others = Alert.objects.filter(deliveries__channel=turn.channel, deliveries__dedup_key=key) if key else None
+    if others is None:
+        return False
+    others = others.exclude(pk__in=[row.alert_id for row in rows])
+    going_on = others.firing() if rows[0].event == "acknowledged" else others.open()
+    if not going_on.exists():
+        return False
+    for row in rows:
+        row.finish(answer="its incident goes on for others", at=now)
+    return True
+
+
+def message_of(channel: Channel, rows: Sequence[Delivery]) -> Message:
+    notices = tuple(messages.from_json(row.notice) for row in rows)
+    ids = sorted(str(row.pk) for row in rows)
+    digest = hashlib.sha256("\n".join(ids).encode()).digest()
+    id = ids[0] if len(ids) == 1 else str(uuid.UUID(bytes=digest[:16], version=5))
+    key = next((found for row in rows if (found := key_there(row))), "")
+    if not key:
+        key = notices[0].alert if len(rows) == 1 else id
+    Delivery.objects.filter(pk__in=ids).update(sent_as=id, dedup_key=key)
+    return Message(id=id, key=key, notices=notices, home=settings.PUBLIC_URL)
+
+
+def settle(turn: Turn, outcome: sending.Outcome, now: datetime) -> None:
+    channel = turn.channel
+    if outcome.taken:
+        for row in turn.carried:
+            row.finish(answer=outcome.answer, at=now)
+        channels.note_taken(channel, answer=outcome.answer, now=now)
+        return
+    turn.is_over = True  # the rest waits: who has just refused one is not asked for the next at once
+    draw = random.random()  # one draw for all that went together: they stay together
+    for row in turn.carried:
+        pause = None if outcome.final else retry.wait_after(row.attempts + 1, asked=outcome.asked, draw=draw)
+        row.fail(answer=outcome.answer, next_try_at=now + pause if pause is not None else None)
+    if outcome.is_gone:
+        channels.switch_off(channel, answer=outcome.answer, now=now)
+        Delivery.objects.waiting().filter(channel=channel).update(is_dead=True, answer=outcome.answer)
+        return
+    channels.note_failed(channel, answer=outcome.answer, broken_after=retry.BROKEN_AFTER, now=now)
+    quiet = max(outcome.quiet, retry.PROBE_EVERY if channel.broken_at else timedelta(0))
+    turn.quiet_until = now + quiet if quiet else None

@@ -1,0 +1,162 @@
+"""From the journal to alerts: one alert per open condition, whatever is told of it, however often."""
+
+from datetime import datetime, timedelta
+
+from django.db import transaction
+
+from apps.alerts import telling
+from apps.alerts.domain import escalation, life
+from apps.alerts.models import SEEN_FOR, Alert, EscalationPolicy, SeenEntry, Silence
+from apps.journal.models import Entry
+
+LOOK_BACK = timedelta(days=1)  # an entry older than this alerts nobody any more
+MOST = 600  # entries at a time
+
+
+def read_journal(now: datetime) -> int:
+    """Turns each new entry that carries a condition into an alert or the end of one. Says how many there were."""
+    seen = SeenEntry.objects.values("entry")
+    entries = Entry.objects.with_condition().filter(at__gt=now - LOOK_BACK).exclude(pk__in=seen).order_by("at", "id")
+    told = [tell(entry, now) for entry in entries[:MOST]]
+    if told and now.second == 0:
+        SeenEntry.objects.filter(at__lt=now - SEEN_FOR).delete()
+    return sum(told)
+
+
+@transaction.atomic
+def tell(entry: Entry, now: datetime) -> bool:
+    """One entry, once: False if another worker was faster."""
+    _, first = SeenEntry.objects.get_or_create(entry=entry.id, defaults={"at": now})
+    if not first:
+        return False
+    alert = Alert.objects.select_for_update().open().filter(
+        environment=entry.environment, condition=entry.condition
+    ).first()  # fmt: skip
+    if entry.effect == Entry.Effect.CLOSES:
+        if alert:
+            if entry.sentence:
+                alert.sentence = entry.sentence
+            alert.resolve(now)
+            telling.tell_those_who_know(alert, event=telling.RESOLVED, occasion=entry.id, now=now)
+    elif alert:
+        again(alert, entry, now)
+    else:
+        open_alert(entry, now)
+    return True
+
+
+def again(alert: Alert, entry: Entry, now: datetime) -> None:
+    """News about an open alert: another decision, or a worse one, is told; the same once more is only counted."""
+    is_news = entry.link != alert.link
+    worse = alert.repeat(entry=entry.id, sentence=entry.sentence, severity=entry.severity, link=entry.link, at=entry.at)
+    if worse:
+        telling.fire(alert, occasion=entry.id, now=now, at_once=True)
+    elif is_news:
+        telling.fire(alert, occasion=entry.id, now=now)
+
+
+def open_alert(entry: Entry, now: datetime) -> None:
+    known = Alert.objects.just_resolved(now).filter(environment=entry.environment, condition=entry.condition)
+    alert = known.order_by("-resolved_at", "-id").first()
+    if alert:
+        alert.reopen(entry=entry.id, sentence=entry.sentence, severity=entry.severity, link=entry.link, at=entry.at)
+    else:
+        alert = Alert.objects.create(
+            environment=entry.environment,
+            condition=entry.condition,
+            group=life.group_of(entry.route, entry.condition),
+            severity=entry.severity,
+            route=entry.route,
+            owner=entry.owner,
+            sentence=entry.sentence,
+            link=entry.link,
+            runbook=entry.runbook,
+            entry=entry.id,
+            opened_at=entry.at,
+            last_at=entry.at,
+            firing_since=entry.at,
+        )
+    if silence := covering(alert, now):
+        alert.silence(by=words_of(silence), until=silence.ends_at, row=silence)
+        return
+    telling.fire(alert, occasion=entry.id, now=now)
+
+
+def covering(alert: Alert, now: datetime) -> Silence | None:
+    """The silence that holds longest over this alert."""
+    active = Silence.objects.filter(environment=alert.environment, starts_at__lte=now, ends_at__gt=now)
+    return next((silence for silence in active.order_by("-ends_at", "id") if silence.covers(alert)), None)
+
+
+def words_of(silence: Silence) -> str:
+    return f"{silence.by} (maintenance)" if silence.is_maintenance else silence.by
+
+
+def turn_the_clock(now: datetime) -> None:
+    """What happens by itself: silences begin and end, nobody acknowledges, hours go by."""
+    begin_silences(now)
+    end_silences(now)
+    take_over(now)
+    escalate(now)
+    repeat(now)
+
+
+def begin_silences(now: datetime) -> None:
+    for silence in Silence.objects.filter(starts_at__lte=now, ends_at__gt=now).order_by("-ends_at", "id"):
+        for alert in Alert.objects.firing().filter(environment=silence.environment).order_by("id"):
+            if silence.covers(alert):
+                hush(alert, silence, now)
+
+
+@transaction.atomic
+def hush(alert: Alert, silence: Silence, now: datetime) -> None:
+    alert.silence(by=words_of(silence), until=silence.ends_at, row=silence)
+    telling.replace_waiting(alert, now)
+
+
+def end_silences(now: datetime) -> None:
+    """Whose silence has ended fires again, and those on call hear that it still does."""
+    for alert in Alert.objects.filter(state=Alert.State.SILENCED, silenced_until__lte=now).order_by("id"):
+        with transaction.atomic():
+            if silence := covering(alert, now):
+                alert.silence(by=words_of(silence), until=silence.ends_at, row=silence)
+                continue
+            occasion = f"{alert.id}:awake:{alert.silenced_until:%Y%m%d%H%M%S}"
+            alert.wake(now)
+            telling.fire(alert, occasion=occasion, now=now)
+
+
+def take_over(now: datetime) -> None:
+    """The alert that spoke for these is over and they are not."""
+    for alert in Alert.objects.firing().exclude(spoken_for_by="").order_by("id"):
+        if not Alert.objects.open().filter(environment=alert.environment, condition=alert.spoken_for_by).exists():
+            with transaction.atomic():
+                alert.leave_to("")
+                telling.fire(alert, occasion=f"{alert.entry}:own", now=now)
+
+
+def escalate(now: datetime) -> None:
+    """Nobody has acknowledged: the next step's channels hear of it too."""
+    for row in EscalationPolicy.objects.order_by("environment"):
+        steps = escalation.read(row.steps)
+        waiting = Alert.objects.firing().filter(
+            environment=row.environment, escalated__lt=len(steps), spoken_for_by="", firing_since__isnull=False
+        )
+        for alert in waiting.order_by("id"):
+            reached = escalation.reached(steps, since=alert.firing_since or now, now=now)
+            if reached <= alert.escalated:
+                continue
+            with transaction.atomic():
+                first = alert.escalated
+                channels = telling.recipients(alert, steps, first=first, last=reached)
+                occasion = f"{alert.entry}:step:{reached}"
+                told_at = alert.told_at or now
+                telling.leave(alert, channels, event=telling.FIRING, occasion=occasion, at=now, now=now)
+                alert.note_told(leaves_at=max(told_at, now), escalated=reached)
+
+
+def repeat(now: datetime) -> None:
+    """Unchanged and unacknowledged for hours: said again."""
+    for alert in Alert.objects.firing().filter(told_at__lte=now - life.REPEAT_INTERVAL).order_by("id"):
+        with transaction.atomic():
+            telling.fire(alert, occasion=f"{alert.id}:again:{alert.told}", now=now, at_once=True)

@@ -1,0 +1,130 @@
+"""Rows that say who is to be told of what, and when. A newer state of an alert replaces what still waits."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from django.conf import settings
+from django.db.models import Max
+
+from apps.alerts.domain import escalation, life
+from apps.alerts.domain.messages import Notice
+from apps.alerts.models import Alert, Channel, Delivery, EscalationPolicy
+
+FIRING, ACKNOWLEDGED, RESOLVED = "firing", "acknowledged", "resolved"
+KNOWS_ACKNOWLEDGED = (Channel.Kind.PAGERDUTY, Channel.Kind.WEBHOOK)  # to the others it would be noise
+
+
+def fire(alert: Alert, *, occasion: str, now: datetime, at_once: bool = False) -> None:
+    """Tells the channels that are due: all of them, or those of the policy's steps that have been reached."""
+    if alert.state != Alert.State.FIRING:
+        return
+    others = Alert.objects.open().of_environment(alert.environment).exclude(pk=alert.pk)
+    if source := life.spoken_for_by(alert.condition, alert.route, others.values_list("condition", "route")):
+        alert.leave_to(source)
+        return
+    steps = policy(alert.environment)
+    reached = escalation.reached(steps, since=alert.firing_since or now, now=now)
+    leaves_at = now if at_once else when(alert, now)
+    leave(
+        alert, recipients(alert, steps, first=0, last=reached), event=FIRING, occasion=occasion, at=leaves_at, now=now
+    )
+    alert.note_told(leaves_at=leaves_at, escalated=reached)
+
+
+def when(alert: Alert, now: datetime) -> datetime:
+    group = Alert.objects.filter(environment=alert.environment, group=alert.group)
+    told_at = group.aggregate(newest=Max("told_at"))["newest"]
+    return life.leaves_at(group_told_at=told_at, alert_told_at=alert.told_at, severity=alert.severity, now=now)
+
+
+def policy(environment: str) -> list[escalation.Step]:
+    row = EscalationPolicy.objects.filter(environment=environment).first()
+    return escalation.read(row.steps) if row else []
+
+
+def recipients(alert: Alert, steps: Sequence[escalation.Step], *, first: int, last: int) -> list[Channel]:
+    """Without a policy everybody; what is told of a channel goes to one other that works."""
+    active = list(Channel.objects.active(alert.environment))
+    wanted = escalation.channels(steps, first=first, last=last)
+    if alert.condition.startswith("channel:"):
+        order = escalation.channels(steps, first=0, last=len(steps))
+        others = [one for one in active if f"channel:{one.pk}" != alert.condition]
+        others.sort(key=lambda one: (one.broken_at is not None, order.index(one.pk) if one.pk in order else len(order)))
+        return others[:1]
+    if steps:
+        active = [one for one in active if one.pk in wanted]
+    return [one for one in active if life.rank(alert.severity) >= life.rank(one.least_severity)]
+
+
+def tell_those_who_know(alert: Alert, *, event: str, occasion: str, now: datetime, by: str = "") -> None:
+    """The end of an alert, or that somebody has it: to the channels that it was left for, and at once."""
+    told = Channel.objects.filter(deliveries__alert=alert, deliveries__event=FIRING, is_active=True).distinct()
+    if event == ACKNOWLEDGED:
+        told = told.filter(kind__in=KNOWS_ACKNOWLEDGED)
+    channels = [channel for channel in told.order_by("created_at", "id") if last_left(alert, channel) != event]
+    if event == RESOLVED:
+        replace_waiting(alert, now)
+    leave(alert, channels, event=event, occasion=occasion, at=now, now=now, by=by)
+
+
+def last_left(alert: Alert, channel: Channel) -> str:
+    """What this channel was last sent about the alert. One that came and went while it waited is not told of again."""
+    left = Delivery.objects.filter(alert=alert, channel=channel).exclude(sent_as="")
+    return left.order_by("-created_at", "-id").values_list("event", flat=True).first() or ""
+
+
+def leave(
+    alert: Alert,
+    channels: Iterable[Channel],
+    *,
+    event: str,
+    occasion: str,
+    at: datetime,
+    now: datetime,
+    by: str = "",
+) -> None:
+    channels = list(channels)
+    replace_waiting(alert, now, channels=channels)
+    notice = notice_of(alert, event=event, now=now, by=by).as_json()
+    Delivery.objects.bulk_create(
+        [
+            Delivery(
+                alert=alert,
+                channel=channel,
+                event=event,
+                occasion=occasion,
+                notice=notice,
+                next_try_at=at,
+                created_at=now,
+            )
+            for channel in channels
+        ],
+        ignore_conflicts=True,
+    )
+
+
+def replace_waiting(alert: Alert, now: datetime, *, channels: Sequence[Channel] | None = None) -> None:
+    """What waits is old news: nobody hears "firing" after "resolved"."""
+    waiting = Delivery.objects.waiting().filter(alert=alert)
+    if channels is not None:
+        waiting = waiting.filter(channel__in=channels)
+    waiting.update(replaced_at=now)
+
+
+def notice_of(alert: Alert, *, event: str, now: datetime, by: str = "") -> Notice:
+    return Notice(
+        event=event,
+        alert=alert.id,
+        condition=alert.condition,
+        severity=alert.severity,
+        environment=alert.environment,
+        route=alert.route,
+        owner=alert.owner,
+        sentence=alert.sentence,
+        link=f"{settings.PUBLIC_URL}{alert.link}" if alert.link.startswith("/") else alert.link,
+        runbook=alert.runbook,
+        at=alert.last_at if event == FIRING else now,
+        opened_at=alert.opened_at,
+        again=event == FIRING and alert.told > 0 and alert.last_at < (alert.told_at or alert.last_at),
+        by=by,
+    )

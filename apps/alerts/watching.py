@@ -1,0 +1,127 @@
+"""Who watches the watcher. The web process looks at the signs of life and tells what is wrong, since a worker that is
+dead cannot: the signs come from above (ticks and telemetry are other apps' business), the alerts are made here."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Min
+
+from apps.alerts import outgoing
+from apps.alerts.models import Alert, Delivery, SeenEntry, Watch
+from apps.core.actors import Actor
+from apps.journal import services as journal
+from apps.journal.models import Entry
+
+WATCHMAN = Actor("worker", "watch")
+OLD_QUEUE = timedelta(minutes=5)
+UNREAD = timedelta(seconds=15)  # after this the web process does the worker's work
+CALL_EVERY = timedelta(minutes=1)
+DEAD_MAN = "dead_man"
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """One sign of life in one environment: fine, or a sentence about what is wrong."""
+
+    key: str  # "beat", "telemetry", "deliveries"
+    environment: str
+    wrong: str = ""
+    severity: str = "critical"
+    runbook: str = ""
+
+
+def watch(signs: list[Sign], now: datetime) -> list[Sign]:
+    """Opens and closes the conditions `watch:…`. Gives back what is wrong."""
+    open_now = set(Alert.objects.open().filter(condition__startswith="watch:").values_list("environment", "condition"))
+    for sign in signs:
+        key = f"watch:{sign.key}"
+        is_open = (sign.environment, key) in open_now
+        if bool(sign.wrong) != is_open and not is_told(sign, key):
+            tell(sign, key, now)
+    return [sign for sign in signs if sign.wrong]
+
+
+def is_told(sign: Sign, key: str) -> bool:
+    """The journal says so already; the alert follows at the next dispatch."""
+    newest = Entry.objects.of_environment(sign.environment).filter(condition=key).newest_first().first()
+    if newest is None or SeenEntry.objects.filter(pk=newest.pk).exists():
+        return False
+    return (newest.effect == Entry.Effect.OPENS) == bool(sign.wrong)
+
+
+@transaction.atomic
+def tell(sign: Sign, key: str, now: datetime) -> None:
+    sentence = sign.wrong or OVER[sign.key]
+    journal.record(
+        f"watch.{sign.key}_{'failed' if sign.wrong else 'recovered'}",
+        environment=sign.environment,
+        by=WATCHMAN,
+        because=sentence,
+        about={},
+        now=now,
+        condition=journal.Condition(
+            key=key,
+            effect="opens" if sign.wrong else "closes",
+            severity=sign.severity,  # type: ignore[arg-type]
+            sentence=sentence,
+            link="/alerts/",
+            runbook=sign.runbook,
+        ),
+    )
+
+
+OVER = {
+    "beat": "Rollouts are looked at again.",
+    "telemetry": "Telemetry comes in again.",
+    "deliveries": "Messages leave again.",
+}
+
+
+def queue_age(now: datetime, environment: str | None = None) -> timedelta:
+    """For how long the oldest message has been due. Those of channels that are off or keep still do not count."""
+    due = Delivery.objects.due(now).filter(channel__is_active=True)
+    due = due.exclude(channel__quiet_until__gt=now)
+    if environment is not None:
+        due = due.filter(channel__environment=environment)
+    oldest: datetime | None = due.aggregate(oldest=Min("next_try_at"))["oldest"]
+    return now - oldest if oldest else timedelta(0)
+
+
+def is_waiting(now: datetime) -> bool:
+    """Work that a living worker would have done by now."""
+    if queue_age(now) > UNREAD:
+        return True
+    lately = Entry.objects.with_condition().filter(at__gt=now - timedelta(hours=1), at__lte=now - UNREAD)
+    return lately.exclude(pk__in=SeenEntry.objects.values("entry")).exists()
+
+
+def call_outside(wrong: list[Sign], now: datetime) -> str:
+    """Once a minute while all is well, and once when it is not any more: silence raises the alarm outside.
+
+    Says what was called: "", "ok" or "fail". One process of several does it.
+    """
+    if not settings.DEAD_MAN_URL:
+        return ""
+    row, _ = Watch.objects.get_or_create(name=DEAD_MAN)
+    is_well = not wrong
+    is_due = row.called_at is None or now - row.called_at >= CALL_EVERY
+    if not (is_due if is_well and row.is_well else is_well != row.is_well):
+        return ""
+    if not row.claim(before=row.called_at, is_well=is_well, now=now):
+        return ""
+    body = "\n".join(sign.wrong for sign in wrong).encode()[:10_000]
+    url = settings.DEAD_MAN_URL if is_well else failing_url(settings.DEAD_MAN_URL)
+    try:
+        answer = outgoing.post(url, body, {"content-type": "text/plain; charset=utf-8"}, private=True).words
+    except (outgoing.Refusal, outgoing.NoAnswer) as fault:
+        answer = str(fault)
+    row.note(answer)
+    return "ok" if is_well else "fail"
+
+
+def failing_url(url: str) -> str:
+    """`…/<id>/fail`, before a query if there is one."""
+    path, mark, query = url.partition("?")
+    return f"{path.rstrip('/')}/fail{mark}{query}"

@@ -1,0 +1,73 @@
+"""Journal entries and channels for tests, in plain values."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from apps.alerts import services
+from apps.alerts.models import Alert, Channel
+from apps.core.actors import WORKER, person
+from apps.journal import services as journal
+from apps.journal.models import Entry
+from apps.journal.services import Condition
+
+ALICE = person("alice")
+SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+ROUTE = "invoice-extraction"
+SENTENCE = (
+    "Rolled back invoice-extraction from 25 % to 0 % GPT-5 because p95 latency was 4.34 s, limit 2.56 s. "
+    "Evidence 565:1, limit 500:1, 118 requests."
+)
+
+
+def say(
+    now: Any,
+    effect: str = "opens",
+    key: str = "",
+    *,
+    route: str = ROUTE,
+    severity: str = "critical",
+    sentence: str = "",
+    link: str = "/d/1",
+    environment: str = "production",
+    owner: str = "payments",
+) -> Entry:
+    """What some part of the product writes when those on call must know."""
+    return journal.record(
+        "rollout.rolled_back",
+        environment=environment,
+        by=WORKER,
+        because="p95",
+        about={"route": route} if route else {},
+        now=now,
+        condition=Condition(
+            key=key or f"rollout:{route}",
+            effect=effect,  # type: ignore[arg-type]
+            severity=severity,  # type: ignore[arg-type]
+            sentence=sentence or SENTENCE.replace(ROUTE, route or ROUTE),
+            route=route,
+            link=link,
+            owner=owner,
+        ),
+    )
+
+
+def webhook(receiver: Any, now: Any, name: str = "hook", **config: Any) -> Channel:
+    return channel("webhook", now, name, url=receiver.url, **config)
+
+
+def channel(kind: str, now: Any, name: str = "", least_severity: str = "info", **config: Any) -> Channel:
+    return services.create_channel(
+        environment="production",
+        kind=kind,
+        name=name or kind,
+        config=config,
+        least_severity=least_severity,
+        by=ALICE,
+        now=now,
+    )
+
+
+def the_alert(condition: str = f"rollout:{ROUTE}") -> Alert:
+    return Alert.objects.get(condition=condition)
