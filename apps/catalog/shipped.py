@@ -19,7 +19,9 @@ NINE_PLACES = Decimal("0.000000001")
 ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+@cache
 def source() -> str:
+    """Asked for with every price: the package's metadata are a file."""
     return f"genai-prices {metadata.version('genai-prices')}"
 
 

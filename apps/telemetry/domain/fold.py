@@ -77,7 +77,7 @@ class Fold:
         self.learned: set[tuple[str, str]] = set()  # routes whose token history grew
         self._windows: dict[Memo, WindowSum] = {}
         self._requests: dict[Memo, RequestSum] = {}
-        self._ledger: dict[Memo, LedgerSum] = {}
+        self._calls: dict[Memo, tuple[WindowSum, LedgerSum]] = {}
 
     def add_calls(self, environment: str, calls: Sequence[Call], new: Sequence[bool]) -> None:
         """One batch's calls, in the order in which they were sent."""
@@ -99,8 +99,11 @@ class Fold:
 
     def add_group(self, environment: str, attempts: list[Attempt]) -> None:
         """The attempts of one request. Without a final one each new call stands for a request, and is marked so."""
-        if len(attempts) > 1:
-            attempts = first_of_each_id(attempts)
+        if len(attempts) == 1:
+            if attempts[0].is_new:
+                self.add_request(environment, attempts[0], attempts, is_final=bool(attempts[0].call.final))
+            return
+        attempts = first_of_each_id(attempts)
         last = next((attempt for attempt in reversed(attempts) if attempt.call.final), None)
         if last is None:
             for attempt in attempts:
@@ -111,10 +114,14 @@ class Fold:
 
     def learn(self, environment: str, calls: Sequence[Call], new: Sequence[bool]) -> None:
         """Before pricing: an unknown call of a route's first batch is taken for what its neighbours were."""
+        histories: dict[str, TokenHistory] = {}
         for call, is_new in zip(calls, new, strict=True):
             if is_new and not call.error and call.input_tokens is not None and call.output_tokens is not None:
-                self.known.history(environment, call.route).learn(call.input_tokens, call.output_tokens)
-                self.learned.add((environment, call.route))
+                history = histories.get(call.route)
+                if history is None:
+                    history = histories[call.route] = self.known.history(environment, call.route)
+                    self.learned.add((environment, call.route))
+                history.learn(call.input_tokens, call.output_tokens)
 
     def price(self, environment: str, call: Call, facts: RouteFacts) -> Priced:
         variant = call.variant or call.assigned or ""
@@ -126,20 +133,45 @@ class Fold:
         inputs, outputs, cached = call.input_tokens or 0, call.output_tokens or 0, call.cached_input_tokens or 0
         if cached > inputs:  # it is a part of the input: a larger one means something else
             cached = 0
+        confirmed, estimated, is_unpriced, rule = price
+        ended_at = attempt.ended_at
+        memo = (
+            environment, call.route, attempt.variant, attempt.arm, ended_at // self.window_seconds, ended_at // 60,
+            call.provider, call.model, attempt.split.trial, call.tag, rule,
+        )  # fmt: skip
+        pair = self._calls.get(memo)
+        if pair is None:
+            line_key = self.ledger_key(environment, attempt)
+            line = self.ledger.setdefault(line_key, LedgerSum())
+            pair = self._calls[memo] = (self.window_of(environment, attempt), line)
+        window, line = pair
 
-        self.add_window(environment, attempt)
-        line = self.line_of(environment, attempt)
+        window.calls += 1
+        if call.error:
+            window.errors += 1
+        window.input_tokens += inputs
+        window.cached_input_tokens += cached
+        window.output_tokens += outputs
+        window.latency.add(attempt.seconds)
         line.calls += 1
-        line.confirmed_nano += price.confirmed_nano
-        line.estimated_nano += price.estimated_nano
-        line.unpriced += price.is_unpriced
         line.input_tokens += inputs
         line.cached_input_tokens += cached
         line.output_tokens += outputs
+        if confirmed:
+            window.confirmed_nano += confirmed
+            line.confirmed_nano += confirmed
+        elif estimated:
+            window.estimated_nano += estimated
+            line.estimated_nano += estimated
+        elif is_unpriced:
+            window.unpriced += 1
+            line.unpriced += 1
 
         if not attempt.facts.is_known:
             name = (environment, call.route)
             self.unassigned[name] = self.unassigned.get(name, 0) + 1
+        if ended_at < self.late_before:
+            window.late += self.window_at(ended_at) < self.late_before
 
     def add_window(self, environment: str, attempt: Attempt, *, has_latency: bool = True) -> None:
         call, price = attempt.call, attempt.price
@@ -176,17 +208,6 @@ class Fold:
             window = self._windows[memo] = self.windows.setdefault(key, WindowSum())
             self.touched.add((environment, attempt.call.route))
         return window
-
-    def line_of(self, environment: str, attempt: Attempt) -> LedgerSum:
-        call, minute, trial = attempt.call, int(attempt.ended_at // 60), attempt.split.trial
-        memo = (
-            minute, environment, call.route, attempt.variant, call.provider, call.model, attempt.arm, trial, call.tag,
-            attempt.price.rule,
-        )  # fmt: skip
-        line = self._ledger.get(memo)
-        if line is None:
-            line = self._ledger[memo] = self.ledger.setdefault(self.ledger_key(environment, attempt), LedgerSum())
-        return line
 
     def ledger_key(self, environment: str, attempt: Attempt) -> LedgerKey:
         call = attempt.call
