@@ -27,7 +27,7 @@ from apps.access.loaders import Person
 from apps.access.models import ApiKey, Environment, Grant, RememberedAnswer
 from apps.core import actors
 from apps.core.actors import Actor
-from apps.core.api import Page
+from apps.core.api import Json, Page
 from apps.core.refusals import Forbidden, Invalid, NotFound, Refused
 
 WRITES = {"POST", "PUT", "PATCH", "DELETE"}
@@ -56,6 +56,7 @@ class ApiView(APIView):
     authentication_classes = (KeyAuthentication, SessionAuthentication)
     permission_classes = (IsAuthenticated,)
     pagination_class = Page
+    parser_classes = (Json,)
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         self.remembered: RememberedAnswer | None = None

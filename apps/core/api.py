@@ -6,6 +6,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404
 from rest_framework import exceptions, serializers, status
 from rest_framework.pagination import LimitOffsetPagination
+from rest_framework.parsers import JSONParser
 from rest_framework.response import Response
 
 from apps.core.money import nano_to_text, usd_to_nano
@@ -17,6 +18,16 @@ class Page(LimitOffsetPagination):
 
     default_limit = 50
     max_limit = 500
+
+
+class Json(JSONParser):
+    """JSON that is nested beyond what Python reads is the sender's fault, not ours."""
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
+        try:
+            return super().parse(stream, media_type, parser_context)
+        except RecursionError as fault:
+            raise exceptions.ParseError("The JSON is nested too deep.") from fault
 
 
 class NanoField(serializers.DecimalField):
