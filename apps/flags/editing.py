@@ -1,6 +1,7 @@
 """The fields of a flag as they will stand, each checked against the others, before anything is saved."""
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 from apps.core.refusals import AlreadyThere
@@ -135,6 +136,11 @@ def checked(flag: Flag, given: Mapping[str, Any]) -> dict[str, Any]:
         fields["prerequisites"] = prerequisites_of(flag, fields["prerequisites"])
     if "metadata" in fields:
         fields["metadata"] = variants.flat(fields["metadata"])
+    if isinstance(fields.get("expires_on"), str):  # as versions and drafts keep it
+        try:
+            fields["expires_on"] = date.fromisoformat(fields["expires_on"])
+        except ValueError as fault:
+            raise Unfit("expires_on", "A day is written like 2026-12-31.") from fault
     return fields
 
 

@@ -47,6 +47,7 @@ class Change:
     changed: list[Flag] = field(default_factory=list)
     derived: list[Flag] = field(default_factory=list)  # flags that require a changed one
     gone: list[str] = field(default_factory=list)  # keys that are no longer served
+    also: dict[str, str] = field(default_factory=dict)  # what else the journal's entry is about
     approved: bool = False  # an approved change request, or an act of safety: no four eyes are asked for again
     before: dict[str, Any] = field(default_factory=dict)
     after: dict[str, Any] = field(default_factory=dict)
@@ -113,13 +114,17 @@ class Change:
             environment=self.environment.key,
             by=self.by,
             because=self.because,
-            about=about,
+            about=about | self.also,
             now=self.now,
             before=self.before or None,
             after=self.after or None,
             version=self.version,
         )
         return Published(self.version, self.now)
+
+
+def lock(environment: str) -> Environment:
+    return access.lock_environment(environment)
 
 
 def plain(value: Any) -> Any:

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from apps.flags.api import audiences, flags, routes, versions
+from apps.flags.api import audiences, change_requests, flags, routes, versions
 
 urlpatterns = [
     path("flags/", flags.FlagsView.as_view()),
@@ -17,6 +17,15 @@ urlpatterns = [
     path("flags/<str:key>/versions/compare/", versions.CompareView.as_view()),
     path("flags/<str:key>/versions/<int:revision>/", versions.OneVersionView.as_view()),
     path("flags/<str:key>/revert/", versions.RevertView.as_view()),
+    path("flags/<str:key>/schedule/", change_requests.ScheduleChangeView.as_view()),
+    path("change-requests/", change_requests.ChangeRequestsView.as_view()),
+    path("change-requests/<str:id>/", change_requests.OneChangeRequestView.as_view()),
+    path("change-requests/<str:id>/submit/", change_requests.SubmitView.as_view()),
+    path("change-requests/<str:id>/approve/", change_requests.ApproveView.as_view()),
+    path("change-requests/<str:id>/reject/", change_requests.RejectView.as_view()),
+    path("change-requests/<str:id>/withdraw/", change_requests.WithdrawView.as_view()),
+    path("change-requests/<str:id>/apply/", change_requests.ApplyView.as_view()),
+    path("change-requests/<str:id>/schedule/", change_requests.ScheduleView.as_view()),
     path("audiences/", audiences.AudiencesView.as_view()),
     path("audiences/<str:key>/", audiences.OneAudienceView.as_view()),
     path("clients/", flags.ClientsView.as_view()),
