@@ -32,9 +32,11 @@ def header(scope: Scope, name: bytes) -> bytes | None:
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     """The whole body. Raises TooLarge over `limit` bytes, ConnectionError when the caller has gone."""
-    length = header(scope, b"content-length")
-    if length is not None and (not length.isdigit() or int(length) > limit):
-        raise TooLarge
+    given = header(scope, b"content-length")
+    length = -1
+    if given is not None:
+        if not given.isdigit() or (length := int(given)) > limit:
+            raise TooLarge
     parts: list[bytes] = []
     size = 0
     while True:
@@ -46,7 +48,8 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
         if size > limit:  # a chunked body names no length
             raise TooLarge
         parts.append(part)
-        if not message.get("more_body"):
+        # All is there: granian would only say so in one message more, which costs as much as the first.
+        if size == length or not message.get("more_body"):
             return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

@@ -38,3 +38,14 @@ def test_a_caller_that_has_gone_is_no_body():
 
     with pytest.raises(ConnectionError):
         asyncio.run(read_body({"headers": []}, receive, 10))
+
+
+def test_a_body_that_is_all_there_is_not_waited_for():
+    async def receive():
+        assert not asked
+        asked.append(True)
+        return {"type": "http.request", "body": b"abcd", "more_body": True}
+
+    asked: list[bool] = []
+
+    assert asyncio.run(read_body({"headers": [(b"content-length", b"4")]}, receive, 10)) == b"abcd"
