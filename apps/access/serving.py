@@ -64,7 +64,9 @@ keys = KeyRing()
 
 def bearer(scope: Scope) -> str | None:
     """The secret that a raw request carries."""
-    authorization, api_key = header(scope, b"authorization"), header(scope, b"x-api-key")
+    authorization, api_key = header(scope, b"authorization"), None
+    if authorization is None or authorization[:7] != b"Bearer ":  # else it wins, and most send it so
+        api_key = header(scope, b"x-api-key")
     return bearer_of(
         authorization.decode("latin-1") if authorization else None, api_key.decode("latin-1") if api_key else None
     )
