@@ -1,6 +1,7 @@
 """The one entry of the web process: hot doors are answered here, everything else goes to Django as WSGI."""
 
 import asyncio
+import gc
 import os
 import sys
 from pathlib import Path
@@ -39,6 +40,10 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 async def lifespan(receive: Receive, send: Send) -> None:
     await receive()
     await serving.open_doors()
+    # What is loaded stays: collecting garbage need not walk it again and again.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
     await send({"type": "lifespan.startup.complete"})
     await receive()
     # Pages still under way need this loop to finish: once it is gone their threads wait for ever, and so does the exit.
