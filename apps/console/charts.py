@@ -22,6 +22,7 @@ Arm = Literal["baseline", "candidate", "ink"]
 
 WIDE, PHONE = 800, 330
 TOP, AXIS = 18, 20
+MARK_WORDS = 130  # about how wide they are
 STEPS = (60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800)
 
 
@@ -276,8 +277,9 @@ def svg(chart: Chart, width: int = WIDE) -> str:
         a, b, words = chart.shade
         wide = f'width="{frame.x(b) - frame.x(a):g}" height="{chart.height}"'
         parts.append(f'<rect class="shade" x="{frame.x(a):g}" y="{TOP}" {wide}/>')
-        if words:
-            parts.append(text(frame.x(a) - 4, TOP - 6, words, "", "end"))
+        if words:  # beneath the line of the marks' words where these would run into it
+            crowded = frame.x(b) - frame.x(a) < MARK_WORDS
+            parts.append(text(frame.x(a) - 4, TOP + 12 if crowded else TOP - 6, words, "halo", "end"))
     for tick in frame.ticks:
         y = frame.y(tick)
         parts.append(f'<path class="grid" d="M{x0} {y:g}H{x1}"/>' + text(x0 - 8, y + 4, chart.write(tick), "", "end"))

@@ -84,7 +84,8 @@
         const [from, to, said] = spec.shade;
         ctx.fillStyle = colour("shade");
         ctx.fillRect(x(from), bbox.top, x(to) - x(from), bbox.height);
-        if (said) words(u, said, x(from) - 4 * ratio, bbox.top - 6 * ratio, { align: "right", halo: false });
+        const crowded = x(to) - x(from) < 130 * ratio;
+        if (said) words(u, said, x(from) - 4 * ratio, bbox.top + (crowded ? 12 : -6) * ratio, { align: "right" });
       }
     };
   }

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from django import template
-from django.utils.html import format_html
+from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from apps.console import charts, figures, glyphs, sentences
@@ -80,6 +80,12 @@ def chart_rows(one: charts.Chart) -> list[list[str]]:
 @register.filter
 def marked(text: str, at: datetime | None = None) -> SafeString:
     return mark_safe(sentences.marked(text, at))
+
+
+@register.filter
+def unbroken(text: str) -> SafeString:
+    """Model names keep their hyphens on the line."""
+    return mark_safe(sentences.whole_names(escape(text)))
 
 
 @register.filter
