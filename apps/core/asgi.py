@@ -34,9 +34,8 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     """The whole body. Raises TooLarge over `limit` bytes, ConnectionError when the caller has gone."""
     given = header(scope, b"content-length")
     length = -1
-    if given is not None:
-        if not given.isdigit() or (length := int(given)) > limit:
-            raise TooLarge
+    if given is not None and (not given.isdigit() or (length := int(given)) > limit):
+        raise TooLarge
     parts: list[bytes] = []
     size = 0
     while True:
