@@ -267,7 +267,7 @@
   }
 
   function again() {
-    for (const [figure, plot] of plots) {
+    for (const [figure, plot] of [...plots]) { // a copy: what is built again is put back while this runs
       plot.destroy();
       plots.delete(figure);
       if (figure.isConnected) build(figure);
