@@ -171,20 +171,20 @@ def book(
 
 
 def describe(environment: str, point: Point, writer: WriterMemory) -> dict[str, Any]:
-    attributes = points.attributes_of(point)
-    asked, answered = spans.text(attributes, "asked_model", 200), spans.text(attributes, "response_model", 200)
-    route = spans.text(attributes, "route", 512)
-    variant = spans.text(attributes, "variant")
-    flag = spans.text(attributes, "flag", 512)
+    told = points.told_of(point)
+    asked, answered = spans.text(told, "asked_model", 200), spans.text(told, "response_model", 200)
+    route = spans.text(told, "route", 512)
+    variant = spans.text(told, "variant")
+    flag = spans.text(told, "flag", 512)
     routes, service = writer.routes.get(environment, {}), service_of(point)
     if not route and flag in routes:
-        route, variant = flag, spans.text(attributes, "flag_variant")
+        route, variant = flag, spans.text(told, "flag_variant")
     if not route:
         route = str(point.resource.attributes.get("changeover.route") or "")[:512]
     rules = writer.rules.get(environment, {})
     ruled = rules.get((service, asked)) or rules.get((service, answered)) or rules.get((service, ""))
     at = moment(point.at)
-    provider = spans.provider_of(attributes)
+    provider = spans.provider_of(told)
     price = next(
         (
             price
@@ -205,7 +205,7 @@ def describe(environment: str, point: Point, writer: WriterMemory) -> dict[str, 
         "asked": model,
         # Many calls in one number: a tier of large prompts cannot be seen in it.
         "price": replace(price, above=None) if price else None,
-        "error": spans.error_class(spans.first(attributes, "error"), None),
+        "error": spans.error_class(told.get("error"), None),
     }
 
 

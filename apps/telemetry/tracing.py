@@ -86,9 +86,10 @@ def save(states: dict[Key, Trace], now: datetime) -> None:
 def settle(states: dict[Key, Trace], fold: Fold, writer: WriterMemory, *, is_last: bool) -> None:
     """Reads each trace again, and books what is read otherwise than before. First all is learned, then priced."""
     changed: list[tuple[str, Trace, Reading, Call, str]] = []
+    book_of_prices = writer.price_book
     for (environment, _), state in states.items():
         for span, reading in traces.read(state, is_route_in(writer, environment), rule_in(writer, environment)).items():
-            call = plain(reading, writer.price_book, span)
+            call = plain(reading, book_of_prices)
             of = "covered" if reading.is_covered else mmh3.hash_bytes(fingerprint(call)).hex()
             if span not in state.booked:
                 state.booked[span] = Booked("")
@@ -133,7 +134,7 @@ def rule_in(writer: WriterMemory, environment: str) -> Callable[[SpanCall], str 
     )
 
 
-def plain(reading: Reading, book: PriceBook, span: str) -> Call:
+def plain(reading: Reading, book: PriceBook) -> Call:
     """As if the native door had taken it."""
     call = reading.call
     at = datetime.fromtimestamp(call.begin / 1e9, UTC)
@@ -192,7 +193,8 @@ def book(environment: str, booked: Booked, reading: Reading, call: Call, of: str
     if not attempt.facts.is_known:
         count_unassigned(environment, call.route, reading, fold)
         booked.is_unassigned = True
-    fold.hear(environment, reading.call.service, reading.call.source, f"by:{reading.attributed_by}")
+    booked.by = reading.attributed_by
+    fold.hear(environment, reading.call.service, reading.call.source, f"by:{booked.by}")
     if is_new and reading.call.told_cost_nano is not None:
         fold.hear(environment, reading.call.service, reading.call.source, "told_nano", reading.call.told_cost_nano)
     if is_conflict(attempt):
@@ -207,6 +209,7 @@ def unbook(environment: str, booked: Booked, line: Line, call: SpanCall, fold: F
         name = (environment, line.route)
         fold.unassigned[name] = fold.unassigned.get(name, 0) - 1
     fold.hear(environment, call.service, call.source, "moved")
+    fold.hear(environment, call.service, call.source, f"by:{booked.by}", -1)
     booked.line, booked.is_unassigned = None, False
 
 

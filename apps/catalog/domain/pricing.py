@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 
 PER_NANO = 10**6  # 10^-15 USD in a nano-USD
 MOST_NAMES = 10_000  # spellings that a book remembers
@@ -131,6 +132,7 @@ PROVIDERS = {
 }
 
 
+@lru_cache(maxsize=MOST_NAMES)
 def normalised(provider: str | None, model: str) -> tuple[str, str]:
     """`("", "openai/GPT-4.1")` and `("openai", "gpt-4.1")` are the same model."""
     provider = (provider or "").lower()

@@ -131,11 +131,11 @@ def of_body(body: Body, *, environment: str, now: int) -> Intake:
 
 
 def meet(intake: Intake, resource: Resource, environment: str) -> None:
-    service = str(resource.attributes.get("service.name") or "")[:128]
+    service = spans.of_resource_named(resource.attributes, "service")[:128]
     sender = (service, str(resource.attributes.get("service.instance.id") or "")[:200])
     if sender in intake.senders:
         return
     intake.senders.add(sender)
-    told = spans.first(resource.attributes, "environment", aliases.RESOURCE)
+    told = spans.of_resource_named(resource.attributes, "environment")
     if told and told != environment:  # the key decides
         intake.hear(service, "otlp", "other_environment")

@@ -66,9 +66,13 @@ def meaning_of(point: Point) -> str | None:
     meaning = aliases.METRICS.get(name)
     if meaning == aliases.TOKENS:
         return aliases.TOKEN_TYPES.get(str(attributes_of(point).get(aliases.TOKEN_TYPE, "")).lower())
-    if meaning == aliases.DURATION and spans.first(attributes_of(point), "operation") is not None:
-        return meaning if spans.operation_of(attributes_of(point)) is not None else None
+    if meaning == aliases.DURATION and "operation" in (told := told_of(point)):
+        return meaning if spans.operation_of(told) is not None else None
     return meaning
+
+
+def told_of(point: Point) -> spans.Told:
+    return spans.fields_of(attributes_of(point))
 
 
 def attributes_of(point: Point) -> Attributes:

@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -87,40 +88,63 @@ class SpanCall(Struct, gc=False, array_like=True, kw_only=True):
         return self.source != "log"
 
 
-def first(attributes: Mapping[str, Any], field: str, table: Mapping[str, tuple[str, ...]] = aliases.FIELDS) -> Any:
-    """The newest name that has a value."""
-    for name in table[field]:
+Told = dict[str, Any]  # by our own names; texts in which numbers are packed stand under their sender's
+_FIELDS_OF: dict[str, tuple[tuple[str, int], ...]] = {}
+for _field, _names in aliases.FIELDS.items():
+    for _rank, _name in enumerate(_names):
+        _FIELDS_OF[_name] = (*_FIELDS_OF.get(_name, ()), (_field, _rank))
+for _name in (*aliases.INVOCATION, *aliases.USAGE, *aliases.COSTS):
+    _FIELDS_OF[_name] = ((_name, 0),)
+
+
+def fields_of(attributes: Mapping[str, Any]) -> Told:
+    """Of each field the newest name that has a value. One walk over what was sent."""
+    told: Told = {}
+    ranks: dict[str, int] = {}
+    for name, value in attributes.items():
+        if value is None or value == "":
+            continue
+        for field, rank in _FIELDS_OF.get(name, ()):
+            if rank < ranks.get(field, 99):
+                told[field], ranks[field] = value, rank
+    return told
+
+
+def of_resource_named(attributes: Mapping[str, Any], field: str) -> str:
+    """A resource's own name of a field; the newest that has a value."""
+    for name in aliases.RESOURCE[field]:
         value = attributes.get(name)
-        if value is not None and value != "":
+        if isinstance(value, str) and value:
             return value
-    return None
+    return ""
 
 
-def text(attributes: Mapping[str, Any], field: str, length: int = 128) -> str:
-    value = first(attributes, field)
+def text(told: Told, field: str, length: int = 128) -> str:
+    value = told.get(field)
     return value[:length] if isinstance(value, str) else ""
 
 
-def operation_of(attributes: Mapping[str, Any]) -> str | None:
+def operation_of(told: Told) -> str | None:
     """`call`, `embedding`, or None for all that is no call at a provider."""
-    named = first(attributes, "operation")
+    named = told.get("operation")
     if isinstance(named, str):
         return aliases.OPERATIONS.get(named.lower())
-    if first(attributes, "provider") and first(attributes, "asked_model"):  # before operations had names
+    if told.get("provider") and told.get("asked_model"):  # before operations had names
         return aliases.CALL
     return None
 
 
 def call_of_span(span: Span) -> SpanCall | None:
-    kind = operation_of(span.attributes)
+    told = fields_of(span.attributes)
+    kind = operation_of(told)
     if kind is None:
         return None
-    call = describe(span.attributes, kind, source="span", begin=span.begin, end=span.end)
+    call = describe(told, kind, source="span", begin=span.begin, end=span.end)
     call.span, call.parent = span.span_id, span.parent_id
-    told_id = text(span.attributes, "call_id", 200)
+    told_id = text(told, "call_id", 200)
     call.id = f"litellm\n{told_id}" if told_id else f"{span.trace_id}\n{span.span_id}"
     of_resource(call, span.resource.attributes, span.scope)
-    if not call.error and (span.status == 2 or text(span.attributes, "level") == "ERROR"):
+    if not call.error and (span.status == 2 or text(told, "level") == "ERROR"):
         call.error = "other"
     if call.error in ("", "other"):
         for event in span.events:
@@ -132,11 +156,11 @@ def call_of_span(span: Span) -> SpanCall | None:
         if event.name == aliases.FIRST_TOKEN_EVENT and call.first_token_ms is None and event.at > span.begin:
             call.first_token_ms = (event.at - span.begin) / 1e6
     if span.scope.startswith("logfire"):
-        kind_of_span = text(span.attributes, "span_type")
+        kind_of_span = text(told, "span_type")
         call.joins = kind_of_span == "log"
         call.may_be_joined = kind_of_span == "span" and not call.has_usage and not call.error
         if call.joins:  # a moment: its stream began `duration` before
-            seconds = first(span.attributes, "log_duration")
+            seconds = told.get("log_duration")
             length = int(seconds * SECOND) if isinstance(seconds, int | float) and 0 <= seconds <= 86_400 else 0
             call.begin, call.end = span.end - length, span.end
     if "ot=th:" in span.trace_state:
@@ -145,10 +169,11 @@ def call_of_span(span: Span) -> SpanCall | None:
 
 
 def call_of_log(log: Log) -> SpanCall | None:
-    kind = operation_of(log.attributes)
+    told = fields_of(log.attributes)
+    kind = operation_of(told)
     if kind is None:
         return None
-    call = describe(log.attributes, kind, source="log", begin=log.at, end=log.at)
+    call = describe(told, kind, source="log", begin=log.at, end=log.at)
     call.span = log.span_id
     call.id = f"log\n{log.trace_id}\n{log.span_id}"
     of_resource(call, log.resource.attributes, log.scope)
@@ -158,45 +183,46 @@ def call_of_log(log: Log) -> SpanCall | None:
 
 
 def of_resource(call: SpanCall, attributes: Mapping[str, Any], scope: str) -> None:
-    call.service = str(first(attributes, "service", aliases.RESOURCE) or "")[:128]
+    call.service = of_resource_named(attributes, "service")[:128]
     call.scope = scope[:128]
-    call.resource_route = str(first(attributes, "route", aliases.RESOURCE) or "")[:512]
-    call.resource_variant = str(first(attributes, "variant", aliases.RESOURCE) or "")[:128]
+    call.resource_route = of_resource_named(attributes, "route")[:512]
+    call.resource_variant = of_resource_named(attributes, "variant")[:128]
 
 
-def describe(attributes: Mapping[str, Any], kind: str, *, source: str, begin: int, end: int) -> SpanCall:
+def describe(told: Told, kind: str, *, source: str, begin: int, end: int) -> SpanCall:
     call = SpanCall(source=source, span="", parent="", begin=begin, end=end, id="")
     notes: list[str] = []
     call.is_embedding = kind == aliases.EMBEDDING
-    call.provider = provider_of(attributes)
-    call.asked_model = text(attributes, "asked_model", 200) or invoked_model(attributes)
-    call.response_model = text(attributes, "response_model", 200)
-    usage = usage_of(attributes, notes)
+    call.provider = provider_of(told)
+    call.asked_model = text(told, "asked_model", 200) or invoked_model(told)
+    call.response_model = text(told, "response_model", 200)
+    usage = usage_of(told, notes)
     call.input_tokens, call.cached_input_tokens, call.output_tokens = usage
     if call.is_embedding and call.input_tokens is not None and call.output_tokens is None:
         call.output_tokens = 0
-    call.finish = finish_of(attributes)
-    call.error = error_class(first(attributes, "error"), first(attributes, "error_code"))
+    call.finish = finish_of(told)
+    call.error = error_class(told.get("error"), told.get("error_code"))
     if not call.error and call.finish == "content_filter":
         call.error = "content_filtered"
-    call.first_token_ms = first_token_ms(attributes, begin)
-    call.response_id = text(attributes, "response_id", 200)
-    call.told_cost_nano = told_cost_nano(attributes)
-    name_route(call, attributes)
+    call.first_token_ms = first_token_ms(told, begin)
+    call.response_id = text(told, "response_id", 200)
+    call.told_cost_nano = told_cost_nano(told)
+    name_route(call, told)
     call.notes = notes
     return call
 
 
-def provider_of(attributes: Mapping[str, Any]) -> str:
-    named = first(attributes, "provider")
+def provider_of(told: Told) -> str:
+    named = told.get("provider")
     provider = named.lower()[:64] if isinstance(named, str) else ""
     provider = aliases.PROVIDERS.get(provider, provider)
-    endpoint = first(attributes, "endpoint")
+    endpoint = told.get("endpoint")
     if provider == "openai" and isinstance(endpoint, str):
         return provider_at(endpoint) or provider
     return provider
 
 
+@lru_cache(maxsize=1_000)
 def provider_at(endpoint: str) -> str:
     """Whose address it is; empty for our own networks, whose gateways speak for whom they say they do."""
     host = ((urlsplit(endpoint).hostname or "") if "//" in endpoint else endpoint.partition(":")[0]).lower()[:64]
@@ -209,9 +235,9 @@ def provider_at(endpoint: str) -> str:
         return host if "." in host and not host.endswith((".local", ".internal", ".svc", ".lan")) else ""
 
 
-def invoked_model(attributes: Mapping[str, Any]) -> str:
+def invoked_model(told: Told) -> str:
     for name in aliases.INVOCATION:
-        model = packed(attributes.get(name)).get("model")
+        model = packed(told.get(name)).get("model")
         if isinstance(model, str):
             return model[:200]
     return ""
@@ -242,19 +268,19 @@ def tokens(value: Any) -> int | None:
     return int(value) if 0 <= value <= MOST_TOKENS else None
 
 
-def usage_of(attributes: Mapping[str, Any], notes: list[str]) -> tuple[int | None, int | None, int | None]:
-    told = [first(attributes, field) for field in ("input_tokens", "cached_input_tokens", "output_tokens")]
-    inputs, cached, outputs = (tokens(value) for value in told)
-    if any(value is not None and tokens(value) is None for value in told):
+def usage_of(told: Told, notes: list[str]) -> tuple[int | None, int | None, int | None]:
+    said = [told.get(field) for field in ("input_tokens", "cached_input_tokens", "output_tokens")]
+    inputs, cached, outputs = (tokens(value) for value in said)
+    if any(value is not None and number is None for value, number in zip(said, (inputs, cached, outputs), strict=True)):
         notes.append("tokens_unreadable")
     for name in aliases.USAGE:
-        usage = packed(attributes.get(name))
+        usage = packed(told.get(name)) if name in told else None
         if usage:
             more = usage_in(usage)
             inputs = more[0] if inputs is None else inputs
             cached = more[1] if cached is None else cached
             outputs = more[2] if outputs is None else outputs
-    if inputs == 0 and not outputs and first(attributes, "error") is not None:
+    if inputs == 0 and not outputs and told.get("error") is not None:
         inputs = outputs = None  # a failed call that says 0 does not know
     if cached is not None and (inputs is None or cached > inputs):
         notes.append("cached_too_large")
@@ -276,8 +302,8 @@ def usage_in(usage: Mapping[str, Any]) -> tuple[int | None, int | None, int | No
     return inputs, tokens(details.get("cached_tokens")) if isinstance(details, dict) else None, outputs
 
 
-def finish_of(attributes: Mapping[str, Any]) -> str:
-    found = first(attributes, "finish")
+def finish_of(told: Told) -> str:
+    found = told.get("finish")
     if isinstance(found, str):
         try:
             found = json.loads(found)
@@ -304,14 +330,14 @@ def error_class(name: Any, code: Any) -> str:
     return "other" if isinstance(code, str | int) and code not in ("", 200, "200") else ""
 
 
-def first_token_ms(attributes: Mapping[str, Any], begin: int) -> float | None:
-    seconds = first(attributes, "first_token")
+def first_token_ms(told: Told, begin: int) -> float | None:
+    seconds = told.get("first_token")
     if isinstance(seconds, int | float) and is_finite(seconds) and 0 <= seconds <= 86_400:
         return seconds * 1000
-    told = first(attributes, "first_token_at")
-    if isinstance(told, str):
+    moment = told.get("first_token_at")
+    if isinstance(moment, str):
         try:
-            at = datetime.fromisoformat(told.strip('"'))
+            at = datetime.fromisoformat(moment.strip('"'))
         except ValueError:
             return None
         elapsed = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000 - begin / 1e6
@@ -319,10 +345,10 @@ def first_token_ms(attributes: Mapping[str, Any], begin: int) -> float | None:
     return None
 
 
-def told_cost_nano(attributes: Mapping[str, Any]) -> int | None:
-    usd = first(attributes, "told_cost")
+def told_cost_nano(told: Told) -> int | None:
+    usd = told.get("told_cost")
     for name in aliases.COSTS:
-        costs = packed(attributes.get(name))
+        costs = packed(told.get(name))
         if usd is None and costs:
             parts = [cost for cost in costs.values() if isinstance(cost, int | float)]
             usd = costs.get("total", math.fsum(parts))
@@ -335,32 +361,42 @@ def nano(usd: Any) -> int | None:
     return round(usd * 1e9)
 
 
-def name_route(call: SpanCall, attributes: Mapping[str, Any]) -> None:
+def name_route(call: SpanCall, told: Told) -> None:
     """What the call itself says of its route: ours, a flag's, a gateway's tags."""
-    number = tokens(first(attributes, "attempt"))
+    if told.keys().isdisjoint(NAMING):
+        return
+    number = tokens(told.get("attempt"))
     call.attempt = number if number is not None and number < 1_000 else None
-    call.request_id, call.pair_id = text(attributes, "request_id", 200), text(attributes, "pair_id", 200)
-    call.is_final = first(attributes, "final") is True
-    version = tokens(first(attributes, "snapshot"))
+    call.request_id, call.pair_id = text(told, "request_id", 200), text(told, "pair_id", 200)
+    call.is_final = told.get("final") is True
+    version = tokens(told.get("snapshot"))
     call.snapshot = version if version is not None and version < 2**31 else None
-    call.assigned = text(attributes, "assigned")
-    said = text(attributes, "assigned_by")
+    call.assigned = text(told, "assigned")
+    said = text(told, "assigned_by")
     call.assigned_by = said if said in ("split", "rule", "default", "fallback") else ""
-    call.tag = text(attributes, "tag")
-    arm = text(attributes, "arm")
+    call.tag = text(told, "tag")
+    arm = text(told, "arm")
     if arm in ("live", "shadow"):
         call.arm = arm
-    if route := text(attributes, "route", 512):
-        call.route, call.variant, call.named_by = route, text(attributes, "variant"), "changeover"
+    if route := text(told, "route", 512):
+        call.route, call.variant, call.named_by = route, text(told, "variant"), "changeover"
         return
-    if route := text(attributes, "flag", 512):
-        call.route, call.variant, call.named_by = route, text(attributes, "flag_variant"), "flag"
+    if route := text(told, "flag", 512):
+        call.route, call.variant, call.named_by = route, text(told, "flag_variant"), "flag"
         return
-    name_by_tags(call, first(attributes, "tags"))
-    told_route, told_variant = text(attributes, "told_route", 512), text(attributes, "told_variant")
+    name_by_tags(call, told.get("tags"))
+    told_route, told_variant = text(told, "told_route", 512), text(told, "told_variant")
     if told_route:
         call.route, call.named_by = told_route.strip('"'), "tags"
     call.variant = call.variant or told_variant.strip('"')
+
+
+NAMING = frozenset(
+    {
+        "attempt", "request_id", "pair_id", "final", "snapshot", "assigned", "assigned_by", "tag", "arm", "route",
+        "flag", "tags", "told_route", "told_variant",
+    }
+)  # fmt: skip
 
 
 def name_by_tags(call: SpanCall, told: Any) -> None:
@@ -383,12 +419,14 @@ def evaluations_of(span: Span) -> list[Evaluation]:
     found = []
     for event in span.events:
         if event.name in aliases.FLAG_EVENTS:
-            route, variant = text(event.attributes, "flag", 512), text(event.attributes, "flag_variant")
+            told = fields_of(event.attributes)
+            route, variant = text(told, "flag", 512), text(told, "flag_variant")
             if route and variant:
                 found.append(Evaluation(span.span_id, event.at, route, variant))
     return found
 
 
 def evaluation_of_log(log: Log) -> Evaluation | None:
-    route, variant = text(log.attributes, "flag", 512), text(log.attributes, "flag_variant")
+    told = fields_of(log.attributes)
+    route, variant = text(told, "flag", 512), text(told, "flag_variant")
     return Evaluation("", log.at, route, variant) if route and variant and log.trace_id else None

@@ -47,6 +47,7 @@ class Booked(Struct, gc=False, array_like=True):
     line: Line | None = None
     is_counted: bool = False  # in windows and requests; that happens once
     is_unassigned: bool = False
+    by: str = ""  # how it found its route
 
 
 class Trace(Struct, array_like=True):
