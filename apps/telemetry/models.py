@@ -3,6 +3,7 @@
 `environment` and `route` are text: what was measured outlives what it was measured on.
 """
 
+from datetime import datetime
 from typing import Self
 
 from django.db import models
@@ -405,6 +406,10 @@ class Mapping(models.Model):
 
     def __str__(self) -> str:
         return f"{self.service} {self.model} is {self.route}"
+
+    def move_to(self, route: str, *, by: str, at: datetime) -> None:
+        self.route, self.by, self.at = route, by, at
+        self.save(update_fields=["route", "by", "at"])
 
 
 class SuspectedShadow(models.Model):

@@ -9,7 +9,12 @@ import mmh3
 from django.conf import settings
 from django.db import transaction
 
+from apps.core.actors import Actor
+from apps.core.ids import new_id
+from apps.core.refusals import Invalid, NotFound
+from apps.flags import queries as flags_queries
 from apps.flags import services as flags
+from apps.journal import services as journal
 from apps.telemetry import metering, retention, rows, tracing
 from apps.telemetry.domain.batch import Batch, Call, Client, Exposure, Outcome
 from apps.telemetry.domain.fold import Fold
@@ -22,6 +27,7 @@ from apps.telemetry.models import (
     Freshness,
     Heard,
     LedgerLine,
+    Mapping,
     OutcomeSum,
     RequestSum,
     RouteTokens,
@@ -297,6 +303,43 @@ def save_cursor(*, reader: str, shard: int, cursor: dict[str, int]) -> None:
         [(reader, shard, writer, seq) for writer, seq in sorted(cursor.items())],
         "ON CONFLICT (reader, shard, writer) DO UPDATE SET seq = excluded.seq",
     )
+
+
+@transaction.atomic
+def map_calls(
+    *, environment: str, service: str, model: str, route: str, by: Actor, because: str, now: datetime
+) -> Mapping:
+    """Calls of a service to a model that name no route are of this one from now on; an empty model means any."""
+    flags_queries.route(environment, route)  # raises NotFound
+    if not service:
+        raise Invalid("Which service?", service="Name the service as its resource does.")
+    mapping, is_new = Mapping.objects.get_or_create(
+        environment=environment,
+        service=service,
+        model=model,
+        defaults={"id": new_id(), "route": route, "by": str(by), "at": now},
+    )
+    before = None if is_new else mapping.route
+    mapping.move_to(route, by=str(by), at=now)
+    about = {"route": route, "service": service, "model": model}
+    journal.record(
+        "telemetry.calls_mapped", environment=environment, by=by, because=because, about=about, now=now,
+        before=before, after=route,
+    )  # fmt: skip
+    return mapping
+
+
+@transaction.atomic
+def unmap_calls(*, environment: str, id: str, by: Actor, because: str, now: datetime) -> None:
+    mapping = Mapping.objects.filter(environment=environment, id=id).first()
+    if mapping is None:
+        raise NotFound(what="mapping", key=id)
+    about = {"route": mapping.route, "service": mapping.service, "model": mapping.model}
+    mapping.delete()
+    journal.record(
+        "telemetry.calls_unmapped", environment=environment, by=by, because=because, about=about, now=now,
+        before=mapping.route,
+    )  # fmt: skip
 
 
 @transaction.atomic

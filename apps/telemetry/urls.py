@@ -1,8 +1,13 @@
 from django.urls import path
 
-from apps.telemetry import api
+from apps.telemetry import api, api_sources
 
 urlpatterns = [
     path("windows/", api.WindowsView.as_view()),
     path("spend/", api.SpendView.as_view()),
+    path("sources/", api_sources.SourcesView.as_view()),
+    path("unassigned/", api_sources.UnassignedView.as_view()),
+    path("mappings/", api_sources.MappingsView.as_view()),
+    path("mappings/<str:id>/", api_sources.OneMappingView.as_view()),
+    path("suspected-shadows/", api_sources.SuspectedShadowsView.as_view()),
 ]

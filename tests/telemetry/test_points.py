@@ -3,13 +3,15 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from apps.telemetry.domain import points
 from apps.telemetry.domain.histogram import Histogram, index_of
 from apps.telemetry.domain.otlp import Point, Resource
 
+settings.register_profile("points", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
+settings.load_profile("points")
 NOW = 1_795_488_000 * 10**9
 SECOND = 10**9
 

@@ -1,0 +1,196 @@
+"""/api/v1/sources/, /unassigned/, /mappings/, /suspected-shadows/: from where calls come, and what finds no route."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema, inline_serializer
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from apps.access.domain.roles import Role
+from apps.access.endpoint import ApiView
+from apps.core.money import nano_to_text
+from apps.telemetry import queries, services
+from apps.telemetry.models import Mapping, SuspectedShadow
+
+ENVIRONMENT = OpenApiParameter("environment", str, description="Key of the environment; a key's own by default.")
+DAY = timedelta(days=1)
+
+SourceOut = inline_serializer(
+    "TelemetrySource",
+    {
+        "service": serializers.CharField(),
+        "calls": serializers.DictField(child=serializers.IntegerField()),
+        "covered": serializers.IntegerField(),
+        "without_a_span": serializers.FloatField(allow_null=True),
+        "attributed": serializers.DictField(child=serializers.IntegerField()),
+        "rejected": serializers.DictField(child=serializers.IntegerField()),
+        "notes": serializers.DictField(child=serializers.IntegerField()),
+        "told_usd": serializers.CharField(),
+    },
+    many=True,
+)
+UnassignedOut = inline_serializer(
+    "Unassigned",
+    {
+        "name": serializers.CharField(),
+        "service": serializers.CharField(),
+        "model": serializers.CharField(),
+        "calls": serializers.IntegerField(),
+        "cost_usd": serializers.CharField(),
+        "unpriced": serializers.IntegerField(),
+        "first_at": serializers.DateTimeField(),
+        "last_at": serializers.DateTimeField(),
+    },
+    many=True,
+)
+MAPPING: dict[str, serializers.Field[Any, Any, Any, Any]] = {
+    "id": serializers.CharField(),
+    "service": serializers.CharField(),
+    "model": serializers.CharField(),
+    "route": serializers.CharField(),
+    "by": serializers.CharField(),
+    "at": serializers.DateTimeField(),
+}
+MappingOut = inline_serializer("Mapping", MAPPING)
+MappingsOut = inline_serializer("Mapping", MAPPING, many=True)
+SuspectedOut = inline_serializer(
+    "SuspectedShadow",
+    {
+        "call_id": serializers.CharField(),
+        "trace_id": serializers.CharField(),
+        "group": serializers.CharField(),
+        "model": serializers.CharField(),
+        "route": serializers.CharField(),
+        "cost_usd": serializers.CharField(),
+        "at": serializers.DateTimeField(),
+    },
+    many=True,
+)
+
+
+class SourcesView(ApiView):
+    @extend_schema(
+        parameters=[ENVIRONMENT, OpenApiParameter("hours", int, description="How far back; 24 by default.")],
+        responses=SourceOut,
+        summary="What each service sent: calls by source, what was refused and why",
+    )
+    def get(self, request: Request) -> Response:
+        environment = self.asked_environment()
+        asked = HoursIn(data=request.query_params)
+        asked.is_valid(raise_exception=True)
+        since = self.now - timedelta(hours=asked.validated_data["hours"])
+        return self.paged(queries.sources(environment.key, since, self.now), source_dict)
+
+
+class HoursIn(serializers.Serializer[Any]):
+    hours = serializers.IntegerField(min_value=1, max_value=90 * 24, default=24)
+
+
+def source_dict(view: queries.SourceView) -> dict[str, Any]:
+    return {
+        "service": view.service,
+        "calls": view.calls,
+        "covered": view.covered,
+        "without_a_span": view.without_a_span,
+        "attributed": {name: n for name, n in view.attributed.items() if n},
+        "rejected": view.rejected,
+        "notes": view.notes,
+        "told_usd": nano_to_text(view.told_nano),
+    }
+
+
+class UnassignedView(ApiView):
+    @extend_schema(
+        parameters=[ENVIRONMENT],
+        responses=UnassignedOut,
+        summary="Calls that name a route which nobody made, or none at all, with their money of the last 30 days",
+    )
+    def get(self, request: Request) -> Response:
+        environment = self.asked_environment()
+        rows = queries.unassigned(environment.key)
+        spent = queries.spend(
+            environment.key, self.now - 30 * DAY, self.now + DAY, by=["route"],
+            where={"route": [row.name for row in rows]},
+        ) if rows else []  # fmt: skip
+        money = {row.keys["route"]: row for row in spent}
+        return self.paged(rows, lambda row: unassigned_dict(row, money.get(row.name)))
+
+
+def unassigned_dict(view: queries.UnassignedView, spent: queries.SpendRow | None) -> dict[str, Any]:
+    return {
+        "name": view.name,
+        "service": view.service,
+        "model": view.model,
+        "calls": view.calls,
+        "cost_usd": nano_to_text(spent.spent_nano if spent else 0),
+        "unpriced": spent.unpriced if spent else 0,
+        "first_at": view.first_at,
+        "last_at": view.last_at,
+    }
+
+
+class MappingIn(serializers.Serializer[Any]):
+    service = serializers.CharField(max_length=128)
+    model = serializers.CharField(max_length=200, default="", allow_blank=True)
+    route = serializers.CharField(max_length=512)
+    because = serializers.CharField(max_length=500)
+
+
+class BecauseIn(serializers.Serializer[Any]):
+    because = serializers.CharField(max_length=500, default="", allow_blank=True)
+
+
+class MappingsView(ApiView):
+    @extend_schema(parameters=[ENVIRONMENT], responses=MappingsOut, summary="Which services' calls are of which route")
+    def get(self, request: Request) -> Response:
+        return self.paged(queries.mappings(self.asked_environment().key), mapping_dict)
+
+    @extend_schema(request=MappingIn, responses={201: MappingOut}, summary="Map calls that name no route to one")
+    def post(self, request: Request) -> Response:
+        environment = self.asked_environment(role=Role.OPERATOR)
+        asked = self.read(MappingIn)
+        mapping = services.map_calls(environment=environment.key, by=self.actor, now=self.now, **asked)
+        return Response(mapping_dict(mapping), status=201)
+
+
+class OneMappingView(ApiView):
+    @extend_schema(parameters=[ENVIRONMENT], request=BecauseIn, responses={204: None}, summary="Take a mapping back")
+    def delete(self, request: Request, id: str) -> Response:
+        environment = self.asked_environment(role=Role.OPERATOR)
+        because = self.read(BecauseIn)["because"]
+        services.unmap_calls(environment=environment.key, id=id, by=self.actor, because=because, now=self.now)
+        return Response(status=204)
+
+
+def mapping_dict(mapping: Mapping) -> dict[str, Any]:
+    at: datetime = mapping.at
+    return {
+        "id": mapping.id,
+        "service": mapping.service,
+        "model": mapping.model,
+        "route": mapping.route,
+        "by": mapping.by,
+        "at": at,
+    }
+
+
+class SuspectedShadowsView(ApiView):
+    @extend_schema(
+        parameters=[ENVIRONMENT], responses=SuspectedOut, summary="Calls that a gateway seems to have mirrored unmarked"
+    )
+    def get(self, request: Request) -> Response:
+        return self.paged(queries.suspected_shadows(self.asked_environment().key), suspected_dict)
+
+
+def suspected_dict(one: SuspectedShadow) -> dict[str, Any]:
+    return {
+        "call_id": one.call_id,
+        "trace_id": one.trace_id,
+        "group": one.model_group,
+        "model": one.model,
+        "route": one.route,
+        "cost_usd": nano_to_text(one.cost_nano),
+        "at": one.at,
+    }

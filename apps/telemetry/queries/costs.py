@@ -1,0 +1,96 @@
+"""What requests cost, and how many attempts they took, over many routes at once and without their histograms."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db.models import F, QuerySet, Sum
+
+from apps.telemetry.domain.histogram import Histogram
+from apps.telemetry.models import Freshness, RequestSum
+from apps.telemetry.queries.steps import floor
+
+AT_ONCE = 500  # routes of one statement
+REQUEST_COLUMNS = {"route": "route", "variant": "assigned", "rollout": "trial", "arm": "arm"}
+
+
+@dataclass(frozen=True, slots=True)
+class VariantCost:
+    """Live requests by the variant that was assigned."""
+
+    route: str
+    variant: str
+    requests: int
+    priced: int
+    cost_nano: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    route: str
+    requests: int
+    attempts: int
+
+
+def fresh_routes(environment: str, since: datetime) -> list[str]:
+    """Routes of which something was committed since then."""
+    rows = Freshness.objects.filter(environment=environment, newest_at__gte=since)
+    return list(rows.order_by("route").values_list("route", flat=True))
+
+
+def costs_by_variant(
+    environment: str, routes: Collection[str], since: datetime, until: datetime
+) -> dict[str, list[VariantCost]]:
+    """By route: what its requests cost on each variant."""
+    found: dict[str, list[VariantCost]] = {}
+    for rows in _of(environment, routes, since, until):
+        sums = (
+            rows.filter(arm="live")
+            .values_list("route", "assigned")
+            .annotate(Sum("requests"), Sum("unpriced"), Sum("cost_nano"))
+            .order_by("route", "assigned")
+        )
+        for route, variant, requests, unpriced, nano in sums:
+            cost = VariantCost(route, variant, int(requests), int(requests - unpriced), int(nano))
+            found.setdefault(route, []).append(cost)
+    return found
+
+
+def attempts(environment: str, since: datetime, until: datetime) -> list[Attempts]:
+    """Attempts and requests of live traffic, by route; only where something came lately."""
+    found = []
+    for rows in _of(environment, fresh_routes(environment, since), since, until):
+        # Without a final call each attempt was taken for a request: of these nothing is known.
+        known = rows.filter(arm="live").annotate(known=F("requests") - F("unfinal"))
+        sums = known.values_list("route").annotate(Sum("known"), Sum("attempts"), Sum("unfinal")).order_by("route")
+        for route, requests, tries, unfinal in sums:
+            if requests > 0:
+                found.append(Attempts(route, int(requests), int(tries - unfinal)))
+    return found
+
+
+def request_costs(environment: str, since: datetime, until: datetime, where: Mapping[str, str]) -> Histogram:
+    """Cells of USD of all priced requests of that scope: route, variant, rollout, arm."""
+    whole = Histogram()
+    routes = [where["route"]] if "route" in where else fresh_routes(environment, since)
+    named = {REQUEST_COLUMNS[name]: value for name, value in where.items()}
+    for rows in _of(environment, routes, since, until):
+        for packed in rows.filter(**named).values_list("cost", flat=True):
+            whole.merge(Histogram.unpack(packed))
+    return whole
+
+
+def _of(environment: str, routes: Collection[str], since: datetime, until: datetime) -> "list[QuerySet[Any]]":
+    """Some hundred routes at a time: the index begins with the route."""
+    ordered, begin = sorted(routes), floor(since, settings.WINDOW_SECONDS)
+    return [
+        RequestSum.objects.filter(
+            environment=environment,
+            route__in=ordered[place : place + AT_ONCE],
+            starts_at__gte=begin,
+            starts_at__lt=until,
+        )
+        for place in range(0, len(ordered), AT_ONCE)
+    ]

@@ -1,0 +1,96 @@
+"""From where calls come, and what finds no route: /sources/, /unassigned/, /mappings/."""
+
+from datetime import timedelta
+
+import pytest
+import time_machine
+from rest_framework.test import APIClient
+
+from apps.journal.models import Entry
+from apps.telemetry import queries, services
+from apps.telemetry.domain import intake, otlp_json
+from apps.telemetry.memory import WriterMemory
+from apps.telemetry.otlp_doors import batch_of
+from apps.telemetry.services import Sent
+from tests.telemetry.make_otlp import CALL, metrics, span, tokens, traces
+from tests.telemetry.make_telemetry import NOW, ROUTE, make_route
+
+pytestmark = pytest.mark.django_db
+NAMELESS = {name: held for name, held in CALL.items() if name != "changeover.route"}
+
+
+@pytest.fixture(autouse=True)
+def route(db):
+    make_route(now=NOW - timedelta(days=1))
+    with time_machine.travel(NOW, tick=False):
+        yield
+
+
+def send(body, read=otlp_json.read_traces, now=NOW):
+    taken = intake.of_body(read(body), environment="production", now=int(now.timestamp() * 1e9))
+    return services.count(
+        sent=[Sent("production", batch_of("test", body), taken)], writer=WriterMemory(), now=now
+    )[0]  # fmt: skip
+
+
+def client_of(person):
+    client = APIClient()
+    client.force_login(person)
+    return client
+
+
+def test_it_tells_what_a_service_sent_and_what_was_refused(bob):
+    send(traces(span(), span(NAMELESS), span(seconds_ago=50 * 3600)))
+    send(metrics(tokens("input", 5, seconds_ago=1, temporality=0)), otlp_json.read_metrics)
+
+    rows = client_of(bob).get("/api/v1/sources/", {"environment": "production"}).json()["results"]
+
+    assert [row["service"] for row in rows] == ["payments"]
+    assert rows[0]["calls"] == {"span": 2}
+    assert rows[0]["attributed"] == {"changeover": 1, "unassigned": 1}
+    assert rows[0]["rejected"] == {"too_old": 1, "no_temporality": 1}
+
+
+def test_calls_without_a_route_are_listed_with_their_money_and_can_be_mapped(alice, bob):
+    send(traces(span(NAMELESS), span(NAMELESS)))
+
+    listed = client_of(bob).get("/api/v1/unassigned/", {"environment": "production"}).json()["results"]
+    assert [(row["service"], row["model"], row["calls"], row["cost_usd"]) for row in listed] == [
+        ("payments", "gpt-4.1", 2, "0.005600")
+    ]
+
+    asked = {
+        "environment": "production",
+        "service": "payments",
+        "model": "gpt-4.1",
+        "route": ROUTE,
+        "because": "It is.",
+    }
+    refused = client_of(bob).post("/api/v1/mappings/", asked, format="json")
+    made = client_of(alice).post("/api/v1/mappings/", asked, format="json")
+    send(traces(span(NAMELESS)))
+
+    assert (refused.status_code, made.status_code) == (403, 201)
+    assert Entry.objects.filter(kind="telemetry.calls_mapped").count() == 1
+    row = queries.spend("production", NOW - timedelta(hours=1), NOW, where={"route": ROUTE})[0]
+    assert (row.calls, row.confirmed_nano) == (1, 2_800_000)
+
+    services.settle_old(now=NOW + timedelta(minutes=31))  # what was still waiting finds its route by the mapping
+    row = queries.spend("production", NOW - timedelta(hours=1), NOW, where={"route": ROUTE})[0]
+    assert row.calls == 3
+    assert queries.unassigned("production") == []
+
+    gone = client_of(alice).delete(f"/api/v1/mappings/{made.json()['id']}/?environment=production")
+    assert gone.status_code == 204
+    assert queries.mappings("production") == []
+
+
+def test_a_mapping_to_a_route_that_is_not_there_is_refused(alice):
+    asked = {"environment": "production", "service": "payments", "route": "nowhere", "because": "?"}
+
+    assert client_of(alice).post("/api/v1/mappings/", asked, format="json").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["sources", "unassigned", "mappings", "suspected-shadows"])
+def test_strangers_see_nothing(charlie, path):
+    assert client_of(charlie).get(f"/api/v1/{path}/", {"environment": "production"}).status_code == 404
