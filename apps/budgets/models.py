@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Self
 
 from django.db import models
 
-from apps.budgets.domain import money, rules
-from apps.budgets.domain.money import Threshold
+from apps.budgets.domain import money, rules, thresholds
+from apps.budgets.domain.thresholds import Threshold
 from apps.core import ids
 
 
@@ -142,6 +142,9 @@ class BudgetQuerySet(models.QuerySet["Budget"]):
     def in_force(self) -> Self:
         return self.filter(ended_at=None)
 
+    def hard(self) -> Self:
+        return self.in_force().filter(is_hard=True).order_by("id")
+
     def keep(self, budgets: Sequence[Budget]) -> None:
         self.bulk_update(budgets, ["kept"], batch_size=200)
 
@@ -152,15 +155,31 @@ class BudgetQuerySet(models.QuerySet["Budget"]):
 class Budget(models.Model):
     """How much money may be spent, by scope and period, and what happens at each threshold."""
 
+    class OnUnreachable(models.TextChoices):
+        """What a caller does that cannot ask whether there is room."""
+
+        OPEN = "open", "The call is made, and its spend told later as unverified"
+        CLOSED = "closed", "The call is not made"
+
+    class AtCap(models.TextChoices):
+        """What becomes of an answer that is under way while the cap is reached."""
+
+        FINISH = "finish", "It is finished"
+        CUT = "cut", "It is cut"
+
     id = models.CharField(primary_key=True, max_length=36, default=ids.new_id, editable=False)
     environment = models.CharField(max_length=64)
     name = models.CharField(max_length=128, blank=True, default="")
     scope = models.JSONField(default=dict)
-    period = models.CharField(max_length=8)
+    period = models.CharField(max_length=16)
     limit_nano = models.BigIntegerField()
     thresholds = models.JSONField(default=list)
     timezone = models.CharField(max_length=64, default="UTC")
     owner = models.CharField(max_length=128, blank=True, default="")
+    # A hard cap counts what is reserved as well: a call that might cross it is not made.
+    is_hard = models.BooleanField(default=False)
+    on_unreachable = models.CharField(max_length=8, choices=OnUnreachable, default=OnUnreachable.OPEN)
+    at_cap = models.CharField(max_length=8, choices=AtCap, default=AtCap.FINISH)
     revision = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField()
     changed_at = models.DateTimeField()
@@ -169,6 +188,7 @@ class Budget(models.Model):
     # Which thresholds were crossed when last looked at, in which period: an alert is a state, not an event.
     crossed = models.JSONField(default=list)
     crossed_in = models.DateTimeField(null=True)
+    began = models.JSONField(default=dict)  # since when, by the threshold's name
     # What was last asked of the ledger, where asking at every tick would cost too much (`queries.Reading`).
     kept = models.JSONField(default=dict)
 
@@ -185,7 +205,7 @@ class Budget(models.Model):
 
     @property
     def rule(self) -> money.Rule:
-        thresholds, _ = money.parse_thresholds(self.thresholds)
+        parsed, _ = thresholds.parse(self.thresholds, period=self.period, scope=self.scope)
         return money.Rule(
             id=self.id,
             environment=self.environment,
@@ -193,7 +213,7 @@ class Budget(models.Model):
             scope=self.scope,
             period=self.period,  # type: ignore[arg-type]  # checked when it was written
             limit_nano=self.limit_nano,
-            thresholds=thresholds,
+            thresholds=parsed,
             timezone=self.timezone,
         )
 
@@ -208,7 +228,135 @@ class Budget(models.Model):
     def end(self, *, by: str, now: datetime) -> None:
         self.change({"ended_at": now}, by=by, now=now)
 
-    def note_crossed(self, crossed: Sequence[Threshold], *, period_from: datetime) -> None:
+    def note_crossed(
+        self, crossed: Sequence[Threshold], *, period_from: datetime, began: Mapping[str, datetime]
+    ) -> None:
         self.crossed = [threshold.name for threshold in crossed]
         self.crossed_in = period_from
-        self.save(update_fields=["crossed", "crossed_in"])
+        self.began = {threshold.name: began[threshold.name].isoformat() for threshold in crossed}
+        self.save(update_fields=["crossed", "crossed_in", "began"])
+
+    @property
+    def crossed_since(self) -> dict[str, datetime]:
+        return {name: datetime.fromisoformat(at) for name, at in self.began.items()}
+
+
+class HoldQuerySet(models.QuerySet["Hold"]):
+    def open(self) -> Self:
+        return self.filter(state=Hold.State.OPEN)
+
+    def due(self, now: datetime) -> Self:
+        return self.open().filter(expires_at__lte=now).order_by("expires_at", "id")
+
+
+class Hold(models.Model):
+    """Money set aside for a call, or a few of them, before it is made. It ends once: settled, or expired."""
+
+    class State(models.TextChoices):
+        OPEN = "open"
+        SETTLED = "settled"
+        EXPIRED = "expired"
+
+    id = models.BigAutoField(primary_key=True)
+    environment = models.CharField(max_length=64)
+    key = models.CharField(max_length=200)  # the caller's own name for it
+    owner = models.CharField(max_length=160)  # who holds it
+    scope = models.JSONField(default=dict)  # of the call: route, variant, model, provider, owner, tag, rollout, arm
+    nano = models.BigIntegerField()
+    state = models.CharField(max_length=8, choices=State, default=State.OPEN)
+    made_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+    settled_nano = models.BigIntegerField(null=True)
+    is_unpriced = models.BooleanField(default=False)  # settled without a price, so at its whole amount
+    is_unverified = models.BooleanField(default=False)  # made while nobody could be asked
+
+    objects = HoldQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["environment", "key"], name="one_hold_per_key")]
+        indexes = [models.Index(fields=["state", "expires_at"], name="hold_by_expiry")]
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.state}"
+
+    def extend(self, *, nano: int, expires_at: datetime) -> None:
+        self.nano, self.expires_at = nano, expires_at
+        self.save(update_fields=["nano", "expires_at"])
+        self.parts.update(nano=nano)
+
+    def end(self, state: Hold.State, *, was: Hold.State, nano: int, now: datetime, is_unpriced: bool = False) -> bool:
+        """Compare and swap: False where somebody else has ended it."""
+        mine = Hold.objects.filter(pk=self.pk, state=was)
+        if not mine.update(state=state, ended_at=now, settled_nano=nano, is_unpriced=is_unpriced):
+            return False
+        self.state, self.ended_at, self.settled_nano, self.is_unpriced = state, now, nano, is_unpriced
+        self.parts.update(state=state, nano=nano, ended_at=now)
+        return True
+
+
+class HoldPart(models.Model):
+    """A hold as one budget counts it."""
+
+    id = models.BigAutoField(primary_key=True)
+    hold = models.ForeignKey(Hold, on_delete=models.CASCADE, related_name="parts", db_index=False)
+    budget = models.CharField(max_length=36)
+    state = models.CharField(max_length=8)
+    nano = models.BigIntegerField()  # reserved, and once it has ended what it was settled at
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["hold", "budget"], name="one_part_per_hold_and_budget")]
+        indexes = [models.Index(fields=["budget", "state", "ended_at"], name="hold_part_by_budget")]
+
+    def __str__(self) -> str:
+        return f"{self.nano} {self.state}"
+
+
+class Settled(models.Model):
+    """What all holds of a budget's period were settled at: the ledger must come to know at least as much."""
+
+    id = models.BigAutoField(primary_key=True)
+    budget = models.CharField(max_length=36)
+    period_from = models.DateTimeField()
+    nano = models.BigIntegerField(default=0)
+    holds = models.BigIntegerField(default=0)
+    newest_at = models.DateTimeField()
+    differs_since = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["budget", "period_from"], name="one_sum_per_budget_and_period")]
+
+    def __str__(self) -> str:
+        return f"{self.nano} in {self.holds} holds"
+
+    def add(self, nano: int, now: datetime) -> None:
+        Settled.objects.filter(pk=self.pk).update(
+            nano=models.F("nano") + nano, holds=models.F("holds") + 1, newest_at=now
+        )
+
+    def note_difference(self, since: datetime | None) -> None:
+        self.differs_since = since
+        self.save(update_fields=["differs_since"])
+
+
+class Oddity(models.Model):
+    """Something odd about a route's money that was told, and is not over."""
+
+    id = models.BigAutoField(primary_key=True)
+    environment = models.CharField(max_length=64)
+    route = models.CharField(max_length=512)
+    kind = models.CharField(max_length=24)
+    began_at = models.DateTimeField()
+    looked_at = models.DateTimeField()
+    facts = models.JSONField(default=dict)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["environment", "route", "kind"], name="one_oddity_of_a_kind")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.route}"
+
+    def look_again(self, facts: Mapping[str, Any], now: datetime) -> None:
+        self.facts, self.looked_at = dict(facts), now
+        self.save(update_fields=["facts", "looked_at"])

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from apps.budgets import packing
-from apps.budgets.domain import eprocess, forecast, judge, money, periods, recheck
-from apps.budgets.domain.forecast import Forecast, NotYet
-from apps.budgets.domain.money import MoneyVerdict, Spent, Threshold
-from apps.budgets.domain.periods import Period
+from django.db.models import Sum
+
+from apps.budgets import ledger, packing
+from apps.budgets.domain import eprocess, judge, money, periods, recheck
+from apps.budgets.domain.forecast import Forecast
+from apps.budgets.domain.money import MoneyVerdict
+from apps.budgets.domain.thresholds import Threshold
 from apps.budgets.domain.trial import Trial
-from apps.budgets.models import Budget, Guardrail, Look, TrialState
+from apps.budgets.models import Budget, Guardrail, Hold, HoldPart, Look, Oddity, TrialState
 from apps.telemetry import queries as telemetry
 
 
@@ -83,8 +83,6 @@ def evidence(trial: str, *, circumstances: judge.Circumstances | None = None) ->
 
 # --- money --------------------------------------------------------------------------------------------------------
 
-SCOPE_COLUMNS = {"rollout": "trial"}  # others have the ledger's own names
-
 
 @dataclass(frozen=True, slots=True)
 class BudgetStatus:
@@ -93,6 +91,8 @@ class BudgetStatus:
     budget: Budget
     verdict: MoneyVerdict
     next_threshold: Threshold | None
+    reserved_nano: int = 0  # by holds that are open, of a hard cap
+    may_overshoot_nano: int = 0  # by which a soft cap can be passed before anybody acts
 
     @property
     def next_action(self) -> str:
@@ -107,6 +107,19 @@ class BudgetStatus:
         """Above 1: spends faster than the period passes."""
         return self.verdict.fraction / self.verdict.pace if self.verdict.pace else 0.0
 
+    @property
+    def left_nano(self) -> int:
+        return max(self.verdict.limit_nano - self.verdict.spent_nano - self.reserved_nano, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class BurnUp:
+    """For a chart: (moment, what was spent until then), and the middle line from now to the period's end."""
+
+    actual: list[tuple[datetime, int]]
+    expected: list[tuple[datetime, int]]
+    by_day_and_model: list[tuple[datetime, str, int]]
+
 
 def budgets(environment: str) -> list[Budget]:
     return list(Budget.objects.of(environment).in_force().order_by("-created_at", "-id"))
@@ -120,93 +133,58 @@ def budget_status(environment: str, now: datetime) -> list[BudgetStatus]:
 
 def status_of(budget: Budget, now: datetime) -> BudgetStatus:
     """What is spent is asked anew; the forecast may be the last one that was made."""
-    reading = read(budget, now, renew_forecast=False)
-    reading.spent = _spent(budget.rule, reading.period.since, reading.period.until)
-    verdict = verdict_of(budget, reading, now)
-    return BudgetStatus(budget, verdict, money.next_threshold(budget.rule, verdict.fraction))
-
-
-FORECAST_STAYS = timedelta(minutes=5)  # it reads four weeks of hours
-SPENT_STAYS = {"week": timedelta(seconds=30), "month": timedelta(seconds=60)}  # others are asked at every tick
-
-
-@dataclass(slots=True)
-class Reading:
-    """What the ledger said for a budget, and when."""
-
-    period: Period
-    spent: Spent
-    spent_at: datetime
-    outlook: Forecast | NotYet
-    outlook_at: datetime
-
-    def plain(self) -> dict[str, Any]:
-        spent = self.spent
-        return {
-            "period_from": self.period.since.isoformat(),
-            "spent": [spent.confirmed_nano, spent.estimated_nano, spent.calls, spent.unpriced],
-            "spent_at": self.spent_at.isoformat(),
-            "outlook": forecast.to_plain(self.outlook),
-            "outlook_at": self.outlook_at.isoformat(),
-        }
-
-
-def read(budget: Budget, now: datetime, *, renew_forecast: bool) -> Reading:
-    """Everything is asked of the ledger; nothing is counted here. `renew_forecast`: once it is 5 minutes old."""
-    rule = budget.rule
-    zone = ZoneInfo(rule.timezone)
-    period = periods.period_at(rule.period, now, zone)
-    kept = budget.kept if budget.kept.get("period_from") == period.since.isoformat() else None
-    if kept is not None and now - (spent_at := datetime.fromisoformat(kept["spent_at"])) < SPENT_STAYS.get(
-        rule.period, timedelta(0)
-    ):
-        spent = Spent(*kept["spent"])
-    else:
-        spent, spent_at = _spent(rule, period.since, period.until), now
-    if kept is not None:
-        outlook_at = datetime.fromisoformat(kept["outlook_at"])
-        if not renew_forecast or now - outlook_at < FORECAST_STAYS:
-            return Reading(period, spent, spent_at, forecast.from_plain(kept["outlook"]), outlook_at)
-    return Reading(period, spent, spent_at, _outlook(rule, period, spent, now, zone), now)
-
-
-def verdict_of(budget: Budget, reading: Reading, now: datetime) -> MoneyVerdict:
-    rule = budget.rule
-    return money.judge(
-        rule,
-        period=reading.period,
-        spent=reading.spent,
-        outlook=reading.outlook,
-        burn_spend=_burn_spend(rule, now),
-        now=now,
+    reading = ledger.read(budget, now, renew_forecast=False, fresh=True)
+    verdict = replace(ledger.verdict_of(budget, reading, now), began=budget.crossed_since)
+    soft = not budget.is_hard and budget.period != periods.REQUEST
+    return BudgetStatus(
+        budget,
+        verdict,
+        money.next_threshold(budget.rule, verdict.fraction),
+        reserved_nano=reserved_nano(budget.id) if budget.is_hard else 0,
+        may_overshoot_nano=ledger.overshoot_nano(budget.rule, now) if soft else 0,
     )
 
 
-def _where(rule: money.Rule) -> dict[str, str]:
-    return {SCOPE_COLUMNS.get(name, name): value for name, value in rule.scope.items()}
+def reserved_nano(budget: str) -> int:
+    found = HoldPart.objects.filter(budget=budget, state=Hold.State.OPEN).aggregate(nano=Sum("nano"))
+    return int(found["nano"] or 0)
 
 
-def _spent(rule: money.Rule, since: datetime, until: datetime) -> Spent:
-    (row,) = telemetry.spend(rule.environment, since, until, where=_where(rule))
-    return Spent(row.confirmed_nano, row.estimated_nano, row.calls, row.unpriced)
+def burn_up(budget: Budget, now: datetime) -> BurnUp:
+    """Hour by hour (minute by minute in an hour), as the ledger has it."""
+    rule = budget.rule
+    reading = ledger.read(budget, now, renew_forecast=False, fresh=True)
+    since, until = reading.period
+    step = "1m" if periods.kind_of(rule.period) in ("hour", "request") else "1h"
+    rows = telemetry.spend(rule.environment, since, until, where=ledger.where(rule), step=step)
+    total, actual = 0, [(since, 0)]
+    for row in rows:
+        total += row.spent_nano
+        actual.append((min(row.until, now), total))
+    expected: list[tuple[datetime, int]] = []
+    if not periods.is_rolling(rule.period) and isinstance(reading.outlook, Forecast):
+        at, nano = now, float(reading.spent.nano)
+        while at < until:
+            ends = min(at + timedelta(hours=1), until)
+            nano += reading.season.expected(at, ends, rule.zone) * reading.season.level
+            expected.append((ends, round(nano)))
+            at = ends
+    days = telemetry.spend(rule.environment, since, until, by=("model",), where=ledger.where(rule), step="1d")
+    return BurnUp(actual, expected, [(row.since, row.keys["model"], row.spent_nano) for row in days])
 
 
-def _burn_spend(rule: money.Rule, now: datetime) -> Callable[[timedelta], Spent]:
-    def spent(window: timedelta) -> Spent:
-        return _spent(rule, now - window, now + timedelta(minutes=1))
+@dataclass(frozen=True, slots=True)
+class OddityView:
+    """Something odd about a route's money that is not over."""
 
-    return spent
+    route: str
+    kind: str
+    began_at: datetime
+    sentence: str
 
 
-def _outlook(rule: money.Rule, period: Period, spent: Spent, now: datetime, zone: ZoneInfo) -> Forecast | NotYet:
-    since = periods.whole_days_before(now, forecast.HISTORY_DAYS, zone).astimezone(UTC)
-    rows = telemetry.spend(rule.environment, since, now + timedelta(minutes=1), where=_where(rule), step="1h")
-    return forecast.forecast(
-        hours={row.since: row.spent_nano for row in rows},
-        calls=sum(row.calls - row.unpriced for row in rows),
-        spent_nano=spent.nano,
-        limit_nano=rule.limit_nano,
-        until=period.until,
-        now=now,
-        zone=zone,
-    )
+def oddities(environment: str, route: str | None = None) -> list[OddityView]:
+    rows = Oddity.objects.filter(environment=environment).order_by("began_at", "id")
+    if route is not None:
+        rows = rows.filter(route=route)
+    return [OddityView(row.route, row.kind, row.began_at, row.facts.get("sentence", "")) for row in rows]

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 from django.db import transaction
 
-from apps.budgets import queries
-from apps.budgets.domain import money, periods
-from apps.budgets.domain.money import MoneyVerdict, Threshold
+from apps.budgets import ledger, queries
+from apps.budgets.domain import money, periods, thresholds
+from apps.budgets.domain.money import MoneyVerdict
+from apps.budgets.domain.thresholds import AT, BURN, Threshold
 from apps.budgets.models import Budget
 from apps.core.actors import WORKER, Actor
 from apps.core.refusals import Invalid, NotFound, Stale
@@ -23,54 +24,64 @@ FORECASTS_A_TICK = 2  # each reads four weeks of hours: a hundred budgets are sp
 
 
 def judge_money(*, now: datetime, environment: str | None = None) -> list[MoneyVerdict]:
-    """What every budget in force says. A threshold that is newly crossed, or no longer, is told to the journal once."""
+    """What every budget in force says. A threshold that is newly crossed, or no longer, is told to the journal once.
+
+    One budget that cannot be read does not keep the others from being judged.
+    """
     rows = Budget.objects.in_force().order_by("id")
     if environment is not None:
         rows = rows.of(environment)
     verdicts, read_anew = [], []
     forecasts = FORECASTS_A_TICK
     for row in rows:
-        reading = queries.read(row, now, renew_forecast=forecasts > 0)
+        reading = ledger.read(row, now, renew_forecast=forecasts > 0)
         forecasts -= reading.outlook_at == now
-        if now == reading.outlook_at or (now == reading.spent_at and row.period in queries.SPENT_STAYS):
+        if now == reading.outlook_at or (now == reading.spent_at and row.period in ledger.SPENT_STAYS):
             row.kept = reading.plain()
             read_anew.append(row)
-        verdicts.append(_tell_crossings(row, queries.verdict_of(row, reading, now), now))
+        verdict = _tell_crossings(row, ledger.verdict_of(row, reading, now), now)
+        verdicts.append(ledger.with_routes(verdict, row.rule, now))
     Budget.objects.keep(read_anew)
     return verdicts
 
 
 def _tell_crossings(row: Budget, verdict: MoneyVerdict, now: datetime) -> MoneyVerdict:
-    same_period = row.crossed_in == verdict.period_from
-    before = set(row.crossed)
-    is_now = {threshold.name for threshold in verdict.crossed}
-    new = [t for t in verdict.crossed if not (same_period and t.name in before)]
-    if new or before != is_now:
-        _note_crossings(row, verdict, new, gone=before - is_now, now=now)
-    return replace(verdict, is_new=bool(new))
+    """Since when each threshold is crossed is kept: whoever acts must know one crossing from the next."""
+    verdict, new = _told(row, verdict, now)
+    if new or verdict.cleared:
+        verdict = _note_crossings(row, verdict, now=now)
+    return verdict
+
+
+def _told(row: Budget, verdict: MoneyVerdict, now: datetime) -> tuple[MoneyVerdict, list[Threshold]]:
+    """Against what the row says: what is new, what has cleared, and since when the others are crossed."""
+    known = row.crossed_since
+    if not periods.is_rolling(row.period) and row.crossed_in != verdict.period_from:
+        known = {}  # a new period begins: what was crossed in the last one is another crossing now
+    began = {threshold.name: known.get(threshold.name, now) for threshold in verdict.crossed}
+    new = [threshold for threshold in verdict.crossed if threshold.name not in known]
+    cleared = tuple(sorted(set(row.crossed) - set(began)))
+    return replace(verdict, is_new=bool(new), began=began, cleared=cleared), new
 
 
 @transaction.atomic
-def _note_crossings(
-    row: Budget, verdict: MoneyVerdict, new: Sequence[Threshold], *, gone: set[str], now: datetime
-) -> None:
+def _note_crossings(row: Budget, verdict: MoneyVerdict, *, now: datetime) -> MoneyVerdict:
     locked = Budget.objects.locked(row.pk)
-    if (locked.crossed, locked.crossed_in) != (row.crossed, row.crossed_in):
-        return  # another worker has told it
+    verdict, new = _told(locked, verdict, now)  # another worker may have told it
     for threshold in new:
-        is_over = threshold.kind == money.AT and threshold.level >= 1
+        is_over = threshold.kind == AT and threshold.level >= 1
         _tell(
             "budget.exceeded" if is_over else "budget.threshold_crossed",
             locked,
             verdict,
             threshold.name,
             effect="opens",
-            severity="critical" if is_over else "warning",
+            severity=severity_of(threshold, locked.period),
             sentence=verdict.sentence,
             because=f"Crossed: {threshold.words}.",
             now=now,
         )
-    for name in sorted(gone):
+    for name in verdict.cleared:
         _tell(
             "budget.recovered",
             locked,
@@ -82,7 +93,19 @@ def _note_crossings(
             because="The threshold is no longer crossed.",
             now=now,
         )
-    locked.note_crossed(verdict.crossed, period_from=verdict.period_from)
+    if new or verdict.cleared:
+        locked.note_crossed(verdict.crossed, period_from=verdict.period_from, began=verdict.began)
+    return verdict
+
+
+def severity_of(threshold: Threshold, period: str) -> Literal["critical", "error", "warning"]:
+    """What pages, what may wait: all of the limit, and the two fast rates of the table."""
+    if threshold.kind == AT:
+        return "critical" if threshold.level >= 1 else "warning"
+    if threshold.kind == BURN:
+        window = thresholds.windows_of(period, threshold.level)
+        return "error" if window is not None and window[3] == thresholds.PAGE else "warning"
+    return "warning"
 
 
 def _tell(
@@ -132,19 +155,27 @@ def create_budget(
     timezone: str = "UTC",
     name: str = "",
     owner: str = "",
+    is_hard: bool = False,
+    on_unreachable: str | None = None,
+    at_cap: str = Budget.AtCap.FINISH,
 ) -> Budget:
+    """`on_unreachable`: without a choice a hard cap is closed to those who cannot ask, a soft one open."""
     fields = check_budget(
         {
-            "scope": dict(scope),
+            "environment": environment,
+            "scope": scope,
             "period": period,
             "limit_nano": limit_nano,
             "thresholds": list(thresholds),
             "timezone": timezone,
             "name": name,
             "owner": owner,
+            "is_hard": is_hard,
+            "on_unreachable": on_unreachable or _unreachable_default(is_hard),
+            "at_cap": at_cap,
         }
     )
-    row = Budget.objects.create(environment=environment, created_at=now, changed_at=now, changed_by=str(by), **fields)
+    row = Budget.objects.create(created_at=now, changed_at=now, changed_by=str(by), **fields)
     _record_budget("budget.created", row, by=by, because=because, now=now, before=None, after=_facts(row))
     return row
 
@@ -159,10 +190,13 @@ def update_budget(
     now: datetime,
     expected_revision: int | None = None,
 ) -> Budget:
-    """`changes`: any of scope, period, limit_nano, thresholds, timezone, name, owner."""
+    """`changes`: any of BUDGET_FIELDS."""
     row = _budget_for_change(budget, expected_revision, changes)
     before = _facts(row)
-    fields = check_budget({name: getattr(row, name) for name in BUDGET_FIELDS} | dict(changes))
+    asked = {name: value for name, value in changes.items() if value is not None}
+    if "is_hard" in asked and "on_unreachable" not in asked and asked["is_hard"] != row.is_hard:
+        asked["on_unreachable"] = _unreachable_default(asked["is_hard"])
+    fields = check_budget({"environment": row.environment} | _facts(row) | asked)
     row.change(fields, by=str(by), now=now)
     _record_budget("budget.changed", row, by=by, because=because, now=now, before=before, after=_facts(row))
     return row
@@ -189,32 +223,53 @@ def end_budget(*, budget: str, by: Actor, because: str, now: datetime, expected_
     return row
 
 
-BUDGET_FIELDS = ("scope", "period", "limit_nano", "thresholds", "timezone", "name", "owner")
+BUDGET_FIELDS = (
+    "scope", "period", "limit_nano", "thresholds", "timezone", "name", "owner", "is_hard", "on_unreachable", "at_cap",
+)  # fmt: skip
+
+
+def _unreachable_default(is_hard: bool) -> str:
+    return Budget.OnUnreachable.CLOSED if is_hard else Budget.OnUnreachable.OPEN
 
 
 def check_budget(fields: dict[str, Any]) -> dict[str, Any]:
     """The fields as they are stored. Raises with what is wrong, by field."""
     faults: dict[str, str] = {}
-    scope = fields["scope"]
-    if not isinstance(scope, dict) or any(not isinstance(v, str) or not v for v in scope.values()):
-        faults["scope"] = 'A scope names values: {"route": "invoice-extraction"}. {} is the whole environment.'
-    elif unknown := sorted(set(scope) - set(money.SCOPES)):
-        faults["scope"] = f"{unknown[0]} is no scope. Use {', '.join(money.SCOPES)}."
+    scope, fault = _checked_scope(fields["scope"], fields["environment"], fields["period"])
+    if fault:
+        faults["scope"] = fault
     if fields["period"] not in periods.LENGTHS:
         faults["period"] = f"Use one of {', '.join(periods.LENGTHS)}."
+    elif fields["is_hard"] and fields["period"] == periods.REQUEST:
+        faults["is_hard"] = "What one request may cost is capped by its variant's max_cost_usd."
     if not isinstance(fields["limit_nano"], int) or fields["limit_nano"] <= 0:
         faults["limit_usd"] = "Give a limit above 0."
-    thresholds, wrong = money.parse_thresholds(fields["thresholds"])
+    parsed, wrong = thresholds.parse(fields["thresholds"], period=fields["period"], scope=scope)
     if wrong:
         faults["thresholds"] = wrong
-    elif fields["period"] == "hour" and any(t.kind != money.AT for t in thresholds):
-        faults["thresholds"] = "A budget of an hour has thresholds of actual spend only."
     if not _is_zone(fields["timezone"]):
         faults["timezone"] = "Use a name such as Europe/Berlin."
+    for name, choices in (("on_unreachable", Budget.OnUnreachable), ("at_cap", Budget.AtCap)):
+        if fields[name] not in choices.values:
+            faults[name] = f"Use one of {', '.join(choices.values)}."
     if faults:
         place, text = next(iter(faults.items()))
         raise Invalid(f"{place}: {text}", **faults)
-    return fields | {"thresholds": [threshold.plain() for threshold in thresholds]}
+    return fields | {"scope": scope, "thresholds": [threshold.plain() for threshold in parsed]}
+
+
+def _checked_scope(scope: Any, environment: str, period: str) -> tuple[dict[str, str], str]:
+    if not isinstance(scope, Mapping) or any(not isinstance(v, str) or not v for v in scope.values()):
+        return {}, 'A scope names values: {"route": "invoice-extraction"}. {} is the whole environment.'
+    if unknown := sorted(set(scope) - set(money.SCOPES)):
+        return {}, f"{unknown[0]} is no scope. Use {', '.join(money.SCOPES)}."
+    if scope.get("environment", environment) != environment:
+        return {}, f"A budget of {environment} cannot count what {scope['environment']} spends."
+    if scope.get("arm", "live") not in ("live", "shadow"):
+        return {}, "An arm is live or shadow."
+    if period == periods.REQUEST and (unkept := sorted(set(scope) - set(money.REQUEST_SCOPES))):
+        return {}, f"Requests are not kept by {unkept[0]}. Use {', '.join(money.REQUEST_SCOPES)}."
+    return {name: value for name, value in scope.items() if name != "environment"}, ""
 
 
 def _is_zone(name: Any) -> bool:

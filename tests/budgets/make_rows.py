@@ -130,7 +130,7 @@ def take_look(now: datetime, began: datetime | None = None, **changes: Any) -> J
 
 
 def spend(at: datetime, usd: float, *, calls: int = 100, estimated: float = 0.0, **keys: str) -> LedgerLine:
-    named = {"route": ROUTE, "variant": "old", "provider": "openai", "model": "openai/gpt-4.1", "owner": "payments"}
+    named = {"route": ROUTE, "variant": "old", "provider": "openai", "model": "gpt-4.1", "owner": "payments"}
     return LedgerLine.objects.create(
         minute=at.replace(second=0, microsecond=0),
         environment="production",

@@ -35,7 +35,7 @@ def test_a_budget_with_room_is_within(now):
     assert verdict.fraction == pytest.approx(0.4)
     assert verdict.pace == pytest.approx(3 / 24)
     assert verdict.do == ""
-    assert verdict.sentence == "Route invoice-extraction spent $20.00 of $50.00 this day."
+    assert verdict.sentence == "Route invoice-extraction spent $20.00 of $50.00 today."
 
 
 def test_the_most_harmful_act_of_all_crossed_thresholds_is_asked_for(now):
@@ -85,6 +85,10 @@ def test_the_day_is_that_of_the_budgets_zone():
         ({}, 7),
         ({"route": ROUTE}, 3),
         ({"model": "openai/gpt-5"}, 4),
+        ({"model": "GPT-5"}, 4),
+        ({"provider": "OpenAI"}, 7),
+        ({"environment": "production", "route": "other"}, 4),
+        ({"tag": "night"}, 0),
         ({"owner": "payments"}, 7),
         ({"rollout": "t-1"}, 2),
         ({"route": ROUTE, "variant": "new"}, 2),
@@ -94,7 +98,7 @@ def test_a_scope_narrows_what_is_counted(now, scope, sees):
     make_budget(now, scope=scope)
     spend(now, 1)
     spend(now, 2, variant="new", trial="t-1")
-    spend(now, 4, route="other", model="openai/gpt-5")
+    spend(now, 4, route="other", model="gpt-5")
 
     (verdict,) = services.judge_money(now=now)
 

@@ -3,6 +3,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from apps.budgets.domain import season
 from apps.budgets.domain.forecast import Forecast, NotYet, forecast
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -10,18 +11,11 @@ MIDNIGHT = datetime(2026, 11, 25, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
 
-def ask(hours, **changes):
-    today = sum(nano for hour, nano in hours.items() if hour >= NOW.replace(hour=0))
-    asked = {
-        "hours": hours,
-        "calls": 10_000,
-        "spent_nano": today,
-        "limit_nano": 10**12,
-        "until": MIDNIGHT,
-        "now": NOW,
-        "zone": ZoneInfo("UTC"),
-    }
-    return forecast(**(asked | changes))
+def ask(hours, *, calls=10_000, now=NOW, zone="UTC", **changes):
+    zone = ZoneInfo(zone)
+    today = sum(nano for hour, nano in hours.items() if hour >= now.replace(hour=0))
+    asked = {"spent_nano": today, "limit_nano": 10**12, "until": MIDNIGHT, "now": now, "zone": zone}
+    return forecast(season.season(hours, calls, now, zone), **(asked | changes))
 
 
 def flat(days: float, nano: int = 1000):
@@ -84,3 +78,72 @@ def test_a_long_silence_is_forecast_as_silence():
 
     assert isinstance(found, Forecast)
     assert found.nano <= 12_000
+
+
+def wavering(days=9):
+    """Days at half, full and one and a half of the usual."""
+    return {NOW - HOUR * i: (500, 1000, 1500)[(i - 1) // 24 % 3] for i in range(1, days * 24 + 1)}
+
+
+def test_the_range_comes_from_how_far_whole_days_were_off():
+    found = ask(wavering(), spent_nano=0, until=NOW + timedelta(days=10))
+
+    # The level is that of the last day, a half one: ten such days are 120,000; draws of 0.5, 1 and 1.5 lie around it.
+    assert found.nano == pytest.approx(120_000)
+    assert 0.7 * found.nano < found.low_nano < 0.95 * found.nano
+    assert 1.05 * found.nano < found.high_nano < 1.3 * found.nano
+
+
+def test_the_same_history_always_gives_the_same_range():
+    assert ask(wavering()) == ask(wavering())
+
+
+def test_it_says_when_the_limit_is_reached_at_the_earliest_and_at_the_latest():
+    found = ask(wavering(), spent_nano=0, limit_nano=60_000, until=NOW + timedelta(days=20))
+
+    assert found.exhausted_earliest < found.exhausted_at < found.exhausted_latest
+    assert found.exhausted_at == NOW + timedelta(days=5)
+
+
+def test_what_may_be_reached_on_bad_days_only_has_no_likely_moment():
+    found = ask(wavering(), spent_nano=0, limit_nano=130_000, until=NOW + timedelta(days=10))
+
+    assert found.exhausted_at is None
+    assert found.exhausted_latest is None
+    assert found.exhausted_earliest is not None
+
+
+def test_a_forecast_of_a_day_ends_with_that_day_and_not_with_the_month():
+    late = NOW.replace(hour=22)
+    hours = {late - HOUR * i: 1000 for i in range(1, 120)}
+
+    assert ask(hours, now=late).nano == pytest.approx(24_000)
+
+
+def test_a_rolling_period_forgets_at_its_other_end():
+    """Yesterday's outlier falls out: what is reached is less than all that comes added to all that was."""
+    hours = flat(5) | {NOW - HOUR * 20: 11_000}
+    spent = sum(nano for hour, nano in hours.items() if hour >= NOW - HOUR * 24)
+
+    found = ask(hours, spent_nano=spent, until=NOW + timedelta(days=1), leaving=hours, limit_nano=10**6)
+
+    level = spent / 24_000
+    assert spent < found.nano == pytest.approx(spent + 4 * 1000 * (level - 1), rel=0.01)
+
+
+def test_a_day_of_25_hours_costs_25_hours():
+    zone = ZoneInfo("Europe/Berlin")
+    begins = datetime(2026, 10, 24, 22, tzinfo=UTC)
+    hours = {begins - HOUR * i: 1000 for i in range(1, 24 * 5)}
+    asked = season.season(hours, 10_000, begins, zone)
+
+    found = forecast(asked, spent_nano=0, limit_nano=10**9, until=begins + timedelta(hours=25), now=begins, zone=zone)
+
+    assert found.nano == 25_000
+
+
+def test_a_forecast_comes_back_from_what_is_kept_as_it_was():
+    from apps.budgets.domain.forecast import from_plain, to_plain
+
+    for outlook in (ask(wavering(), limit_nano=10_000), NotYet(1.5, 20), NotYet(0.0, 0, why="A budget of an hour.")):
+        assert from_plain(to_plain(outlook)) == outlook

@@ -1,34 +1,48 @@
-"""What a budget's spend will be when its period ends.
+"""What a budget's spend will be when its period ends, and when its limit will be reached.
 
-In: spend by hour, in nano-USD, of up to four whole weeks. Money is seasonal, so each hour still to come is expected at
-the median of the same hour of the days before, times the level of the last 24 hours. The range comes from how far
-whole days were above or below what was expected of them (their 10th and 90th percentile). Under three whole days, or
-200 priced calls, there is no forecast: a guess would be believed.
+In: the season of a scope's spend, what is spent, how long the period still lasts. Money is seasonal, so each hour still
+to come is expected at what that hour of the day usually costs, times the level of the last 24 hours. That is the middle
+line (p50). The range comes from a bootstrap: two hundred futures in which each day still to come is off by as much as
+some whole day of the past was, drawn with a fixed seed so that the same history always gives the same range (p10 to
+p90). Under three whole days, or 200 priced calls, there is no forecast: a guess would be believed.
+
+A rolling period has no end. Its forecast is the highest that it will reach within one length from now, while what was
+spent before falls out at its other end.
 """
 
 from __future__ import annotations
 
+import random
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from statistics import median
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from apps.budgets.domain.season import HOUR, Season
+
 WHOLE_DAYS = 3
 LEAST_CALLS = 200
 HISTORY_DAYS = 28
-HOUR = timedelta(hours=1)
+FUTURES = 200
+SEED = 20_261_124
+LOW, HIGH = 0.1, 0.9
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """At the end of the period, nano-USD. `exhausted_at`: when the middle line crosses the limit."""
+    """At the end of the period, nano-USD: p50, p10, p90. When the limit is crossed: the middle line, at the earliest
+    (p90 of spend), at the latest (p10). None: not in this period."""
 
     nano: int
     low_nano: int
     high_nano: int
     exhausted_at: datetime | None
+    exhausted_earliest: datetime | None = None
+    exhausted_latest: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,98 +51,148 @@ class NotYet:
 
     days: float
     calls: int
+    why: str = ""
 
     @property
     def sentence(self) -> str:
+        if self.why:
+            return self.why
         if self.days < WHOLE_DAYS:
             there = f"{self.days:.0f} days" if self.days >= 2 else f"{self.days * 24:.0f} h"
             return f"No forecast yet. It needs {WHOLE_DAYS} days of spend; there are {there}."
         return f"No forecast yet. It needs {LEAST_CALLS} priced calls; there are {self.calls}."
 
 
+MOMENTS = ("exhausted_at", "exhausted_earliest", "exhausted_latest")
+
+
 def to_plain(outlook: Forecast | NotYet) -> dict[str, Any]:
     if isinstance(outlook, NotYet):
-        return {"days": outlook.days, "calls": outlook.calls}
-    exhausted_at = outlook.exhausted_at.isoformat() if outlook.exhausted_at else None
-    return {"nano": [outlook.nano, outlook.low_nano, outlook.high_nano], "exhausted_at": exhausted_at}
+        return {"days": outlook.days, "calls": outlook.calls, "why": outlook.why}
+    moments = {name: at.isoformat() if (at := getattr(outlook, name)) else None for name in MOMENTS}
+    return {"nano": [outlook.nano, outlook.low_nano, outlook.high_nano], **moments}
 
 
 def from_plain(plain: Mapping[str, Any]) -> Forecast | NotYet:
     if "days" in plain:
-        return NotYet(plain["days"], plain["calls"])
-    exhausted_at = plain["exhausted_at"]
-    nano, low_nano, high_nano = plain["nano"]
-    return Forecast(nano, low_nano, high_nano, datetime.fromisoformat(exhausted_at) if exhausted_at else None)
+        return NotYet(plain["days"], plain["calls"], plain.get("why", ""))
+    moments = (datetime.fromisoformat(plain[name]) if plain.get(name) else None for name in MOMENTS)
+    return Forecast(*plain["nano"], *moments)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A piece of an hour still to come: its end, what the middle line expects, what falls out of a rolling period."""
+
+    ends: datetime
+    lasts: timedelta
+    nano: float
+    leaves: float
 
 
 def forecast(
+    season: Season,
     *,
-    hours: Mapping[datetime, int],
-    calls: int,
     spent_nano: int,
     limit_nano: int,
     until: datetime,
     now: datetime,
     zone: ZoneInfo,
+    leaving: Mapping[datetime, int] | None = None,
 ) -> Forecast | NotYet:
-    """`hours`: spend by the hour it began in, from the first hour with any spend on."""
-    first = min(hours, default=now)
-    days = (now - first) / timedelta(days=1)
-    if days < WHOLE_DAYS or calls < LEAST_CALLS:
-        return NotYet(days, calls)
-    this_hour = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-    past = {first + HOUR * i: 0 for i in range(int((this_hour - first) / HOUR))} | {
-        hour: nano for hour, nano in hours.items() if hour < this_hour
-    }
-    seasonal = _seasonal(past, zone)
-    last_day = {hour: nano for hour, nano in past.items() if hour >= this_hour - 24 * HOUR}
-    level = _level(last_day, seasonal, zone)
-    ratios = _daily_ratios(past, seasonal, this_hour, zone)
-
-    total = float(spent_nano)
-    exhausted_at = now if spent_nano >= limit_nano else None
-    at = now
-    while at < until:
-        ends = min(at.astimezone(UTC).replace(minute=0, second=0, microsecond=0) + HOUR, until)
-        step = seasonal[at.astimezone(zone).hour] * level * ((ends - at) / HOUR)
-        if exhausted_at is None and total + step >= limit_nano:
-            exhausted_at = at + (ends - at) * ((limit_nano - total) / step)
-        total += step
-        at = ends
-    to_come = total - spent_nano
+    """`leaving`: of a rolling period, what was spent by the hour; those hours fall out one after the other."""
+    if season.days < WHOLE_DAYS or season.calls < LEAST_CALLS:
+        return NotYet(season.days, season.calls)
+    steps = _steps(season, now, until, zone, leaving or {}, until - now)
+    if not steps:
+        return Forecast(spent_nano, spent_nano, spent_nano, now if spent_nano >= limit_nano else None)
+    days = _day_of_each(steps, zone)
+    middle = _path(steps, days, [1.0] * (days[-1] + 1), spent_nano)
+    ends, crossings = [], []
+    draw = random.Random(SEED)  # a forecast keeps no secret
+    off = _off_by(season.ratios)
+    for _ in range(FUTURES if len(set(off)) > 1 else 1):
+        path = _path(steps, days, draw.choices(off, k=days[-1] + 1), spent_nano)
+        ends.append(_end(path, leaving))
+        crossings.append(_crossing(path, steps, spent_nano, limit_nano, now))
+    ends.sort()
+    nano = _end(middle, leaving)
     return Forecast(
-        nano=round(total),
-        low_nano=round(spent_nano + to_come * min(_percentile(ratios, 0.1), 1.0)),
-        high_nano=round(spent_nano + to_come * max(_percentile(ratios, 0.9), 1.0)),
-        exhausted_at=exhausted_at,
+        nano=round(nano),
+        low_nano=round(min(_percentile(ends, LOW), nano)),
+        high_nano=round(max(_percentile(ends, HIGH), nano)),
+        exhausted_at=_crossing(middle, steps, spent_nano, limit_nano, now),
+        exhausted_earliest=_moment(crossings, LOW),
+        exhausted_latest=_moment(crossings, HIGH),
     )
 
 
-def _seasonal(past: Mapping[datetime, int], zone: ZoneInfo) -> list[float]:
-    """What each hour of the day usually costs."""
-    by_hour: list[list[int]] = [[] for _ in range(24)]
-    for hour, nano in past.items():
-        by_hour[hour.astimezone(zone).hour].append(nano)
-    everything = median(past.values()) if past else 0.0
-    return [float(median(values)) if values else float(everything) for values in by_hour]
+def _off_by(ratios: Sequence[float]) -> list[float]:
+    """How far days were off, around their own middle: the level has the middle already."""
+    middle = median(ratios) if ratios else 0.0
+    return [ratio / middle for ratio in ratios] if middle else [1.0]
 
 
-def _level(recent: Mapping[datetime, int], seasonal: Sequence[float], zone: ZoneInfo) -> float:
-    expected = sum(seasonal[hour.astimezone(zone).hour] for hour in recent)
-    return sum(recent.values()) / expected if expected else 1.0
+def _steps(
+    season: Season,
+    now: datetime,
+    until: datetime,
+    zone: ZoneInfo,
+    leaving: Mapping[datetime, int],
+    length: timedelta,
+) -> list[Step]:
+    steps, at = [], now
+    while at < until:
+        ends = min(at.astimezone(UTC).replace(minute=0, second=0, microsecond=0) + HOUR, until)
+        nano = season.usual[at.astimezone(zone).hour] * season.level * ((ends - at) / HOUR)
+        steps.append(Step(ends, ends - at, nano, float(leaving.get(at - length, 0))))
+        at = ends
+    return steps
 
 
-def _daily_ratios(
-    past: Mapping[datetime, int], seasonal: Sequence[float], this_hour: datetime, zone: ZoneInfo
-) -> list[float]:
-    days: dict[int, dict[datetime, int]] = {}
-    for hour, nano in past.items():
-        days.setdefault(int((this_hour - hour) / timedelta(days=1)), {})[hour] = nano
-    return [_level(day, seasonal, zone) for day in days.values() if len(day) == 24] or [1.0]
+def _day_of_each(steps: Sequence[Step], zone: ZoneInfo) -> list[int]:
+    """To which of the days to come each step belongs, from 0."""
+    first = (steps[0].ends - steps[0].lasts).astimezone(zone).date()
+    return [((step.ends - step.lasts).astimezone(zone).date() - first).days for step in steps]
 
 
-def _percentile(values: Sequence[float], q: float) -> float:
-    ordered = sorted(values)
+def _path(steps: Sequence[Step], days: Sequence[int], off: Sequence[float], spent_nano: int) -> list[float]:
+    """What is spent after each step."""
+    moves = (step.nano * off[day] - step.leaves for step, day in zip(steps, days, strict=True))
+    return list(accumulate(moves, initial=float(spent_nano)))[1:]
+
+
+def _end(path: Sequence[float], leaving: Mapping[datetime, int] | None) -> float:
+    return path[-1] if leaving is None else max(path)
+
+
+def _crossing(
+    path: Sequence[float], steps: Sequence[Step], spent_nano: int, limit_nano: int, now: datetime
+) -> datetime | None:
+    if spent_nano >= limit_nano:
+        return now
+    # Spend of a calendar period only grows: the step can be looked for by halves.
+    grows = all(step.leaves == 0 for step in steps)
+    index = (
+        bisect_left(path, limit_nano)
+        if grows
+        else next((i for i, nano in enumerate(path) if nano >= limit_nano), len(path))
+    )
+    if index == len(path):
+        return None
+    before = path[index - 1] if index else float(spent_nano)
+    step, gain = steps[index], path[index] - before
+    return step.ends - step.lasts * (1 - (limit_nano - before) / gain)
+
+
+def _moment(crossings: Sequence[datetime | None], q: float) -> datetime | None:
+    """The moment by which that part of all futures has crossed."""
+    crossed = sorted(at for at in crossings if at is not None)
+    position = int(q * (len(crossings) - 1))
+    return crossed[position] if position < len(crossed) else None
+
+
+def _percentile(ordered: Sequence[float], q: float) -> float:
     position = q * (len(ordered) - 1)
     below = int(position)
     above = min(below + 1, len(ordered) - 1)

@@ -1,66 +1,37 @@
 """What a budget says: how much is spent of how much, which of its thresholds are crossed, and what they ask for.
 
-Thresholds look at actual spend (`at`, a fraction of the limit), at the forecast (`forecast`) or at the rate of burning
-(`burn`). There is no test and no alpha: money is counted. A verdict asks for the most harmful act of all the thresholds
-that are crossed; acts are never taken here.
+There is no test and no alpha: money is counted. A verdict names the most harmful act of all thresholds that are
+crossed, and behind it the others, for those who find that it cannot help here; acts are never taken here. Crossed is a
+state: a burn rate clears when its short window falls, a forecast when it is 5 % below what it had reached.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from apps.budgets.domain import periods
+from apps.budgets.domain import periods, thresholds
 from apps.budgets.domain.forecast import Forecast, NotYet
 from apps.budgets.domain.periods import Period
+from apps.budgets.domain.season import Season
+from apps.budgets.domain.thresholds import ACTS, AT, BURN, FORECAST, Threshold
 
-# In order of harm, least first.
-ACTS = ("alert", "hold", "stop_shadow", "cap_share", "step_back", "pause", "roll_back", "fall_back", "block")
+__all__ = ["ACTS", "AT", "BURN", "FORECAST", "Threshold"]
 
-AT = "at"
-FORECAST = "forecast"
-BURN = "burn"
-SCOPES = ("route", "variant", "model", "provider", "owner", "arm", "rollout", "tag")
+SCOPES = ("environment", "owner", "route", "variant", "model", "provider", "tag", "rollout", "arm")
+REQUEST_SCOPES = ("environment", "route", "variant", "rollout", "arm")  # that requests are kept by
 
 WITHIN = "within"
 WARNING = "warning"
 EXCEEDED = "exceeded"
 
-# Long window, short window, by the length of the period: both must burn that fast. (Site Reliability Workbook.)
-_M, _H, _D = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-BURN_WINDOWS: dict[str, tuple[tuple[float, timedelta, timedelta], ...]] = {
-    "month": ((14.4, _H, 5 * _M), (6, 6 * _H, 30 * _M), (3, _D, 2 * _H), (1, 3 * _D, 6 * _H)),
-    "week": ((14.4, 15 * _M, 5 * _M), (6, 90 * _M, 15 * _M), (3, 6 * _H, 30 * _M), (1, 17 * _H, 2 * _H)),
-    "day": ((6, _H, 5 * _M), (3, 3 * _H, 15 * _M)),
-    "hour": (),
-}
 LEAST_BURN_CALLS = 20
 LEAST_BURN_SHARE = 0.01
-
-
-@dataclass(frozen=True, slots=True)
-class Threshold:
-    kind: str  # at, forecast or burn
-    level: float
-    do: str
-    share: int | None = None  # cap_share: in percent
-
-    def plain(self) -> dict[str, Any]:
-        row: dict[str, Any] = {self.kind: self.level, "do": self.do}
-        return row if self.share is None else row | {"share": self.share}
-
-    @property
-    def name(self) -> str:
-        return f"{self.kind}:{self.level:g}"
-
-    @property
-    def words(self) -> str:
-        if self.kind == BURN:
-            return f"spend burns {self.level:g} times as fast as the limit allows"
-        return f"{self.level:.0%} of the limit" if self.kind == AT else f"the forecast reaches {self.level:.0%}"
+FORECAST_CLEARS = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +43,20 @@ class Spent:
     calls: int = 0
     unpriced: int = 0
     as_of: datetime | None = None
+    assumed_nano: int = 0  # what calls without a price are taken for: their cap, else the dearest that is known
 
     @property
     def nano(self) -> int:
-        return self.confirmed_nano + self.estimated_nano
+        return self.confirmed_nano + self.estimated_nano + self.assumed_nano
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """What single requests of the last hour cost, as far as cells tell: each at least at its cell's lower edge."""
+
+    requests: int = 0
+    over: int = 0  # surely above the limit
+    highest_nano: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +75,36 @@ class Rule:
     @property
     def scope_words(self) -> str:
         return ", ".join(f"{key} {value}" for key, value in sorted(self.scope.items())) or "the whole environment"
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)
+
+
+@dataclass(frozen=True, slots=True)
+class Burn:
+    """How fast money goes in the two windows of a rate, against what the limit allows: 1 is on pace."""
+
+    level: float
+    long: timedelta
+    short: timedelta
+    long_rate: float
+    short_rate: float
+    counts: bool  # there are calls and money enough in the long window
+
+    @property
+    def is_crossed(self) -> bool:
+        return self.counts and self.long_rate >= self.level and self.short_rate >= self.level
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "burn": self.level,
+            "long_seconds": int(self.long.total_seconds()),
+            "short_seconds": int(self.short.total_seconds()),
+            "long_rate": round(self.long_rate, 3),
+            "short_rate": round(self.short_rate, 3),
+            "is_crossed": self.is_crossed,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,18 +130,34 @@ class MoneyVerdict:
     forecast: Forecast | None = None
     no_forecast: str = ""
     unpriced: int = 0
+    assumed_nano: int = 0
     as_of: datetime | None = None
+    burns: tuple[Burn, ...] = ()
+    requests: Requests | None = None  # of a budget per request
     is_new: bool = False  # it was not crossed before, in this period
+    began: Mapping[str, datetime] = field(default_factory=dict)  # since when each threshold is crossed
+    cleared: tuple[str, ...] = ()  # names of thresholds that were crossed until now
+    by_route: Mapping[str, int] = field(default_factory=dict)  # nano-USD of the last hour, where an act is asked for
 
     @property
     def exceeded(self) -> bool:
         return self.state == EXCEEDED
 
     @property
+    def asks(self) -> tuple[Threshold, ...]:
+        """All crossed thresholds that want more than an alert, the most harmful first."""
+        asking = [threshold for threshold in self.crossed if threshold.do != "alert"]
+        return tuple(sorted(asking, key=lambda threshold: threshold.harm, reverse=True))
+
+    def once_of(self, threshold: Threshold | None) -> str:
+        """Names this crossing. The same threshold, crossed again after it had cleared, is another crossing."""
+        name = threshold.name if threshold else ""
+        began = self.began.get(name, self.period_from)
+        return f"{self.budget}/{began:%Y%m%dT%H%M%SZ}/{name}"
+
+    @property
     def once(self) -> str:
-        """Names this crossing: the same threshold in the same period is the same."""
-        crossed = self.threshold.name if self.threshold else ""
-        return f"{self.budget}/{self.period_from:%Y%m%dT%H%MZ}/{crossed}"
+        return self.once_of(self.threshold)
 
     @property
     def share(self) -> int | None:
@@ -149,12 +176,14 @@ class MoneyVerdict:
             "timezone": self.timezone,
             "spent_nano": self.spent_nano,
             "estimated_nano": self.estimated_nano,
+            "assumed_nano": self.assumed_nano,
             "limit_nano": self.limit_nano,
             "fraction": self.fraction,
             "pace": self.pace,
             "state": self.state,
             "threshold": self.threshold.plain() if self.threshold else None,
             "do": self.do,
+            "burns": [burn.as_dict() for burn in self.burns],
             "sentence": self.sentence,
         }
 
@@ -170,12 +199,34 @@ def judge(
     outlook: Forecast | NotYet | None,
     burn_spend: BurnSpend | None,
     now: datetime,
+    season: Season | None = None,
+    requests: Requests | None = None,
+    before: Collection[str] = (),
 ) -> MoneyVerdict:
-    """`burn_spend` is asked for the spend of the last minutes or hours, only where a threshold needs it."""
-    fraction = spent.nano / rule.limit_nano
-    crossed = [t for t in rule.thresholds if _is_crossed(t, rule, period, spent, outlook, burn_spend)]
-    worst = max(crossed, key=lambda t: (ACTS.index(t.do), t.kind == AT, t.level), default=None)
-    state = EXCEEDED if fraction >= 1 else WARNING if crossed else WITHIN
+    """`burn_spend` is asked for the spend of the last minutes or hours, only where a threshold needs it.
+
+    `before`: names of the thresholds that were crossed when last looked at.
+    """
+    burns = tuple(
+        burn
+        for threshold in rule.thresholds
+        if threshold.kind == BURN and burn_spend is not None
+        if (burn := burn_of(threshold.level, rule, period, burn_spend, season or Season(), now)) is not None
+    )
+    burning = {burn.level for burn in burns if burn.is_crossed}
+    nano = spent.nano if requests is None else requests.highest_nano
+    fraction = nano / rule.limit_nano
+
+    def is_crossed(threshold: Threshold) -> bool:
+        if threshold.kind == AT:
+            return nano >= threshold.level * rule.limit_nano
+        if threshold.kind == BURN:
+            return threshold.level in burning
+        level = threshold.level * (FORECAST_CLEARS if threshold.name in before else 1.0)
+        return isinstance(outlook, Forecast) and outlook.nano >= level * rule.limit_nano
+
+    crossed = [threshold for threshold in rule.thresholds if is_crossed(threshold)]
+    worst = max(crossed, key=lambda threshold: threshold.harm, default=None)
     verdict = MoneyVerdict(
         budget=rule.id,
         environment=rule.environment,
@@ -185,12 +236,12 @@ def judge(
         period_from=period.since,
         period_to=period.until,
         timezone=rule.timezone,
-        spent_nano=spent.nano,
+        spent_nano=nano,
         estimated_nano=spent.estimated_nano,
         limit_nano=rule.limit_nano,
         fraction=fraction,
         pace=period.gone(now),
-        state=state,
+        state=EXCEEDED if fraction >= 1 else WARNING if crossed else WITHIN,
         threshold=worst,
         crossed=tuple(crossed),
         do=worst.do if worst else "",
@@ -198,9 +249,29 @@ def judge(
         forecast=outlook if isinstance(outlook, Forecast) else None,
         no_forecast=outlook.sentence if isinstance(outlook, NotYet) else "",
         unpriced=spent.unpriced,
+        assumed_nano=spent.assumed_nano,
         as_of=spent.as_of,
+        burns=burns,
+        requests=requests,
     )
     return replace(verdict, sentence=_sentence(rule, verdict))
+
+
+def burn_of(
+    level: float, rule: Rule, period: Period, burn_spend: BurnSpend, season: Season, now: datetime
+) -> Burn | None:
+    """Both windows of that rate: the long one says that it matters, the short one that it still goes on."""
+    window = thresholds.windows_of(rule.period, level)
+    if window is None:
+        return None
+    _, long, short, _ = window
+    over_long = burn_spend(long)
+    counts = over_long.calls >= LEAST_BURN_CALLS and over_long.nano >= LEAST_BURN_SHARE * rule.limit_nano
+
+    def rate(one: timedelta) -> float:
+        return burn_spend(one).nano / (rule.limit_nano * season.share(one, period.seconds, now, rule.zone))
+
+    return Burn(level, long, short, rate(long), rate(short), counts)
 
 
 def next_threshold(rule: Rule, fraction: float) -> Threshold | None:
@@ -215,65 +286,21 @@ def dollars(nano: int) -> str:
     return f"${usd:,.2f}" if abs(usd) >= 1 or nano == 0 else f"${usd:.4f}"
 
 
-def _is_crossed(
-    threshold: Threshold,
-    rule: Rule,
-    period: Period,
-    spent: Spent,
-    outlook: Forecast | NotYet | None,
-    burn_spend: BurnSpend | None,
-) -> bool:
-    if threshold.kind == AT:
-        return spent.nano >= threshold.level * rule.limit_nano
-    if threshold.kind == FORECAST:
-        return isinstance(outlook, Forecast) and outlook.nano >= threshold.level * rule.limit_nano
-    return burn_spend is not None and _burns(threshold.level, rule, period, burn_spend)
-
-
-def _burns(level: float, rule: Rule, period: Period, burn_spend: BurnSpend) -> bool:
-    """Both windows of that rate: the long one says it matters, the short one that it still goes on."""
-    # A rate of one's own takes the windows of the nearest rate below it.
-    rated = [window for window in BURN_WINDOWS[rule.period] if window[0] <= level] or BURN_WINDOWS[rule.period][-1:]
-    if not rated:
-        return False
-    _, long, short = rated[0]
-    over_long = burn_spend(long)
-    if over_long.calls < LEAST_BURN_CALLS or over_long.nano < LEAST_BURN_SHARE * rule.limit_nano:
-        return False
-    return all(_rate(burn_spend(window).nano, window, rule, period) >= level for window in (long, short))
-
-
-def _rate(nano: int, window: timedelta, rule: Rule, period: Period) -> float:
-    return nano / (rule.limit_nano * window.total_seconds() / period.seconds)
-
-
 def _sentence(rule: Rule, verdict: MoneyVerdict) -> str:
     spent, limit = dollars(verdict.spent_nano), dollars(verdict.limit_nano)
-    text = f"{rule.scope_words[0].upper()}{rule.scope_words[1:]} spent {spent} of {limit} this {rule.period}"
+    scope = f"{rule.scope_words[0].upper()}{rule.scope_words[1:]}"
+    if verdict.requests is not None:
+        seen = verdict.requests
+        over = f", {seen.over} of {seen.requests} above it" if seen.over else ""
+        return f"{scope} spent up to {spent} on one request in the last hour; {limit} are allowed{over}."
+    text = f"{scope} spent {spent} of {limit} {periods.words(rule.period)}"
+    if verdict.assumed_nano:
+        text += f", {dollars(verdict.assumed_nano)} of it assumed for {verdict.unpriced} calls without a price"
     if verdict.threshold is None:
         return f"{text}."
     if verdict.threshold.kind == FORECAST and verdict.forecast is not None:
-        return f"{text}, and may reach {dollars(verdict.forecast.nano)} by its end."
+        by = "within that time" if periods.is_rolling(rule.period) else "by its end"
+        return f"{text}, and may reach {dollars(verdict.forecast.nano)} {by}."
     if verdict.threshold.kind == BURN:
         return f"{text}, and {verdict.threshold.words}."
     return f"{text} ({math.floor(verdict.fraction * 100)} %)."
-
-
-def parse_thresholds(raw: Any) -> tuple[tuple[Threshold, ...], str]:
-    """Thresholds as people write them -> (thresholds, fault)."""
-    if not isinstance(raw, Sequence) or isinstance(raw, str):
-        return (), "Thresholds are a list."
-    found = []
-    for place, item in enumerate(raw):
-        kinds = [kind for kind in (AT, FORECAST, BURN) if isinstance(item, Mapping) and kind in item]
-        if len(kinds) != 1:
-            return (), f"{place}: name one of at, forecast or burn."
-        level, do, share = item[kinds[0]], item.get("do", "alert"), item.get("share")
-        if isinstance(level, bool) or not isinstance(level, int | float) or not 0 < level <= 1000:
-            return (), f"{place}: {kinds[0]} is a number above 0: 0.8 stands for 80 %."
-        if do not in ACTS:
-            return (), f"{place}: do one of {', '.join(ACTS)}."
-        if do == "cap_share" and (not isinstance(share, int) or not 0 <= share <= 100):
-            return (), f"{place}: cap_share needs a share in percent."
-        found.append(Threshold(kinds[0], float(level), do, share if do == "cap_share" else None))
-    return tuple(found), ""

@@ -1,7 +1,8 @@
 """When a budget's period began and when it ends, on the clock of the budget's zone.
 
 A day is 23 or 25 hours long when clocks change, and an hour is always an hour. Nothing is ever set back to zero: a
-period is a question to the ledger.
+period is a question to the ledger. A rolling period is the last 24 hours, say, whatever the clock shows; the one of a
+month is 30 days. A budget per request has no period: it looks at the requests of the last hour.
 """
 
 from __future__ import annotations
@@ -10,8 +11,41 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal, NamedTuple, get_args
 from zoneinfo import ZoneInfo
 
-Length = Literal["hour", "day", "week", "month"]
+Length = Literal[
+    "hour", "day", "week", "month", "rolling_hour", "rolling_day", "rolling_week", "rolling_month", "request"
+]
 LENGTHS: tuple[Length, ...] = get_args(Length)
+REQUEST: Length = "request"
+ROLLING: dict[str, timedelta] = {
+    "rolling_hour": timedelta(hours=1),
+    "rolling_day": timedelta(days=1),
+    "rolling_week": timedelta(days=7),
+    "rolling_month": timedelta(days=30),
+    "request": timedelta(hours=1),
+}
+WORDS = {
+    "rolling_hour": "in the last hour",
+    "rolling_day": "in the last 24 hours",
+    "rolling_week": "in the last 7 days",
+    "rolling_month": "in the last 30 days",
+    "request": "for one request",
+    "day": "today",
+}
+A = {"hour": "an hour", "day": "a day", "week": "a week", "month": "a month", "request": "a request"}
+MINUTE = timedelta(minutes=1)
+
+
+def kind_of(length: str) -> str:
+    """hour, day, week or month, rolling or not."""
+    return length.removeprefix("rolling_")
+
+
+def is_rolling(length: str) -> bool:
+    return length in ROLLING
+
+
+def words(length: str) -> str:
+    return WORDS.get(length, f"this {length}")
 
 
 class Period(NamedTuple):
@@ -28,7 +62,10 @@ class Period(NamedTuple):
 
 
 def period_at(length: Length, now: datetime, zone: ZoneInfo) -> Period:
-    """The period that `now` lies in, as moments in UTC. Weeks begin on Monday."""
+    """The period that `now` lies in, as moments in UTC. Weeks begin on Monday; a rolling one ends now."""
+    if is_rolling(length):
+        until = now.astimezone(UTC).replace(second=0, microsecond=0) + MINUTE  # the ledger is kept by the minute
+        return Period(until - ROLLING[length], until)
     local = now.astimezone(zone)
     today = local.date()
     if length == "hour":

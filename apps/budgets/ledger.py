@@ -1,0 +1,230 @@
+"""What the ledger says about a budget: spend, season, forecast, burning, single requests.
+
+Everything is asked there and nothing is counted here, so a lost counter can block nobody and set nobody free. What
+would cost too much to ask at every tick is kept on the budget's row for a while (`Reading`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+
+from apps.budgets.domain import forecast, money, periods, season
+from apps.budgets.domain.forecast import Forecast, NotYet
+from apps.budgets.domain.money import MoneyVerdict, Requests, Spent
+from apps.budgets.domain.periods import Period
+from apps.budgets.domain.season import Season
+from apps.budgets.models import Budget
+from apps.catalog.domain.pricing import normalised
+from apps.flags import queries as flags
+from apps.telemetry import queries as telemetry
+from apps.telemetry.domain import histogram
+from apps.telemetry.domain.pricing import cap_of
+from apps.telemetry.queries import SpendRow
+
+FORECAST_STAYS = timedelta(minutes=5)  # it reads four weeks of hours
+SPENT_STAYS = {  # others are asked at every tick
+    "week": timedelta(seconds=30),
+    "month": timedelta(seconds=60),
+    "rolling_week": timedelta(seconds=30),
+    "rolling_month": timedelta(seconds=60),
+    "request": timedelta(seconds=15),
+}
+AHEAD = timedelta(minutes=1)  # the minute that has just begun
+HOUR = timedelta(hours=1)
+ON_THE_WAY = timedelta(seconds=15)  # what a call cost is known this long after it ended: reports, commit, tick
+
+
+def where(rule: money.Rule) -> dict[str, str]:
+    """A scope in the ledger's own columns and spelling: openai/GPT-4.1 is the model gpt-4.1 of openai."""
+    named = {("trial" if name == "rollout" else name): value for name, value in rule.scope.items()}
+    named.pop("environment", None)
+    if "provider" in named or "model" in named:
+        provider, model = normalised(named.get("provider"), named.get("model", ""))
+        named |= {name: value for name, value in (("provider", provider), ("model", model)) if value}
+    return named
+
+
+def spent(rule: money.Rule, since: datetime, until: datetime) -> Spent:
+    (row,) = telemetry.spend(rule.environment, since, until, where=where(rule))
+    assumed = assume(rule, since, until) if row.unpriced else 0
+    return Spent(row.confirmed_nano, row.estimated_nano, row.calls, row.unpriced, assumed_nano=assumed)
+
+
+def assume(rule: money.Rule, since: datetime, until: datetime) -> int:
+    """Calls that nobody could price are never free: each counts as much as its variant may cost, else as the dearest
+    variant that is known of its route."""
+    rows = telemetry.spend(rule.environment, since, until, by=("route", "variant"), where=where(rule))
+    by_route: dict[str, list[SpendRow]] = {}
+    for row in rows:
+        by_route.setdefault(row.keys["route"], []).append(row)
+    blind = [key for key, of_route in by_route.items() if any(row.unpriced > 0 for row in of_route)]
+    views = {view.key: view for view in flags.routes(rule.environment, blind)}
+    total = 0
+    for key in blind:
+        variants = views[key].variants if key in views else {}
+        caps = {name: cap_of(value) or 0 for name, value in variants.items()}
+        priced = [(row.spent_nano, row.calls - row.unpriced) for row in by_route[key]]
+        means = [nano // calls for nano, calls in priced if calls > 0]
+        dearest = max([*means, *([] if means else caps.values())], default=0)
+        for row in by_route[key]:
+            if row.unpriced > 0:
+                total += row.unpriced * (caps.get(row.keys["variant"]) or dearest)
+    return total
+
+
+def by_route(rule: money.Rule, now: datetime) -> dict[str, int]:
+    """Nano-USD of the last hour by route: there an act can lower what this budget counts."""
+    rows = telemetry.spend(rule.environment, now - HOUR, now + AHEAD, by=("route",), where=where(rule))
+    return {row.keys["route"]: row.spent_nano for row in rows if row.spent_nano > 0 or row.unpriced > 0}
+
+
+def overshoot_nano(rule: money.Rule, now: datetime) -> int:
+    """By how much a soft cap can be passed before anybody acts: the last hour's rate, for as long as news take."""
+    blind = SPENT_STAYS.get(rule.period, timedelta(0)) + timedelta(seconds=settings.TICK_SECONDS) + ON_THE_WAY
+    return round(spent(rule, now - HOUR, now + AHEAD).nano * (blind / HOUR))
+
+
+def requests_of(rule: money.Rule, period: Period) -> Requests:
+    """Single requests of the last hour. A cell counts at its lower edge: what is told over the limit surely was."""
+    scope = {name: value for name, value in rule.scope.items() if name != "environment"}
+    cells = telemetry.request_costs(rule.environment, period.since, period.until, scope)
+    limit = rule.limit_nano / 1e9
+    over = sum(n for index, n in cells.cells.items() if histogram.lower_edge(index) >= limit)
+    highest = max((index for index, n in cells.cells.items() if n), default=None)
+    highest_nano = 0 if highest is None else round(histogram.lower_edge(highest) * 1e9)
+    return Requests(cells.count, over, highest_nano)
+
+
+@dataclass(slots=True)
+class Reading:
+    """What the ledger said for a budget, and when."""
+
+    period: Period
+    anchor: str  # of what it was read: a period, or a rolling one
+    spent: Spent
+    spent_at: datetime
+    outlook: Forecast | NotYet
+    season: Season
+    outlook_at: datetime
+    requests: Requests | None = None
+
+    def plain(self) -> dict[str, Any]:
+        found = self.spent
+        return {
+            "anchor": self.anchor,
+            "spent": [
+                found.confirmed_nano,
+                found.estimated_nano,
+                found.calls,
+                found.unpriced,
+                None,
+                found.assumed_nano,
+            ],
+            "spent_at": self.spent_at.isoformat(),
+            "outlook": forecast.to_plain(self.outlook),
+            "season": self.season.plain(),
+            "outlook_at": self.outlook_at.isoformat(),
+            "requests": None
+            if self.requests is None
+            else [self.requests.requests, self.requests.over, self.requests.highest_nano],
+        }
+
+
+def read(budget: Budget, now: datetime, *, renew_forecast: bool, fresh: bool = False) -> Reading:
+    """`renew_forecast`: once it is 5 minutes old. `fresh`: what is spent is asked anew in any case."""
+    rule = budget.rule
+    period = periods.period_at(rule.period, now, rule.zone)
+    anchor = rule.period if periods.is_rolling(rule.period) else period.since.isoformat()
+    kept = budget.kept if budget.kept.get("anchor") == anchor else None
+    stays = SPENT_STAYS.get(rule.period, timedelta(0))
+    requests = None
+    if kept is not None and not fresh and now - (spent_at := datetime.fromisoformat(kept["spent_at"])) < stays:
+        found = Spent(*kept["spent"])
+        requests = Requests(*kept["requests"]) if kept["requests"] else None
+    elif rule.period == periods.REQUEST:
+        found, requests, spent_at = Spent(), requests_of(rule, period), now
+    else:
+        found, spent_at = spent(rule, period.since, period.until), now
+    if kept is not None:
+        outlook_at = datetime.fromisoformat(kept["outlook_at"])
+        if not renew_forecast or now - outlook_at < FORECAST_STAYS:
+            outlook, seasonal = forecast.from_plain(kept["outlook"]), Season.from_plain(kept["season"])
+            return Reading(period, anchor, found, spent_at, outlook, seasonal, outlook_at, requests)
+    outlook, seasonal = look_ahead(rule, period, found, now)
+    return Reading(period, anchor, found, spent_at, outlook, seasonal, now, requests)
+
+
+def look_ahead(rule: money.Rule, period: Period, found: Spent, now: datetime) -> tuple[Forecast | NotYet, Season]:
+    if periods.kind_of(rule.period) in ("hour", "request"):
+        return NotYet(0.0, 0, why=f"A budget of {periods.A[periods.kind_of(rule.period)]} has no forecast."), Season()
+    since = periods.whole_days_before(now, forecast.HISTORY_DAYS, rule.zone).astimezone(UTC)
+    rows = telemetry.spend(rule.environment, since, now + AHEAD, where=where(rule), step="1h")
+    hours = {row.since: row.spent_nano for row in rows}
+    calls = sum(row.calls - row.unpriced for row in rows)
+    seasonal = season.season(hours, calls, now, rule.zone)
+    rolls = periods.is_rolling(rule.period)
+    outlook = forecast.forecast(
+        seasonal,
+        spent_nano=found.nano,
+        limit_nano=rule.limit_nano,
+        until=now + periods.ROLLING[rule.period] if rolls else period.until,
+        now=now,
+        zone=rule.zone,
+        leaving=hours if rolls else None,
+    )
+    return outlook, seasonal
+
+
+def verdict_of(budget: Budget, reading: Reading, now: datetime) -> MoneyVerdict:
+    rule = budget.rule
+    return money.judge(
+        rule,
+        period=reading.period,
+        spent=reading.spent,
+        outlook=reading.outlook,
+        burn_spend=_burn_spend(rule, now),
+        now=now,
+        season=reading.season,
+        requests=reading.requests,
+        before=budget.crossed,
+    )
+
+
+def with_routes(verdict: MoneyVerdict, rule: money.Rule, now: datetime) -> MoneyVerdict:
+    """Where an act is asked for: on which routes it could help."""
+    return replace(verdict, by_route=by_route(rule, now)) if verdict.asks else verdict
+
+
+def _burn_spend(rule: money.Rule, now: datetime) -> Callable[[timedelta], Spent]:
+    known: dict[timedelta, Spent] = {}
+
+    def of(window: timedelta) -> Spent:
+        if window not in known:
+            known[window] = spent(rule, now - window, now + AHEAD)
+        return known[window]
+
+    return of
+
+
+def covers(scope: Mapping[str, str], facts: Mapping[str, str]) -> bool:
+    """Whether a call of which these facts are known counts in a budget of that scope."""
+    named = dict(facts)
+    named["provider"], named["model"] = normalised(facts.get("provider"), facts.get("model", ""))
+    for name, value in scope.items():
+        if name == "environment":
+            continue
+        if name == "model":
+            provider, model = normalised(scope.get("provider"), value)
+            if model != named["model"] or (provider and provider != named["provider"]):
+                return False
+        elif name == "provider":
+            if normalised(value, "")[0] != named["provider"]:
+                return False
+        elif named.get(name, "live" if name == "arm" else "") != value:
+            return False
+    return True
