@@ -229,6 +229,9 @@ class Alert(models.Model):
     def __str__(self) -> str:
         return f"{self.state} {self.condition}"
 
+    def open(self) -> None:
+        self.save(force_insert=True)
+
     def repeat(self, *, entry: str, sentence: str, severity: str, link: str, at: datetime) -> bool:
         """Opened again while it is open. True if it got worse: then it fires again, whoever has it."""
         worse = is_worse(severity, self.severity)
@@ -362,7 +365,8 @@ class Delivery(models.Model):
 
 
 class Watch(models.Model):
-    """What the web processes remember of the outside watchman, together: one of them calls it each minute."""
+    """What all processes share: who reads the journal holds the row `reader`; who calls the outside watchman claims
+    `dead_man`, once a minute."""
 
     name = models.CharField(primary_key=True, max_length=32)
     called_at = models.DateTimeField(null=True)

@@ -6,32 +6,53 @@ from django.db import transaction
 
 from apps.alerts import telling
 from apps.alerts.domain import escalation, life
-from apps.alerts.models import SEEN_FOR, Alert, EscalationPolicy, SeenEntry, Silence
-from apps.journal.models import Entry
+from apps.alerts.models import SEEN_FOR, Alert, EscalationPolicy, SeenEntry, Silence, Watch
+from apps.alerts.opening import Opening, new_alert
+from apps.journal.models import Entry, EntryQuerySet
 
 LOOK_BACK = timedelta(days=1)  # an entry older than this alerts nobody any more
-MOST = 600  # entries at a time
+AT_A_TIME = 500
+MOST = 5000  # entries in one dispatch
 
 
 def read_journal(now: datetime) -> int:
     """Turns each new entry that carries a condition into an alert or the end of one. Says how many there were."""
+    read = 0
+    while read < MOST and unread(now).exists():
+        some = read_some(now)
+        read += some
+        if some < AT_A_TIME:
+            break
+    return read
+
+
+def unread(now: datetime) -> "EntryQuerySet":
     seen = SeenEntry.objects.values("entry")
-    entries = Entry.objects.with_condition().filter(at__gt=now - LOOK_BACK).exclude(pk__in=seen).order_by("at", "id")
-    told = [tell(entry, now) for entry in entries[:MOST]]
-    if told and now.second == 0:
-        SeenEntry.objects.filter(at__lt=now - SEEN_FOR).delete()
-    return sum(told)
+    return Entry.objects.with_condition().filter(at__gt=now - LOOK_BACK).exclude(pk__in=seen).order_by("at", "id")
 
 
 @transaction.atomic
-def tell(entry: Entry, now: datetime) -> bool:
-    """One entry, once: False if another worker was faster."""
-    _, first = SeenEntry.objects.get_or_create(entry=entry.id, defaults={"at": now})
-    if not first:
-        return False
-    alert = Alert.objects.select_for_update().open().filter(
-        environment=entry.environment, condition=entry.condition
-    ).first()  # fmt: skip
+def read_some(now: datetime) -> int:
+    """Each entry once: one worker at a time reads."""
+    Watch.objects.get_or_create(name="reader")
+    Watch.objects.select_for_update().get(name="reader")
+    entries = list(unread(now)[:AT_A_TIME])
+    SeenEntry.objects.bulk_create(SeenEntry(entry=entry.id, at=now) for entry in entries)
+    SeenEntry.objects.filter(at__lt=now - SEEN_FOR).delete()
+    new = Opening(entries, now)
+    for entry in entries:
+        if new.takes(entry):
+            new.add(entry)
+        else:
+            new.write()
+            tell(entry, now)
+    new.write()
+    return len(entries)
+
+
+def tell(entry: Entry, now: datetime) -> None:
+    known = Alert.objects.select_for_update().open()
+    alert = known.filter(environment=entry.environment, condition=entry.condition).first()
     if entry.effect == Entry.Effect.CLOSES:
         if alert:
             if entry.sentence:
@@ -42,7 +63,6 @@ def tell(entry: Entry, now: datetime) -> bool:
         again(alert, entry, now)
     else:
         open_alert(entry, now)
-    return True
 
 
 def again(alert: Alert, entry: Entry, now: datetime) -> None:
@@ -61,21 +81,8 @@ def open_alert(entry: Entry, now: datetime) -> None:
     if alert:
         alert.reopen(entry=entry.id, sentence=entry.sentence, severity=entry.severity, link=entry.link, at=entry.at)
     else:
-        alert = Alert.objects.create(
-            environment=entry.environment,
-            condition=entry.condition,
-            group=life.group_of(entry.route, entry.condition),
-            severity=entry.severity,
-            route=entry.route,
-            owner=entry.owner,
-            sentence=entry.sentence,
-            link=entry.link,
-            runbook=entry.runbook,
-            entry=entry.id,
-            opened_at=entry.at,
-            last_at=entry.at,
-            firing_since=entry.at,
-        )
+        alert = new_alert(entry)
+        alert.open()
     if silence := covering(alert, now):
         alert.silence(by=words_of(silence), until=silence.ends_at, row=silence)
         return

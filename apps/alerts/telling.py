@@ -11,6 +11,7 @@ from apps.alerts.domain.messages import Notice
 from apps.alerts.models import Alert, Channel, Delivery, EscalationPolicy
 
 FIRING, ACKNOWLEDGED, RESOLVED = "firing", "acknowledged", "resolved"
+OF_CHANNELS = "channel:"
 KNOWS_ACKNOWLEDGED = (Channel.Kind.PAGERDUTY, Channel.Kind.WEBHOOK)  # to the others it would be noise
 
 
@@ -18,8 +19,7 @@ def fire(alert: Alert, *, occasion: str, now: datetime, at_once: bool = False) -
     """Tells the channels that are due: all of them, or those of the policy's steps that have been reached."""
     if alert.state != Alert.State.FIRING:
         return
-    others = Alert.objects.open().of_environment(alert.environment).exclude(pk=alert.pk)
-    if source := life.spoken_for_by(alert.condition, alert.route, others.values_list("condition", "route")):
+    if source := spoken_for_by(alert):
         alert.leave_to(source)
         return
     steps = policy(alert.environment)
@@ -29,6 +29,13 @@ def fire(alert: Alert, *, occasion: str, now: datetime, at_once: bool = False) -
         alert, recipients(alert, steps, first=0, last=reached), event=FIRING, occasion=occasion, at=leaves_at, now=now
     )
     alert.note_told(leaves_at=leaves_at, escalated=reached)
+
+
+def spoken_for_by(alert: Alert) -> str:
+    if not life.may_be_spoken_for(alert.condition):
+        return ""
+    others = Alert.objects.open().of_environment(alert.environment).exclude(pk=alert.pk)
+    return life.spoken_for_by(alert.condition, alert.route, others.values_list("condition", "route"))
 
 
 def when(alert: Alert, now: datetime) -> datetime:
@@ -42,13 +49,15 @@ def policy(environment: str) -> list[escalation.Step]:
     return escalation.read(row.steps) if row else []
 
 
-def recipients(alert: Alert, steps: Sequence[escalation.Step], *, first: int, last: int) -> list[Channel]:
+def recipients(
+    alert: Alert, steps: Sequence[escalation.Step], *, first: int, last: int, active: list[Channel] | None = None
+) -> list[Channel]:
     """Without a policy everybody; what is told of a channel goes to one other that works."""
-    active = list(Channel.objects.active(alert.environment))
+    active = list(Channel.objects.active(alert.environment)) if active is None else active
     wanted = escalation.channels(steps, first=first, last=last)
-    if alert.condition.startswith("channel:"):
+    if alert.condition.startswith(OF_CHANNELS):
         order = escalation.channels(steps, first=0, last=len(steps))
-        others = [one for one in active if f"channel:{one.pk}" != alert.condition]
+        others = [one for one in active if f"{OF_CHANNELS}{one.pk}" != alert.condition]
         others.sort(key=lambda one: (one.broken_at is not None, order.index(one.pk) if one.pk in order else len(order)))
         return others[:1]
     if steps:
@@ -125,6 +134,6 @@ def notice_of(alert: Alert, *, event: str, now: datetime, by: str = "") -> Notic
         runbook=alert.runbook,
         at=alert.last_at if event == FIRING else now,
         opened_at=alert.opened_at,
-        again=event == FIRING and alert.told > 0 and alert.last_at < (alert.told_at or alert.last_at),
+        again=event == FIRING and alert.told_at is not None and alert.last_at <= alert.told_at,
         by=by,
     )

@@ -46,6 +46,11 @@ def leaves_at(
     return group_told_at if group_told_at > now else group_told_at + GROUP_INTERVAL
 
 
+def may_be_spoken_for(condition: str) -> bool:
+    """Whether it is worth looking at the others at all."""
+    return condition.startswith(("budget:", *(target for _, target in SPEAKS_FOR)))
+
+
 def spoken_for_by(condition: str, route: str, others: Iterable[tuple[str, str]]) -> str:
     """The open condition (of `others`: condition, route) that already tells people of this one; empty if none does."""
     for other, other_route in others:

@@ -1,0 +1,284 @@
+"""What each kind of channel really sends, read back by a receiver of ours."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from django.core import mail
+
+from apps.alerts import services
+from apps.alerts.domain import messages
+from apps.alerts.domain.messages import Message, Notice
+from apps.alerts.models import Channel, Delivery
+from apps.core.refusals import Refused
+from tests.alerts.make_alerts import ALICE, MINUTE, ROUTE, SECOND, SENTENCE, channel, say, the_alert
+
+pytestmark = pytest.mark.django_db
+
+
+def test_slack_gets_text_for_the_notification_and_blocks(receiver, now, settings):
+    settings.PUBLIC_URL = "https://changeover.example"
+    receiver.answers, receiver.body = [(200, {})], b"ok"
+    channel("slack", now, url=receiver.url)
+    say(now, sentence="Rolled back <search> & more because p95 was 4 s.")
+
+    services.dispatch(now)
+
+    (told,) = receiver.told()
+    assert told["text"] == "🔴 Rolled back &lt;search&gt; &amp; more because p95 was 4 s."
+    assert told["blocks"][0]["text"]["text"].startswith("*🔴 Rolled back")
+    assert any(
+        "<https://changeover.example/d/1|Look>" in block.get("text", {}).get("text", "") for block in told["blocks"]
+    )
+    assert Delivery.objects.get().answer == "200"
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 410])
+def test_slacks_no_is_final(receiver, now, status):
+    receiver.answers = [(status, {})]
+    channel("slack", now, url=receiver.url)
+    say(now)
+
+    services.dispatch(now)
+
+    assert Delivery.objects.get().is_dead
+    assert Channel.objects.get().is_active
+
+
+def test_a_slack_digest_of_500_stays_within_its_limits(receiver, now):
+    channel("slack", now, url=receiver.url)
+    for n in range(500):
+        say(now, route=f"a-route-with-quite-a-long-name-{n:03}", severity="error", sentence="x" * 900)
+
+    services.dispatch(now)
+
+    for _, body in receiver.got:
+        told = json.loads(body)
+        assert len(body) < 13_000
+        assert len(told["blocks"]) <= 50
+        assert all(len(block["text"]["text"]) <= 3000 for block in told["blocks"] if "text" in block)
+
+
+def test_pagerduty_is_triggered_acknowledged_and_resolved_under_one_key(receiver, now):
+    receiver.answers = [(202, {})]
+    channel("pagerduty", now, routing_key="k" * 32, url=receiver.url)
+    say(now)
+    services.dispatch(now)
+    services.acknowledge(alert=the_alert(), by=ALICE, now=now + SECOND)
+    services.dispatch(now + SECOND)
+    say(now + MINUTE, effect="closes")
+    services.dispatch(now + MINUTE)
+
+    told = receiver.told()
+    assert [event["event_action"] for event in told] == ["trigger", "acknowledge", "resolve"]
+    assert len({event["dedup_key"] for event in told}) == 1
+    payload = told[0]["payload"]
+    assert payload["summary"] == SENTENCE
+    assert (payload["severity"], payload["component"], payload["group"]) == ("critical", ROUTE, "payments")
+    assert payload["class"] == "rollout"
+    assert "payload" not in told[1]
+
+
+def test_pagerdutys_digest_is_one_incident_that_ends_with_its_last_alert(receiver, now):
+    receiver.answers = [(202, {})]
+    channel("pagerduty", now, routing_key="k" * 32, url=receiver.url)
+    for n in range(8):
+        say(now, route=f"route-{n}", severity="error")
+    services.dispatch(now)
+    triggered = receiver.told()
+    at = now
+    for n in range(8):
+        at = now + (n + 1) * 10 * SECOND
+        say(at, route=f"route-{n}", effect="closes")
+        services.dispatch(at)
+
+    resolved = receiver.told()[5:]
+    assert [event["event_action"] for event in triggered] == ["trigger"] * 5
+    assert triggered[-1]["payload"]["summary"].startswith("4 routes are firing in production")
+    assert [event["event_action"] for event in resolved] == ["resolve"] * 5
+    assert {event["dedup_key"] for event in resolved} == {event["dedup_key"] for event in triggered}
+    assert Delivery.objects.filter(event="resolved", answer="its incident goes on for others").count() == 3
+    assert not Delivery.objects.waiting().exists()
+
+
+def test_a_repeat_comes_under_the_key_that_pagerduty_knows(receiver, now):
+    receiver.answers = [(202, {})]
+    channel("pagerduty", now, routing_key="k" * 32, url=receiver.url)
+    say(now)
+    services.dispatch(now)
+
+    services.dispatch(now + 240 * MINUTE)
+
+    first, again = receiver.told()
+    assert again["dedup_key"] == first["dedup_key"]
+    assert again["payload"]["summary"].startswith("Still firing since 03:00 UTC: ")
+
+
+def test_teams_gets_an_adaptive_card_and_says_accepted(receiver, now, settings):
+    settings.PUBLIC_URL = "https://changeover.example"
+    receiver.answers = [(202, {})]
+    channel("teams", now, url=receiver.url)
+    say(now)
+
+    services.dispatch(now)
+
+    (told,) = receiver.told()
+    (attachment,) = told["attachments"]
+    assert (told["type"], attachment["contentType"]) == ("message", "application/vnd.microsoft.card.adaptive")
+    card = attachment["content"]
+    assert SENTENCE in card["body"][0]["text"]
+    assert card["actions"] == [{"type": "Action.OpenUrl", "title": "Look", "url": "https://changeover.example/d/1"}]
+    assert Delivery.objects.get().answer == "202 accepted"
+
+
+def test_a_teams_digest_stays_under_28_kb(receiver, now):
+    channel("teams", now, url=receiver.url)
+    for n in range(200):
+        say(now, route=f"route-{n}", severity="error", sentence="é" * 900)
+
+    services.dispatch(now)
+
+    assert max(len(body) for _, body in receiver.got) < 28_000
+
+
+def test_the_long_tail_goes_through_apprise(receiver, now):
+    receiver.answers = [(200, {})]
+    channel("apprise", now, urls=[receiver.url.replace("http://", "json://")])
+    say(now)
+
+    services.dispatch(now)
+
+    (told,) = receiver.told()
+    assert told["title"] == "Rolled back invoice-extraction: p95 latency was 4.34 s, limit 2.56 s"
+    assert told["message"].startswith(SENTENCE)
+    assert Delivery.objects.get().done_at == now
+
+
+def test_apprise_does_not_reach_inside_either(receiver, now, settings):
+    channel("apprise", now, urls=[receiver.url.replace("http://", "json://")])
+    settings.ALERT_PRIVATE_ADDRESSES = False
+    say(now)
+
+    services.dispatch(now)
+
+    assert receiver.got == []
+    assert Delivery.objects.get().answer == "127.0.0.1 is a private address; ALERT_PRIVATE_ADDRESSES allows it."
+
+
+def test_apprise_follows_no_redirect(receiver, other, now):
+    receiver.answers = [(307, {"Location": other.url})]
+    channel("apprise", now, urls=[receiver.url.replace("http://", "json://")])
+    say(now)
+
+    services.dispatch(now)
+
+    assert len(receiver.got) == 1
+    assert other.got == []
+
+
+def test_apprise_is_not_loaded_for_nothing():
+    import subprocess
+    import sys
+
+    code = "import django; django.setup(); import sys, apps.alerts.tasks; print('apprise' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ())
+    assert done.stdout.strip() == "False"
+
+
+def environ():
+    import os
+
+    return os.environ | {"DJANGO_SETTINGS_MODULE": "controlplane.settings"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "says"),
+    [
+        ("slack", {}, "needs an address"),
+        ("teams", {"url": "ftp://x"}, "begins with https://"),
+        ("pagerduty", {}, "routing key"),
+        ("email", {"to": "ops@example.com"}, "list of addresses"),
+        ("apprise", {"urls": ["nonsense"]}, "does not understand address 1"),
+        ("apprise", {"urls": []}, "list of addresses"),
+        ("webhook", {"url": "https://127.0.0.1/", "secret": "whsec_c2hvcnQ="}, "24 to 64 bytes"),
+        ("pigeon", {}, "no channel of kind"),
+    ],
+)
+def test_a_channel_that_could_not_work_is_refused(now, kind, config, says):
+    with pytest.raises(Refused, match=says):
+        channel(kind, now, **config)
+
+
+def test_a_mail_server_that_is_away_is_a_passing_fault(now, settings):
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
+    channel("email", now, to=["ops@example.com"])
+    say(now)
+
+    services.dispatch(now)
+
+    assert Delivery.objects.get().state == "failing"
+    assert "ConnectionRefusedError" in Delivery.objects.get().answer
+
+
+def test_a_header_cannot_be_smuggled_into_a_mail(now):
+    channel("email", now, to=["ops@example.com"])
+    say(now, sentence="Rolled back\r\nBcc: everyone@example.com because of <b>this</b>")
+
+    services.dispatch(now)
+
+    (message,) = mail.outbox
+    assert "\n" not in message.subject
+    assert "&lt;b&gt;" in message.alternatives[0].content
+
+
+def notice(**fields):
+    now = fields.pop("at")
+    blank = dict.fromkeys(("alert", "condition", "environment", "route", "owner", "sentence", "link", "runbook"), "")
+    return Notice(**{"event": "firing", "severity": "error", "opened_at": now, "at": now, **blank, **fields})
+
+
+@pytest.mark.parametrize(
+    ("fields", "subject"),
+    [
+        ({"sentence": "The budget is spent."}, "The budget is spent."),
+        (
+            {"sentence": SENTENCE, "route": ROUTE, "event": "resolved"},
+            "Resolved: Rolled back invoice-extraction: p95 latency was 4.34 s, limit 2.56 s",
+        ),
+        (
+            {"sentence": f"Held the ramp because {'the errors rise and ' * 9}fall", "route": "search"},
+            "Held the ramp: the errors rise and the errors rise and the errors rise and…",
+        ),
+        ({"sentence": "y" * 300}, "y" * 77 + "…"),
+    ],
+)
+def test_a_subject_has_state_route_and_figure_in_78_characters(now, fields, subject):
+    message = Message(id="1", key="1", notices=(notice(at=now, **fields),), home="")
+
+    assert messages.subject(message) == subject
+    assert len(messages.subject(message)) <= 78
+
+
+def test_a_test_of_a_broken_channel_mends_it(receiver, now):
+    hook = channel("webhook", now, url=receiver.url)
+    Channel.objects.filter(pk=hook.pk).update(broken_at=now, failures_in_row=12)
+    hook.refresh_from_db()
+
+    outcome = services.test_channel(channel=hook, by=ALICE, now=now)
+
+    assert outcome.taken
+    assert Channel.objects.get().state == "working"
+    assert receiver.types() == ["alert.test"]
+
+
+def test_nothing_that_is_shown_of_a_channel_is_a_secret(receiver, now):
+    made = [
+        channel("slack", now, url=f"{receiver.url}/T000/B000/secretsecret"),
+        channel("pagerduty", now, routing_key="k" * 32, url=receiver.url),
+        channel("apprise", now, urls=["json://user:secretsecret@127.0.0.1/"]),
+    ]
+
+    shown = [one.target for one in made]
+
+    assert shown == [SimpleNamespace(h=f"127.0.0.1:{receiver.server.server_port}").h] * 2 + ["json"]

@@ -1,0 +1,310 @@
+"""Every message arrives, once if it can, in order, and no faster than its receiver may be written to."""
+
+import time
+from datetime import timedelta
+from email.utils import format_datetime
+
+import pytest
+from standardwebhooks import Webhook
+
+from apps.alerts import outgoing, services
+from apps.alerts.domain import retry
+from apps.alerts.models import Alert, Channel, Delivery
+from apps.core.refusals import Refused
+from apps.journal.models import Entry
+from tests.alerts.make_alerts import ALICE, HOUR, MINUTE, ROUTE, SECOND, channel, say, the_alert, webhook
+
+pytestmark = pytest.mark.django_db
+
+
+def test_the_schedule_of_retries_and_its_jitter():
+    early = [retry.wait_after(n, draw=0.0) for n in range(1, 9)]
+    late = [retry.wait_after(n, draw=1.0) for n in range(1, 9)]
+
+    whole = [5, 30, 120, 300, 900, 3600, 21600]
+    assert [one.total_seconds() for one in early[:-1]] == pytest.approx([0.8 * seconds for seconds in whole])
+    assert [one.total_seconds() for one in late[:-1]] == pytest.approx([1.2 * seconds for seconds in whole])
+    assert early[-1] is late[-1] is None
+
+
+def test_500_ten_times_ends_as_a_dead_letter_that_can_be_sent_again(receiver, now):
+    receiver.answers = [(500, {})] * 10 + [(200, {})]
+    webhook(receiver, now)
+    say(now)
+    services.dispatch(now)
+    at, tries_at = now, [now]
+    while not Delivery.objects.get().is_dead and len(tries_at) < 20:
+        at = Delivery.objects.get().next_try_at
+        tries_at += [at] * services.deliver_due(at)
+    dead = Delivery.objects.get()
+
+    services.send_again(delivery=dead, by=ALICE, now=at)
+    for _ in range(3):
+        services.deliver_due(at)
+        at += 90 * SECOND
+
+    assert len(tries_at) == 8
+    assert (tries_at[-1] - now) == pytest.approx(26555 * SECOND, rel=0.2)
+    assert dead.answer == "500 Internal Server Error"
+    assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 1
+    assert Delivery.objects.get().done_at
+    assert len(receiver.got) == 11
+
+
+@pytest.mark.parametrize("date", [False, True])
+def test_the_receiver_may_ask_for_more_time(receiver, now, date):
+    asked = format_datetime(now + 90 * SECOND, usegmt=True) if date else "90"
+    receiver.answers = [(429, {"Retry-After": asked}), (200, {})]
+    webhook(receiver, now)
+    say(now)
+    services.dispatch(now)
+    say(now + SECOND, route="search")
+
+    services.dispatch(now + 89 * SECOND)
+    early = len(receiver.got)
+    services.dispatch(now + 90 * SECOND)
+
+    assert early == 1  # the whole channel keeps still, for the other route too
+    assert len(receiver.got) == 3
+
+
+@pytest.mark.parametrize("asked", ["-5", "soon", "Thu, 01 Jan 1970 00:00:00 GMT", "", "99999999999999999999"])
+def test_a_wait_that_makes_no_sense_does_not_stop_anything(receiver, now, asked):
+    receiver.answers = [(503, {"Retry-After": asked}), (200, {})]
+    webhook(receiver, now)
+    say(now)
+    services.dispatch(now)
+
+    services.dispatch(now + 6 * HOUR)
+
+    assert len(receiver.got) == 2
+
+
+def test_resolved_replaces_a_firing_that_was_not_taken(receiver, now):
+    receiver.answers = [(500, {}), (200, {})]
+    webhook(receiver, now)
+    say(now)
+    services.dispatch(now)
+    say(now + SECOND, effect="closes")
+
+    services.dispatch(now + SECOND)
+    services.dispatch(now + HOUR)
+
+    assert receiver.types() == ["alert.firing", "alert.resolved"]
+    assert Delivery.objects.get(event="firing").replaced_at
+    with pytest.raises(Refused, match="newer state"):
+        services.send_again(delivery=Delivery.objects.get(event="firing"), by=ALICE, now=now)
+
+
+def test_a_state_that_changes_while_the_message_is_under_way_comes_after_it(receiver, now, monkeypatch):
+    """The receiver is slow with "firing"; "resolved" is read by another worker meanwhile."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    hook = webhook(receiver, now)
+    Channel.objects.filter(pk=hook.pk).update(claimed_by="a worker that sends", lease_ends_at=now + MINUTE)
+    say(now)
+    services.dispatch(now)
+    say(now + SECOND, effect="closes")
+    services.dispatch(now + SECOND)
+    with ThreadPoolExecutor() as threads:
+        assert threads  # nothing was sent beside the worker that holds the channel
+    before = receiver.types()
+
+    services.dispatch(now + 2 * MINUTE)
+
+    assert before == []
+    assert receiver.types() == ["alert.resolved"]
+
+
+def test_a_receiver_that_hangs_holds_up_nobody_else(receiver, other, now, monkeypatch):
+    monkeypatch.setattr(outgoing, "TOTAL_SECONDS", 1.5)
+    receiver.hangs = 30
+    webhook(receiver, now, "hangs")
+    webhook(other, now, "works")
+    say(now)
+    say(now, route="search")
+    taken = []
+
+    def note(*args, **kwargs):
+        taken.append(time.monotonic())
+
+    monkeypatch.setattr(
+        other, "got", type("Got", (list,), {"append": lambda self, x: (list.append(self, x), note())})()
+    )
+    began = time.monotonic()
+    services.dispatch(now)
+
+    assert len(taken) == 2
+    assert taken[-1] - began < 1.2
+    assert Delivery.objects.get(channel__name="hangs", attempts=1).answer == "no answer within 2 s"
+    assert time.monotonic() - began < 4
+
+
+def test_a_storm_of_500_routes_is_a_few_messages_and_a_digest(receiver, now):
+    webhook(receiver, now)
+    for n in range(500):
+        say(now, route=f"route-{n:03}", severity="critical" if n == 499 else "error")
+    began = time.monotonic()
+
+    services.dispatch(now)
+    took = time.monotonic() - began
+
+    assert len(receiver.got) == 5
+    assert receiver.types() == ["alert.firing"] * 4 + ["alerts.firing"]
+    assert receiver.told()[0]["data"]["route"] == "route-499"  # the worst first
+    digest = receiver.told()[-1]["data"]
+    assert digest["sentence"].startswith("496 routes are firing in production: route-")
+    assert digest["sentence"].endswith(" and 494 more.")
+    assert (digest["count"], len(digest["routes"]), len(digest["alerts"])) == (496, 496, 200)
+    assert not Delivery.objects.waiting().exists()
+    assert took < 10
+
+
+def test_beyond_a_burst_of_five_a_channel_gets_one_message_a_second(receiver, now):
+    webhook(receiver, now)
+    at = now
+    for second in range(20):
+        at = now + second * SECOND
+        for n in range(10):
+            say(at, route=f"route-{second}-{n}")
+        services.dispatch(at)
+
+    assert len(receiver.got) <= 5 + 20
+    assert not Delivery.objects.waiting().exists()
+    told = [alert["route"] for body in receiver.told() for alert in body["data"].get("alerts", [body["data"]])]
+    assert len(told) == len(set(told)) == 200
+
+
+def test_ten_failures_in_a_row_break_a_channel_and_one_other_is_told_once(receiver, other, now):
+    receiver.answers = [(500, {})]
+    webhook(receiver, now, "broken")
+    webhook(other, now, "sound")
+    third = channel("email", now, "mail", to=["ops@example.com"])
+    services.update_channel(channel=third, is_active=False, by=ALICE, now=now)
+    at = now
+    for n in range(10):
+        say(at, route=f"route-{n}")
+        services.dispatch(at)
+        at += MINUTE
+    for _ in range(30):
+        services.dispatch(at)
+        at += 20 * SECOND
+
+    broken = Channel.objects.get(name="broken")
+    told = [body["data"] for body in other.told() if body["data"]["condition"].startswith("channel:")]
+    assert broken.state == "broken"
+    assert [one["sentence"] for one in told] == [
+        "The channel broken is broken: 10 messages in a row were not taken, the last with 500 Internal Server Error."
+    ]
+    assert not any(b"channel:" in body for _, body in receiver.got)
+
+
+def test_a_broken_channel_is_tried_once_a_minute_and_mends_itself(receiver, other, now):
+    receiver.answers = [(500, {})]
+    broken = webhook(receiver, now, "broken")
+    webhook(other, now, "sound")
+    Channel.objects.filter(pk=broken.pk).update(failures_in_row=9)
+    say(now)
+    services.dispatch(now)
+    for second in range(1, 60):
+        say(now + second * SECOND, route=f"route-{second}")
+        services.dispatch(now + second * SECOND)
+    while_quiet = len(receiver.got)
+    receiver.answers = [(200, {})]
+
+    services.dispatch(now + 61 * SECOND)
+    services.dispatch(now + 62 * SECOND)
+
+    assert while_quiet == 1
+    assert Channel.objects.get(pk=broken.pk).state == "working"
+    assert Alert.objects.get(condition=f"channel:{broken.pk}").state == "resolved"
+    assert not Delivery.objects.waiting().filter(channel=broken).exists()
+
+
+def test_410_switches_a_channel_off_and_another_is_told(receiver, other, now):
+    receiver.answers = [(410, {})]
+    gone = webhook(receiver, now, "gone")
+    webhook(other, now, "sound")
+    say(now)
+    services.dispatch(now)
+    say(now + SECOND, route="search")
+    services.dispatch(now + SECOND)
+
+    gone.refresh_from_db()
+    assert (gone.is_active, gone.state) == (False, "off")
+    assert len(receiver.got) == 1
+    assert Delivery.objects.get(channel=gone).is_dead
+    assert any("is switched off" in body["data"]["sentence"] for body in other.told())
+
+    services.update_channel(channel=gone, is_active=True, by=ALICE, now=now + MINUTE)
+    services.dispatch(now + MINUTE)
+
+    assert Alert.objects.get(condition=f"channel:{gone.pk}").state == "resolved"
+
+
+def test_while_a_secret_rotates_both_sign(receiver, now):
+    hook = webhook(receiver, now)
+    old = hook.config["secret"]
+    hook = services.rotate_secret(channel=hook, overlap=HOUR, by=ALICE, now=now)
+    new = hook.config["secret"]
+    say(now)
+    services.dispatch(now)
+    say(now + HOUR, effect="closes")
+    services.dispatch(now + HOUR)
+
+    during, after = ((headers, body.decode()) for headers, body in receiver.got)
+    signatures = during[0]["webhook-signature"].split()
+    assert signatures == [Webhook(key).sign(during[0]["webhook-id"], now, during[1]) for key in (new, old)]
+    assert after[0]["webhook-signature"] == Webhook(new).sign(after[0]["webhook-id"], now + HOUR, after[1])
+    assert new != old
+    assert old not in str(list(Entry.objects.values_list("after", "before")))
+    assert new not in str(list(Entry.objects.values_list("after", "before")))
+
+
+def test_a_redirect_to_ourselves_is_not_followed(receiver, other, now):
+    receiver.answers = [(307, {"Location": other.url})]
+    webhook(receiver, now)
+    say(now)
+
+    services.dispatch(now)
+
+    delivery = Delivery.objects.get()
+    assert (delivery.is_dead, delivery.answer) == (True, "307 Temporary Redirect")
+    assert other.got == []
+
+
+def test_an_address_that_has_become_private_is_refused_at_the_attempt(receiver, now, settings):
+    webhook(receiver, now)
+    say(now)
+    settings.ALERT_PRIVATE_ADDRESSES, settings.ALERT_PLAIN_HTTP = False, True
+    settings.ALERT_PORTS = [receiver.server.server_port]
+
+    services.dispatch(now)
+
+    assert Delivery.objects.get().answer == "127.0.0.1 is a private address; ALERT_PRIVATE_ADDRESSES allows it."
+    assert receiver.got == []
+
+
+def test_a_channel_hears_only_of_what_is_grave_enough_for_it(receiver, other, now):
+    webhook(receiver, now, "all")
+    services.update_channel(channel=webhook(other, now, "grave"), least_severity="critical", by=ALICE, now=now)
+    say(now, severity="warning")
+    services.dispatch(now)
+    say(now + MINUTE, severity="critical")
+    services.dispatch(now + MINUTE)
+
+    assert [body["data"]["severity"] for body in receiver.told()] == ["warning", "critical"]
+    assert [body["data"]["severity"] for body in other.told()] == ["critical"]
+    assert the_alert(f"rollout:{ROUTE}").repeats == 1
+
+
+def test_a_worker_that_died_while_it_sent_leaves_a_lease_that_runs_out(receiver, now):
+    hook = webhook(receiver, now)
+    Channel.objects.filter(pk=hook.pk).update(claimed_by="dead", lease_ends_at=now + timedelta(seconds=30))
+    say(now)
+
+    services.dispatch(now + SECOND)
+    before = len(receiver.got)
+    services.dispatch(now + 31 * SECOND)
+
+    assert (before, len(receiver.got)) == (0, 1)
