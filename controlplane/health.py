@@ -37,7 +37,13 @@ def look() -> dict[str, dict[str, Any]]:
         beat = {"ok": False, "reason": "The database is away."}
     finally:
         connection.close()
-    return {"database": database, "broker": look_at_broker(), "flags": look_at_flags(), "beat": beat}
+    return {
+        "database": database,
+        "broker": look_at_broker(),
+        "flags": look_at_flags(),
+        "beat": beat,
+        "dead_man": look_at_dead_man(),
+    }
 
 
 def look_at_database() -> dict[str, Any]:
@@ -72,6 +78,13 @@ def look_at_beat() -> dict[str, Any]:
         "age_seconds": round(age.total_seconds(), 1),
         "reason": f"The last tick was {age.total_seconds():.0f} s ago." if late else "",
     }
+
+
+def look_at_dead_man() -> dict[str, Any]:
+    """Amber, never red: everything works without it, but nobody outside would notice if nothing did."""
+    if settings.DEAD_MAN_URL:
+        return {"ok": True, "reason": ""}
+    return {"ok": True, "amber": True, "reason": "DEAD_MAN_URL is not set: nobody outside hears when all is down."}
 
 
 DOORS: dict[tuple[str, str], Door] = {("GET", "/healthz"): healthz, ("GET", "/readyz"): readyz}

@@ -11,7 +11,7 @@ from apps.core.bell import Listener
 from apps.core.refresh import Refresher
 from apps.flags import serving as flags
 from apps.telemetry import serving as telemetry
-from controlplane import health
+from controlplane import health, watch
 
 DOORS: dict[tuple[str, str], Door] = {
     **health.DOORS,
@@ -23,6 +23,7 @@ PREFIX_DOORS = [*flags.PREFIX_DOORS]  # ((method, beginning of the path), door)
 
 refresher = Refresher({"keys": access.refresh, "flags": flags.refresh, "console": console.refresh})
 bell = Listener(refresher.ask)
+watchman = watch.Watchman()
 
 
 def door_of(method: str, path: str) -> Door | None:
@@ -44,11 +45,13 @@ async def open_doors() -> None:
     await asyncio.to_thread(refresher.look_once)
     refresher.start()
     bell.start()
+    watchman.start()
 
 
 async def close_doors() -> None:
     def stop() -> None:
         bell.stop()
+        watchman.stop()
         refresher.stop()
         flags.stop()
         telemetry.stop()

@@ -41,6 +41,7 @@ DEDUPE_HOURS = env.float("DEDUPE_HOURS", default=2.0)
 ALERT_PRIVATE_ADDRESSES = env.bool("ALERT_PRIVATE_ADDRESSES", default=False)  # may webhooks go to private networks?
 ALERT_PLAIN_HTTP = env.bool("ALERT_PLAIN_HTTP", default=False)  # may they go over http://?
 ALERT_PORTS = [int(port) for port in env.list("ALERT_PORTS", default=[])]  # to which ports, beside 443 and 80?
+WATCH_SECONDS = env.float("WATCH_SECONDS", default=5.0)  # how often web looks whether the worker lives; 0: never
 DEAD_MAN_URL = env.str("DEAD_MAN_URL", default="")  # called each minute while the protection works
 TELEMETRY_STALE_SECONDS = env.int("TELEMETRY_STALE_SECONDS", default=120)  # under a live rollout: then people are told
 

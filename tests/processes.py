@@ -92,6 +92,8 @@ class Server:
 
 @contextlib.contextmanager
 def running_server(folder: Path, static: Path, **env: str) -> Iterator[Server]:
+    """Without a worker beside it: so nobody watches for one, unless the test asks."""
+    env = {"WATCH_SECONDS": "0"} | env
     folder.mkdir(parents=True, exist_ok=True)
     port, log = free_port(), folder / "web.log"
     process = start(

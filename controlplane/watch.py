@@ -1,0 +1,90 @@
+"""Who watches the watcher: a thread of the web process that looks whether the worker still does its work.
+
+It tells those on call when ticks fall silent, telemetry stops under a live rollout or messages do not leave; and as
+long as the worker does not deliver, it delivers. While all is well it calls the outside watchman once a minute, who
+raises the alarm when that call does not come.
+"""
+
+import time
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.utils import timezone
+
+from apps.access.models import Environment
+from apps.alerts import services as alerts
+from apps.alerts import watching
+from apps.alerts.watching import Sign
+from apps.core.refresh import Refresher
+from apps.rollouts import queries as rollouts
+from apps.rollouts.models import Rollout
+from apps.telemetry import queries as telemetry
+
+SILENT_TICKS = 3
+LEAST_SILENCE = timedelta(seconds=10)  # however fast it ticks: a busy machine is not a dead worker
+SETTLING = 6  # looks that a web process leaves out when it has just started: the others start too
+BEAT_RUNBOOK = (
+    "Look at the worker's and the beat's log and start them again. Rollouts do not advance and are not rolled back by "
+    "themselves until then; pause, roll back and fall back by hand work."
+)
+
+
+def look(now: datetime | None = None) -> None:
+    now = now or timezone.now()
+    wrong = alerts.watch(signs(now), now)
+    if any(sign.key == "beat" for sign in wrong) or watching.is_waiting(now):
+        alerts.dispatch(now)
+    watching.call_outside(wrong, now)
+
+
+def signs(now: datetime) -> list[Sign]:
+    live = set(Rollout.objects.live().values_list("environment", flat=True))
+    silent = silence_of_beat(now)
+    found = []
+    for key in Environment.objects.filter(is_hidden=False).order_by("key").values_list("key", flat=True):
+        found.append(Sign("beat", key, silent, "critical" if key in live else "warning", BEAT_RUNBOOK))
+        found.append(Sign("telemetry", key, silence_of_telemetry(key, now) if key in live else "", "error"))
+        found.append(Sign("deliveries", key, old_queue(key, now), "error"))
+    return found
+
+
+def silence_of_beat(now: datetime) -> str:
+    """Nothing was looked at for three ticks: nothing would be rolled back either."""
+    at = rollouts.last_tick_at()
+    allowed = max(timedelta(seconds=SILENT_TICKS * settings.TICK_SECONDS), LEAST_SILENCE)
+    if at is None or now - at <= allowed:  # before the first tick nothing was promised; /readyz says so
+        return ""
+    # No figure that grows: the sentence is the same at each look.
+    return f"Nothing has looked at the rollouts since {at:%H:%M:%S} UTC: the worker or the beat is down."
+
+
+def silence_of_telemetry(environment: str, now: datetime) -> str:
+    at = telemetry.as_of(environment)
+    if at is None or now - at <= timedelta(seconds=settings.TELEMETRY_STALE_SECONDS):
+        return ""
+    return f"No telemetry has come from {environment} since {at:%H:%M:%S} UTC, and a rollout is live there."
+
+
+def old_queue(environment: str, now: datetime) -> str:
+    age = watching.queue_age(now, environment)
+    if age <= watching.OLD_QUEUE:
+        return ""
+    return f"Messages to the people on call have not left since {now - age:%H:%M:%S} UTC."
+
+
+class Watchman(Refresher):
+    """The thread. It looks the first time after everybody had time to start."""
+
+    def __init__(self) -> None:
+        super().__init__({"watch": look}, every=settings.WATCH_SECONDS)
+        self.name = "watchman"
+
+    def start(self) -> None:
+        if self.every > 0:
+            super().start()
+
+    def run(self) -> None:
+        ready_at = time.monotonic() + SETTLING * self.every
+        while not self.stopping and (left := ready_at - time.monotonic()) > 0:
+            self.wanted.wait(min(left, 1.0))
+        super().run()
