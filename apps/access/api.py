@@ -70,7 +70,10 @@ class ApiKeyOut(serializers.Serializer[Any]):
     created_by = serializers.CharField()
     expires_at = serializers.DateTimeField(allow_null=True)
     revoked_at = serializers.DateTimeField(allow_null=True)
-    last_used_at = serializers.DateTimeField(allow_null=True)
+    last_used_at = serializers.DateTimeField(allow_null=True, help_text="To the minute.")
+    rate_per_second = serializers.IntegerField(
+        allow_null=True, help_text="Requests that each process answers it per second; null: no limit."
+    )
 
 
 class NewApiKeyOut(ApiKeyOut):
@@ -82,6 +85,22 @@ class ApiKeyIn(serializers.Serializer[Any]):
     name = serializers.CharField(max_length=128)
     scopes = serializers.ListField(child=serializers.ChoiceField(choices=[scope.value for scope in KeyScope]))
     expires_at = serializers.DateTimeField(required=False, allow_null=True)
+    rate_per_second = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=1_000_000)
+    because = serializers.CharField(max_length=500, default="", allow_blank=True)
+
+
+class RotationIn(serializers.Serializer[Any]):
+    overlap_seconds = serializers.IntegerField(
+        default=86_400, min_value=0, max_value=30 * 86_400, help_text="How long the old key goes on working."
+    )
+    expires_at = serializers.DateTimeField(
+        required=False, allow_null=True, help_text="Of the new key; as long as the old one was made for if not given."
+    )
+    because = serializers.CharField(max_length=500, default="", allow_blank=True)
+
+
+class RateIn(serializers.Serializer[Any]):
+    rate_per_second = serializers.IntegerField(allow_null=True, min_value=1, max_value=1_000_000)
     because = serializers.CharField(max_length=500, default="", allow_blank=True)
 
 
@@ -127,6 +146,26 @@ class ApiKeyView(ApiView):
         overlap = timedelta(seconds=data["overlap_seconds"])
         services.revoke_key(key=key, by=self.actor, because=data["because"], now=self.now, overlap=overlap)
         return Response(key_dict(key))
+
+    @extend_schema(request=RateIn, responses={200: ApiKeyOut}, summary="Limit an API key's rate")
+    def patch(self, request: Request, id: str) -> Response:
+        key = self.load(id, Role.ADMIN)
+        services.set_rate(key=key, by=self.actor, now=self.now, **self.read(RateIn))
+        return Response(key_dict(key))
+
+
+class RotationView(ApiKeyView):
+    http_method_names = ("post", "options")
+
+    @extend_schema(
+        request=RotationIn, responses={201: NewApiKeyOut}, summary="A new key; the old one works until the overlap ends"
+    )
+    def post(self, request: Request, id: str) -> Response:
+        key = self.load(id, Role.ADMIN)
+        data = self.read(RotationIn)
+        overlap = timedelta(seconds=data.pop("overlap_seconds"))
+        made, secret = services.rotate_key(key=key, by=self.actor, now=self.now, overlap=overlap, **data)
+        return Response(key_dict(made) | {"key": secret}, status=status.HTTP_201_CREATED)
 
 
 class EntryOut(serializers.Serializer[Any]):

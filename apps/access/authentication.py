@@ -4,9 +4,10 @@ from django.contrib.auth.models import AnonymousUser
 from django.utils import timezone
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, Throttled
 from rest_framework.request import Request
 
+from apps.access import using
 from apps.access.domain.secrets import digest_of
 from apps.access.models import ApiKey
 
@@ -37,6 +38,9 @@ class KeyAuthentication(BaseAuthentication):
         key = keys.filter(digest=digest_of(secret)).first()
         if key is None:
             raise AuthenticationFailed("This API key is unknown, expired or revoked.")
+        using.used.add(key.pk)
+        if key.rate_per_second is not None and not using.limits.take(key.pk, key.rate_per_second):
+            raise Throttled(detail=f"This key may do {key.rate_per_second} requests a second.", wait=0.5)
         return KeyUser(key), key
 
     def authenticate_header(self, request: Request) -> str:

@@ -66,10 +66,18 @@ class ApiKey(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    rate_per_second = models.PositiveIntegerField(null=True, blank=True)  # requests on each process; null: no limit
     created_at = models.DateTimeField()
     created_by = models.CharField(max_length=200)
 
     objects = ApiKeyQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(rate_per_second=None) | Q(rate_per_second__gte=1), name="key_may_do_something"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
@@ -85,6 +93,10 @@ class ApiKey(models.Model):
     def revoke(self, at: datetime) -> None:
         self.revoked_at = at
         self.save(update_fields=["revoked_at"])
+
+    def limit(self, rate_per_second: int | None) -> None:
+        self.rate_per_second = rate_per_second
+        self.save(update_fields=["rate_per_second"])
 
 
 class Grant(models.Model):

@@ -6,13 +6,16 @@ copy on disk (0600, digests only) lets a process that starts without its databas
 
 import json
 import os
+import time
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
 from django.conf import settings
+from django.db import Error
 from django.utils import timezone
 
+from apps.access import using
 from apps.access.authentication import bearer_of
 from apps.access.domain.secrets import digest_of
 from apps.access.models import ApiKey
@@ -26,6 +29,7 @@ class KeyGrant:
     environment: str
     scopes: frozenset[str]
     expires_at: datetime | None
+    rate_per_second: int | None = None
 
     def allows(self, scope: str) -> bool:
         return scope in self.scopes
@@ -51,6 +55,7 @@ class KeyRing:
         grant = self.by_digest.get(digest)
         if grant is None or (grant.expires_at is not None and grant.expires_at <= timezone.now()):
             return None
+        using.used.add(grant.key_id)
         return grant
 
     def swap(self, grants: dict[str, KeyGrant]) -> None:
@@ -60,6 +65,15 @@ class KeyRing:
 
 
 keys = KeyRing()
+RETRY_SECONDS = using.RETRY_SECONDS
+USED_EVERY_SECONDS = 60.0
+used_at = 0.0
+
+
+def is_too_fast(grant: KeyGrant) -> bool:
+    """Takes one of what the key may do now. Ask it once for each request."""
+    rate = grant.rate_per_second
+    return rate is not None and not using.limits.take(grant.key_id, rate)
 
 
 def bearer(scope: Scope) -> str | None:
@@ -87,12 +101,28 @@ def refresh() -> None:
             key.environment.key,
             frozenset(key.scopes),
             min((at for at in (key.expires_at, key.revoked_at) if at), default=None),
+            key.rate_per_second,
         )
         for key in usable
     }
     if grants != keys.by_digest or not keys.loaded:
         keys.swap(grants)
         write_disk_copy(grants)
+    write_used()
+
+
+def write_used() -> None:
+    """When each key was last used, to the minute: a reader of this number needs no more, and a request no write."""
+    global used_at
+    if not using.used or time.monotonic() - used_at < USED_EVERY_SECONDS:
+        return
+    used_at = time.monotonic()
+    taken = using.take_used()
+    try:
+        ApiKey.objects.filter(pk__in=taken).update(last_used_at=timezone.now())
+    except Error:
+        using.used |= taken
+        raise
 
 
 def write_disk_copy(grants: dict[str, KeyGrant]) -> None:
@@ -116,6 +146,7 @@ def load_disk_copy() -> None:
             row["environment"],
             frozenset(row["scopes"]),
             datetime.fromisoformat(row["expires_at"]) if row["expires_at"] else None,
+            row.get("rate_per_second"),
         )
         for digest, row in rows.items()
     }
