@@ -18,16 +18,21 @@ LOOK_EVERY_SECONDS = 1.0
 
 
 class Denied(Exception):
-    """401 or 403, and the words for it."""
+    """401, 403 or 429, and the words for it."""
 
-    def __init__(self, status: int, code: str, detail: str) -> None:
-        self.status, self.code, self.detail = status, code, detail
+    def __init__(self, status: int, code: str, detail: str, *headers: Header) -> None:
+        self.status, self.code, self.detail, self.headers = status, code, detail, headers
         super().__init__(detail)
 
 
-UNKNOWN = Denied(401, "unauthorized", "Send an API key of this server: it is missing, unknown, expired or revoked.")
-WRONG_SCOPE = Denied(403, "forbidden", f"This key has no scope {SCOPE}.")
 CHALLENGE: Header = (b"www-authenticate", b"Bearer")
+UNKNOWN = Denied(
+    401, "unauthorized", "Send an API key of this server: it is missing, unknown, expired or revoked.", CHALLENGE
+)
+WRONG_SCOPE = Denied(403, "forbidden", f"This key has no scope {SCOPE}.", CHALLENGE)
+TOO_FAST = Denied(
+    429, "too_fast", "This key asks more often than it may.", (b"retry-after", b"%d" % access.RETRY_SECONDS)
+)
 
 
 def grant_of(scope: Scope) -> KeyGrant:
@@ -36,6 +41,8 @@ def grant_of(scope: Scope) -> KeyGrant:
         raise UNKNOWN
     if not grant.allows(SCOPE):
         raise WRONG_SCOPE
+    if grant.rate_per_second is not None and access.is_too_fast(grant):
+        raise TOO_FAST
     return grant
 
 

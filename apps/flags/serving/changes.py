@@ -54,7 +54,7 @@ class Changes:
         try:
             grant = asking.grant_of(scope)
         except asking.Denied as denied:
-            return await problem(send, denied.status, denied.code, denied.detail, asking.CHALLENGE)
+            return await problem(send, denied.status, denied.code, denied.detail, *denied.headers)
         held = await asking.held_of(grant)
         if held is None:
             return await problem(send, 503, "no_snapshot", "This process has no snapshot yet.", (b"retry-after", b"2"))

@@ -99,7 +99,7 @@ async def open_request(scope: Scope, receive: Receive, send: Send) -> tuple[Held
     try:
         grant = asking.grant_of(scope)
     except asking.Denied as denied:
-        await refuse(send, denied.status, {"errorDetails": denied.detail}, asking.CHALLENGE)
+        await refuse(send, denied.status, {"errorDetails": denied.detail}, *denied.headers)
         return None
     held = await asking.held_of(grant)
     if held is None:
