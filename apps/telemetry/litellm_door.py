@@ -26,6 +26,8 @@ def door_of(commit: Commit) -> Door:
             return await problem(send, 401, "unauthorized", "Send a key: Authorization: Bearer …", CLOSE)
         if not key.allows(SCOPE):
             return await problem(send, 403, "forbidden", f"This key has not the scope {SCOPE}.", CLOSE)
+        if access.is_too_fast(key):
+            return await problem(send, 429, "too_fast", "This key sends more often than it may.", RETRY, CLOSE)
         try:
             packed = await read_body(scope, receive, MAX_BODY)
             sent, size = await asyncio.to_thread(read, packed, header(scope, b"content-encoding"), key.environment)

@@ -88,6 +88,8 @@ async def taken(signal: str, kind: bytes, scope: Scope, receive: Receive, commit
         raise Refusal(401, "Send a key: authorization=Bearer ...", ((b"www-authenticate", b"Bearer"), CLOSE))
     if not key.allows(SCOPE):
         raise Refusal(403, f"This key has not the scope {SCOPE}.", (CLOSE,))
+    if access.is_too_fast(key):
+        raise Refusal(429, "This key sends more often than it may.", (RETRY, CLOSE))
     reader = READERS[signal].get(kind)
     if reader is None:
         raise Refusal(415, "Send application/x-protobuf or application/json.", (CLOSE,))

@@ -58,6 +58,8 @@ async def door(scope: Scope, receive: Receive, send: Send) -> None:
         )
     if not key.allows(SCOPE):
         return await problem(send, 403, "forbidden", f"This key has not the scope {SCOPE}.", CLOSE)
+    if access.is_too_fast(key):
+        return await problem(send, 429, "too_fast", "This key sends more often than it may.", RETRY, CLOSE)
     try:
         packed = await read_body(scope, receive, MAX_BODY)
         if len(packed) > READ_IN_THREAD or header(scope, b"content-encoding"):
