@@ -38,7 +38,7 @@ def look(now: datetime | None = None) -> None:
 
 
 def signs(now: datetime) -> list[Sign]:
-    live = set(Rollout.objects.live().values_list("environment", flat=True))
+    live = live_environments()
     silent = silence_of_beat(now)
     found = []
     for key in Environment.objects.filter(is_hidden=False).order_by("key").values_list("key", flat=True):
@@ -46,6 +46,10 @@ def signs(now: datetime) -> list[Sign]:
         found.append(Sign("telemetry", key, silence_of_telemetry(key, now) if key in live else "", "error"))
         found.append(Sign("deliveries", key, old_queue(key, now), "error"))
     return found
+
+
+def live_environments() -> set[str]:
+    return set(Rollout.objects.live().values_list("environment", flat=True))
 
 
 def silence_of_beat(now: datetime) -> str:

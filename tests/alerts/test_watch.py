@@ -1,0 +1,219 @@
+"""Who watches the watcher."""
+
+import time
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from apps.access.models import Environment
+from apps.alerts import queries, services, watching
+from apps.alerts.models import Alert, Delivery
+from apps.alerts.watching import Sign
+from apps.journal.models import Entry
+from apps.rollouts.models import Shard
+from apps.telemetry.models import Freshness
+from controlplane import health, watch
+from tests.alerts.make_alerts import MINUTE, ROUTE, SECOND, say, webhook
+from tests.processes import running_server, start_worker, stop
+
+pytestmark = pytest.mark.django_db
+
+
+def tick(at):
+    Shard.objects.update_or_create(number=0, defaults={"last_tick_at": at})
+
+
+def conditions():
+    return sorted(Alert.objects.open().values_list("condition", flat=True))
+
+
+def test_three_silent_ticks_are_an_alert_that_web_itself_delivers(receiver, environment, now, settings):
+    settings.TICK_SECONDS = 5
+    webhook(receiver, now)
+    tick(now)
+    watch.look(now + 15 * SECOND)
+    patient = conditions()
+
+    watch.look(now + 16 * SECOND)
+    watch.look(now + 21 * SECOND)
+
+    assert patient == []
+    (told,) = receiver.told()
+    assert told["data"]["condition"] == "watch:beat"
+    assert "Nothing has looked at the rollouts since 03:00:00 UTC" in told["data"]["sentence"]
+    assert "by hand work" in told["data"]["runbook"]
+    assert [one.condition for one in queries.unprotected("production")] == ["watch:beat"]
+    assert Entry.objects.filter(kind="watch.beat_failed").count() == 1
+
+
+def test_it_is_over_when_the_ticks_come_again(receiver, environment, now):
+    webhook(receiver, now)
+    tick(now)
+    watch.look(now + 20 * SECOND)
+    tick(now + MINUTE)
+
+    watch.look(now + MINUTE)
+    services.dispatch(now + MINUTE)
+
+    assert conditions() == []
+    assert receiver.types() == ["alert.firing", "alert.resolved"]
+
+
+def test_while_the_worker_is_dead_web_brings_its_alerts_out_too(receiver, environment, now):
+    webhook(receiver, now)
+    tick(now)
+    say(now)
+
+    watch.look(now + 20 * SECOND)
+
+    assert {body["data"]["condition"] for body in receiver.told()} == {f"rollout:{ROUTE}", "watch:beat"}
+
+
+def test_while_the_worker_delivers_web_leaves_it_to_the_worker(receiver, environment, now):
+    webhook(receiver, now)
+    tick(now)
+    say(now)
+
+    watch.look(now + 5 * SECOND)
+
+    assert receiver.got == []
+
+
+def test_an_entry_that_nobody_reads_is_read_by_web(receiver, environment, now):
+    """The ticks go on, but the dispatch does not."""
+    webhook(receiver, now)
+    say(now)
+    tick(now + 15 * SECOND)
+
+    watch.look(now + 16 * SECOND)
+
+    assert len(receiver.got) == 1
+
+
+def test_a_queue_that_is_older_than_five_minutes_is_told(environment, now, settings):
+    assert watch.old_queue("production", now) == ""
+    settings.ALERT_PRIVATE_ADDRESSES = True
+    hook = services.create_channel(
+        environment="production",
+        kind="webhook",
+        name="h",
+        config={"url": "http://127.0.0.1:1/"},
+        by=watching.WATCHMAN,
+        now=now,
+    )
+    say(now)
+    services.read_journal(now)
+    assert Delivery.objects.due(now).count() == 1
+
+    assert watch.old_queue("production", now + 5 * MINUTE) == ""
+    assert "have not left since 03:00:00 UTC" in watch.old_queue("production", now + 6 * MINUTE)
+    assert watch.old_queue("staging", now + 6 * MINUTE) == ""
+
+    services.update_channel(channel=hook, is_active=False, by=watching.WATCHMAN, now=now)
+    assert watch.old_queue("production", now + 6 * MINUTE) == ""
+
+
+def test_no_telemetry_under_a_live_rollout_is_told(environment, now, settings, monkeypatch):
+    settings.TELEMETRY_STALE_SECONDS = 120
+    tick(now + 3 * MINUTE)
+    Freshness.objects.create(environment="production", route=ROUTE, first_at=now, newest_at=now)
+    quiet = [sign.key for sign in watch.signs(now + 3 * MINUTE) if sign.wrong]
+    monkeypatch.setattr(watch, "live_environments", lambda: {"production"})
+
+    wrong = [sign for sign in watch.signs(now + 3 * MINUTE) if sign.wrong]
+
+    assert quiet == []
+    assert [(sign.key, sign.severity) for sign in wrong] == [("telemetry", "error")]
+    assert "No telemetry has come from production since 03:00:00 UTC" in wrong[0].wrong
+
+
+def test_a_hidden_environment_wakes_nobody(environment, now):
+    Environment.objects.create(key="drill-1", name="Drill", is_hidden=True, created_at=now)
+
+    assert {sign.environment for sign in watch.signs(now)} == {"production"}
+
+
+# --- the watchman outside ------------------------------------------------------------------------------------------
+
+
+def call(wrong, at):
+    return watching.call_outside([Sign("beat", "production", wrong)] if wrong else [], at)
+
+
+def test_he_is_called_each_minute_while_all_is_well(receiver, now, settings):
+    settings.DEAD_MAN_URL, settings.ALERT_PRIVATE_ADDRESSES = receiver.url, False
+
+    called = [call("", now + n * 5 * SECOND) for n in range(25)]
+
+    assert called.count("ok") == 3
+    assert receiver.paths == ["/hook"] * 3
+
+
+def test_he_is_told_once_that_something_is_wrong_and_then_hears_nothing(receiver, now, settings):
+    settings.DEAD_MAN_URL = receiver.url + "?rid=1"
+    call("", now)
+
+    called = [call("The worker is down.", now + n * MINUTE) for n in range(1, 10)]
+    back = call("", now + 10 * MINUTE)
+
+    assert called == ["fail"] + [""] * 8
+    assert back == "ok"
+    assert receiver.paths == ["/hook?rid=1", "/hook/fail?rid=1", "/hook?rid=1"]
+    assert receiver.got[1][1] == b"The worker is down."
+
+
+def test_without_an_address_nobody_is_called_and_readyz_says_so(now, settings):
+    settings.DEAD_MAN_URL = ""
+
+    assert call("", now) == ""
+    assert health.look_at_dead_man()["amber"] is True
+
+
+# --- with real processes -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.serial
+@pytest.mark.django_db(transaction=True)
+def test_the_plug_of_the_worker_is_pulled_and_those_on_call_hear_of_it(receiver, static_files, tmp_path, empty_queue):
+    """Nothing but web is alive."""
+    now = timezone.now()
+    Environment.objects.create(key="production", name="Production", created_at=now)
+    webhook(receiver, now)
+    tick(now - timedelta(minutes=1))
+    settings = {"WATCH_SECONDS": "0.5", "ALERT_PRIVATE_ADDRESSES": "1", "DEAD_MAN_URL": receiver.url}
+    with running_server(tmp_path / "web", static_files, **settings):
+        receiver.wait_for(2, 20)
+
+    told = [body for _, body in receiver.got]
+    assert any(b"watch:beat" in body for body in told)
+    assert "/hook/fail" in receiver.paths
+
+
+@pytest.mark.serial
+@pytest.mark.django_db(transaction=True)
+def test_an_alert_leaves_within_five_seconds_of_the_decision(receiver, tmp_path, empty_queue, record_property):
+    from tests.processes import BIN, start
+
+    now = timezone.now()
+    Environment.objects.create(key="production", name="Production", created_at=now)
+    webhook(receiver, now)
+    worker = start_worker(tmp_path / "worker.log", ALERT_PRIVATE_ADDRESSES="1")
+    command = (str(BIN / "celery"), "-A", "controlplane", "beat", "-l", "warning", "--pidfile=")
+    beat = start(*command, log=tmp_path / "beat.log")
+    try:
+        deadline = time.monotonic() + 60
+        while Shard.objects.count() == 0 and time.monotonic() < deadline:
+            time.sleep(0.1)  # both are up
+        say(timezone.now())
+        began = time.monotonic()
+        receiver.wait_for(1, 20)
+        seconds = time.monotonic() - began
+    finally:
+        stop(beat)
+        stop(worker, 20)
+
+    record_property("seconds_from_decision_to_receiver", round(seconds, 2))
+    print(f"from the decision's entry to the receiver: {seconds:.2f} s")
+    assert len(receiver.got) == 1
+    assert seconds < 5
