@@ -115,12 +115,12 @@ def told_of_doors(quick: bool) -> tuple[list[Row], list[str]]:
 
 
 def told_of_local(quick: bool) -> tuple[list[Row], list[str]]:
-    """Ours and the peers in one process of the peers' environment, in turn."""
+    """Ours and the peers in the peers' environment, each in a process of its own, in turn."""
     try:
         prepare_peers()
     except (OSError, subprocess.CalledProcessError) as trouble:
         return [], [f"Local evaluation is left out: the peers cannot be installed ({trouble})."]
-    command = [str(VENV / "bin" / "python"), str(PEERS / "local.py"), "--rounds", "3" if quick else "9"]
+    command = [str(VENV / "bin" / "python"), str(PEERS / "local.py"), "--rounds", "1" if quick else "3"]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
     times: dict[str, float] = found["µs"]

@@ -1,6 +1,6 @@
 """One flag, a thousand contexts, every evaluator that installs from PyPI: processor time per call, as JSON.
 
-    var/bench-venv/bin/python bench/peers/local.py [--rounds 7]
+    var/bench-venv/bin/python bench/peers/local.py [--rounds 3]
 
 Runs in an environment of its own (`requirements.txt` beside this file), with our SDK's folder on the path. Nothing is
 fetched and nothing is sent: each peer is given the flag in its own words, as its bootstrap, offline file or test data.
@@ -18,6 +18,7 @@ import json
 import logging
 import os
 import random
+import subprocess
 import sys
 import tempfile
 import threading
@@ -37,6 +38,7 @@ COUNTRIES = ["DE", "AT", "CH"]
 OURS = "@example.com"
 CONTEXTS = 1000
 CPU_SECONDS = 0.02  # one round of one peer
+ROUNDS = 5  # in each of its processes
 
 Context = dict[str, Any]
 Ask = Callable[[Any], Any]
@@ -127,9 +129,8 @@ def hidden(module: str) -> Iterator[None]:
             sys.modules[module] = was
 
 
-@contextmanager
-def serving(body: bytes) -> Iterator[str]:
-    """The one document, on loopback, for as long as a peer reads it."""
+def serving(body: bytes) -> str:
+    """The address of the one document, on loopback, for as long as this process lives."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -144,10 +145,7 @@ def serving(body: bytes) -> Iterator[str]:
 
     server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
+    return f"http://127.0.0.1:{server.server_port}"
 
 
 # --- peers --------------------------------------------------------------------------------------------------------
@@ -452,8 +450,8 @@ def flipt() -> Made:
             }
         ],
     }  # fmt: skip
-    with serving(json.dumps(document).encode()) as url:  # it has no other way in that takes a document
-        client = FliptClient(ClientOptions(url=url, update_interval=3600, request_timeout=5))
+    url = serving(json.dumps(document).encode())  # the way in that takes a document
+    client = FliptClient(ClientOptions(url=url, update_interval=3600, request_timeout=5))
 
     def ask(told: tuple[str, Context]) -> Any:
         return client.evaluate_variant(KEY, told[0], told[1])
@@ -566,35 +564,54 @@ def per_call(ask: Ask, prepared: list[Any]) -> float:
     return spent / calls * 1e6
 
 
+def measure(name: str, rounds: int) -> dict[str, Any]:
+    """One peer, in this process."""
+    make, package = PEERS[name]
+    told = contexts(random.Random(20261124))
+    prepare, ask, read = make()
+    prepared = [prepare(context) for context in told]
+    check(told, [read(ask(one)) for one in prepared])
+    best = min(per_call(ask, prepared) for _ in range(rounds))
+    return {"µs": best, "version": version(package) if package else ""}
+
+
+def measure_apart(name: str) -> dict[str, Any]:
+    """One peer, in a process of its own: their threads and their native parts do not get on with each other."""
+    command = [sys.executable, "-W", "ignore", __file__, "--inside", name]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    if done.returncode:
+        raise RuntimeError((done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1][:300])
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
 def main() -> None:
     reading = argparse.ArgumentParser()
-    reading.add_argument("--rounds", type=int, default=7)
+    reading.add_argument("--rounds", type=int, default=3)
+    reading.add_argument("--inside", choices=list(PEERS))
     reading.add_argument("peers", nargs="*", default=list(PEERS))
     asked = reading.parse_args()
     logging.disable(logging.CRITICAL)
-    told = contexts(random.Random(20261124))
-    ready: dict[str, tuple[Ask, list[Any]]] = {}
-    left_out: dict[str, str] = {}
+    if asked.inside:
+        print(json.dumps(measure(asked.inside, ROUNDS)), flush=True)
+        os._exit(0)  # peers' threads would hold us up
+    best: dict[str, float] = {}
     versions: dict[str, str] = {}
-    for name in asked.peers:
-        make, package = PEERS[name]
-        try:
-            prepare, ask, read = make()
-            prepared = [prepare(context) for context in told]
-            check(told, [read(ask(one)) for one in prepared])
-        except Exception as fault:  # a peer that does not run is named, and the others are measured
-            left_out[name] = f"{type(fault).__name__}: {fault}"[:300]
-            continue
-        ready[name] = ask, prepared
-        if package:
-            versions[name] = version(package)
-    found: dict[str, list[float]] = {name: [] for name in ready}
+    left_out: dict[str, str] = {}
     for _ in range(asked.rounds):  # in turn, so that a slow moment of the machine meets all of them
-        for name, (ask, prepared) in ready.items():
-            found[name].append(per_call(ask, prepared))
-    best = {name: min(times) for name, times in found.items()}
-    print(json.dumps({"µs": best, "versions": versions, "left_out": left_out}), flush=True)
-    os._exit(0)  # peers' threads would hold us up
+        for name in asked.peers:
+            if name in left_out:
+                continue
+            try:
+                found = measure_apart(name)
+            except (RuntimeError, subprocess.TimeoutExpired) as fault:
+                left_out[name] = str(fault)
+                best.pop(name, None)
+                continue
+            best[name] = min(best.get(name, found["µs"]), found["µs"])
+            if found["version"]:
+                versions[name] = found["version"]
+    print(json.dumps({"µs": best, "versions": versions, "left_out": left_out}))
 
 
 if __name__ == "__main__":
