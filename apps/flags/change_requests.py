@@ -371,7 +371,7 @@ def digest_of(row: ChangeRequest, found: Subject) -> str:
 
 def locked(id: str) -> ChangeRequest:
     """Environment first, as everywhere; then the request."""
-    known = ChangeRequest.objects.filter(pk=id).values_list("environment_id", flat=True).first()
+    known = ChangeRequest.objects.named(id).values_list("environment_id", flat=True).first()
     if known is None:
         raise NotFound(what="change request", key=id)
     publishing.lock(str(known))

@@ -136,6 +136,8 @@ def checked(flag: Flag, given: Mapping[str, Any]) -> dict[str, Any]:
         fields["prerequisites"] = prerequisites_of(flag, fields["prerequisites"])
     if "metadata" in fields:
         fields["metadata"] = variants.flat(fields["metadata"])
+    if fields.get("breaker"):
+        variants.check_texts("breaker", fields["breaker"])
     if isinstance(fields.get("expires_on"), str):  # as versions and drafts keep it
         try:
             fields["expires_on"] = date.fromisoformat(fields["expires_on"])

@@ -49,17 +49,22 @@ def unarchive(change: Change, key: str, *, expected: int | None = None) -> Publi
         return Published(flag.since_version, flag.changed_at)
     is_route = flag.route_or_none is not None
     with publishing.fit():
-        logic, rules = editing.rules_of(flag, {}, flag.variants, is_route=is_route)
+        logic, rules = flag.targeting, flag.rules
+        if rules:  # what an expert wrote, or was imported, stays as it is
+            logic, rules = editing.rules_of(flag, {}, flag.variants, is_route=is_route)
         wanted = editing.prerequisites_of(flag, flag.prerequisites)
     change.set(flag, archived_at=None, targeting=logic, rules=rules, prerequisites=wanted)
     return change.publish("route.unarchived" if is_route else "flag.unarchived")
 
 
 @transaction.atomic
-def delete_flag(*, environment: str, key: str, by: Actor, because: str, now: datetime) -> None:
+def delete_flag(
+    *, environment: str, key: str, by: Actor, because: str, now: datetime, expected: int | None = None
+) -> None:
     """For good, once it is archived. Nothing that is served changes, so nothing is published."""
     change = publishing.begin(environment, by=by, because=because, now=now)
     flag = change.flag(key, archived=True)
+    publishing.must_be_current(flag, expected)
     if flag.archived_at is None:
         raise NotArchived(key=key)
     about = {"flag": key, **({"route": key} if flag.route_or_none else {})}

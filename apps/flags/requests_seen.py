@@ -54,7 +54,7 @@ def rows(
     """Newest first."""
     found = ChangeRequest.objects.of(environment).select_related("environment").order_by("-created_at", "-id")
     if states is not None:
-        found = found.filter(state__in=states)
+        found = found.filter(state__in=set(states) & set(ChangeRequest.State.values))
     if only_open:
         found = found.open()
     if subject is not None:
@@ -67,7 +67,7 @@ def change_requests_of(environment: str, *, only_open: bool = True) -> list[Chan
 
 
 def one(id: str) -> ChangeRequestView:
-    row = ChangeRequest.objects.select_related("environment").filter(pk=id).first()
+    row = ChangeRequest.objects.select_related("environment").named(id).first()
     if row is None:
         raise NotFound(what="change request", key=id)
     return view(row)

@@ -12,7 +12,7 @@ from apps.flags import editing, publishing, requiring
 from apps.flags.domain import segments
 from apps.flags.domain.definition import FALLBACK, OFF
 from apps.flags.domain.unfit import Unfit
-from apps.flags.domain.variants import configurations
+from apps.flags.domain.variants import check_texts, configurations
 from apps.flags.editing import must_be_free, must_name, must_not_be_preview
 from apps.flags.models import Flag, Route
 from apps.flags.publishing import Change, Published
@@ -123,6 +123,7 @@ def create_route(
             salt=salt,
             is_route=True,
         )
+        check_texts("breaker", dict(breaker or {}))
         must_name(flag.variants, default_variant, "default_variant")
         must_name(flag.variants, fallback_variant, "fallback_variant", or_none=True)
     flag.segments = segments.whole(default_variant)

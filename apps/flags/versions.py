@@ -99,11 +99,20 @@ def revert(
 
 def apply(change: Change, flag: Flag, fields: dict[str, Any], *, expected: int | None) -> Published:
     publishing.must_be_current(flag, expected)
+    change.must_be_approved()
     editing.must_be_free(flag, "")
     if not fields:
         return Published(flag.since_version, flag.changed_at)
     editing.update(change, flag, fields, expected=expected)
     return change.publish("flag.reverted")
+
+
+def fields_to_revert(environment: str, key: str, revision: int) -> dict[str, Any]:
+    """For a change request: what a revert would set."""
+    flag = Flag.objects.with_route().of(environment).named(key).first()
+    if flag is None:
+        raise NotFound(what="flag", key=key)
+    return reverting(flag, revision)
 
 
 def reverting(flag: Flag, revision: int, only: Collection[str] | None = None) -> dict[str, Any]:

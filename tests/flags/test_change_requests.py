@@ -66,13 +66,18 @@ def test_a_direct_write_in_a_protected_environment_is_shown_the_way(protected, w
 
 
 def test_a_revert_takes_the_same_way(protected):
-    make_flag()
-    row = propose(description="x")
+    make_flag(description="first")
+    row = propose(description="second")
     approve(row)
     apply(row)
 
     with pytest.raises(ChangeRequestNeeded):
         versions.revert(**FLAG, revision=1)
+    back = propose(**versions.fields_to_revert("production", "new-parser", 1))
+    approve(back)
+    apply(back)
+
+    assert queries.flag("production", "new-parser").description == "first"
 
 
 def test_safety_is_never_asked_for_four_eyes(protected):

@@ -3,7 +3,7 @@
 import pytest
 
 from apps.core.refusals import AlreadyThere, NotFound
-from apps.flags import keeping, queries, services
+from apps.flags import importing, keeping, queries, services
 from apps.flags.models import Flag, Snapshot
 from apps.flags.refusals import CannotBeRenamed, FlagIsArchived, NotArchived
 from changeover import Snapshot as Compiled
@@ -40,6 +40,17 @@ def test_it_comes_back_as_it_was():
     keeping.unarchive_flag(**FLAG)
 
     assert queries.snapshot("production").body.split(b'"metadata":{"flagSetId"')[0] == before
+
+
+def test_an_imported_rule_that_we_would_not_save_comes_back_as_it_was():
+    odd = {"flags": {"odd": {"state": "ENABLED", "variants": {"a": 1}, "targeting": {"nand": [1, 2]}}}}
+    make_flag()
+    importing.import_definition(environment="production", document=odd, bucketing="v2", by=ALICE, because="", now=NOW)
+    keeping.archive_flag(**SAID, key="odd")
+
+    keeping.unarchive_flag(**SAID, key="odd")
+
+    assert queries.flag("production", "odd").targeting == {"nand": [1, 2]}
 
 
 def test_only_what_is_archived_is_deleted_and_nothing_is_published_for_it():

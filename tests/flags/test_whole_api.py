@@ -295,6 +295,35 @@ def test_a_request_of_another_environment_is_not_seen():
     assert other.get("change-requests/none/").status_code == 404
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"rules": [{"name": "a\0", "variant": "on"}]},
+        {"rules": [{"when": BETA | {"attribute": "\0"}, "variant": "on"}]},
+        {"rules": [{"when": BETA | {"values": ["\ud800"]}, "variant": "on"}]},
+        {"rules": [{"when": {"audience": "\0"}, "variant": "on"}]},
+        {"prerequisites": [{"flag": "\0", "variant": "on"}]},
+        {"owner": "\0"},
+    ],
+)
+def test_texts_that_no_database_takes_are_refused(ci, fields):
+    ci.post("flags/", FLAG)
+
+    assert ci.patch("flags/new-parser/", fields | WHY).status_code == 400
+    body = {"flag": "new-parser", "changes": fields} | WHY
+    assert ci.post("change-requests/", body).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "path", ["change-requests/%00/", "change-requests/?state=%00", "change-requests/?flag=%00", "flags/?owner=%00",
+             "audiences/%00/", "flags/%00/versions/", "flags/%00/versions/99999999999/", "flags/?stale=true&days=0"],
+)  # fmt: skip
+def test_addresses_that_name_nothing_are_no_fault(ci, path):
+    make_environment()
+
+    assert ci.get(path).status_code in (200, 400, 404)
+
+
 def test_the_answers_are_json_as_the_schema_says(ci):
     made = ci.post("flags/", FLAG | {"expires_on": "2027-01-01", "owner": "payments"})
 

@@ -12,7 +12,7 @@ from apps.access.domain.roles import Role
 from apps.access.endpoint import ApiView
 from apps.access.models import Environment
 from apps.core.refusals import Invalid, NotFound
-from apps.flags import change_requests, requests_seen
+from apps.flags import change_requests, requests_seen, versions
 from apps.flags.api.shapes import IN_ENVIRONMENT, AnyObject, Because, FlagFields, RouteFields, Shares, Sparse, in_parts
 from apps.flags.models import ChangeRequest
 from apps.flags.requests_seen import ChangeRequestView
@@ -51,6 +51,9 @@ class ProposeIn(serializers.Serializer[Any]):
     audience = serializers.CharField(max_length=128, required=False)
     action = serializers.ChoiceField(choices=ChangeRequest.Action.choices, required=False)
     changes = AnyObject(required=False, help_text=FIELDS)
+    revert_to = serializers.IntegerField(
+        required=False, min_value=1, help_text="Instead of `changes`: what reverting to this revision would set."
+    )
     because = serializers.CharField(max_length=500)
     submit = serializers.BooleanField(default=False)
 
@@ -109,7 +112,7 @@ def shown(row: ChangeRequest, code: int = status.HTTP_200_OK) -> Response:
 
 class RequestView(ApiView):
     def load(self, id: str, role: Role = Role.OPERATOR) -> tuple[ChangeRequest, Environment]:
-        row = ChangeRequest.objects.select_related("environment").filter(pk=id).first()
+        row = ChangeRequest.objects.select_related("environment").named(id).first()
         if row is None:
             raise NotFound(what="change request", key=id)
         return row, self.environment(row.environment_id, role=role)
@@ -150,11 +153,16 @@ class ChangeRequestsView(ApiView):
         if ("audience" in data) != (action == ChangeRequest.Action.CHANGE_AUDIENCE):
             raise Invalid(f"{action} is not for this.", action="An audience is changed, a flag is anything else.")
         subject = data.get("flag") or data["audience"]
+        is_route = requests_seen.is_route(where, subject)
+        if "revert_to" in data and action == ChangeRequest.Action.CHANGE:
+            fields = versions.fields_to_revert(where, subject, data["revert_to"])
+        else:
+            fields = read_fields(data.get("changes", {}), action, is_route=is_route)
         row = change_requests.propose(
             environment=where,
             subject=subject,
             action=action,
-            fields=read_fields(data.get("changes", {}), action, is_route=requests_seen.is_route(where, subject)),
+            fields=fields,
             by=self.actor,
             because=data["because"],
             now=self.now,

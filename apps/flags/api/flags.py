@@ -101,9 +101,10 @@ class OneFlagView(ApiView):
     )
     def delete(self, request: Request, key: str) -> Response:
         where = self.asked_environment(role=Role.OPERATOR)
-        self.expected_revision(where)
-        because = request.query_params.get("because", "")
-        keeping.delete_flag(environment=where.key, key=key, by=self.actor, because=because, now=self.now)
+        expected, because = self.expected_revision(where), request.query_params.get("because", "")
+        keeping.delete_flag(
+            environment=where.key, key=key, by=self.actor, because=because, now=self.now, expected=expected
+        )
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 

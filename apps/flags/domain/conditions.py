@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from apps.flags.domain import patterns
 from apps.flags.domain.unfit import Unfit
-from apps.flags.domain.variants import SAFE
+from apps.flags.domain.variants import SAFE, check_texts
 
 MOST_VALUES = 5_000
 MOST_PARTS = 200
@@ -136,8 +136,10 @@ def parse(given: Any, depth: int = 1) -> Part:
         key = given["audience"]
         if not isinstance(key, str) or not key or not isinstance(given.get("negated", False), bool):
             raise Unfit("rules", 'An audience is named by its key: {"audience": "testers"}.')
+        check_texts("rules", key)
         return InAudience(key, bool(given.get("negated", False)))
     only(given, "attribute", "operator", "values", "value")
+    check_texts("rules", [given.get("attribute"), given.get("values"), given.get("value")])
     return parse_condition(given)
 
 

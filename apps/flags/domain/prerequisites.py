@@ -10,6 +10,7 @@ from typing import Any
 
 from apps.flags.domain import targeting
 from apps.flags.domain.unfit import Unfit
+from apps.flags.domain.variants import check_texts
 
 MOST = 20
 Edges = Mapping[str, Sequence[str]]  # flag to the flags that it requires
@@ -26,6 +27,7 @@ def check(given: Any, *, key: str) -> list[dict[str, str]]:
         flag, variant = (one.get("flag"), one.get("variant")) if isinstance(one, Mapping) else (None, None)
         if not isinstance(flag, str) or not isinstance(variant, str) or not flag or not variant:
             raise Unfit("prerequisites", 'A prerequisite names a flag and its variant: {"flag": …, "variant": …}.')
+        check_texts("prerequisites", [flag, variant])
         if flag in found:
             raise Unfit("prerequisites", f"{flag} is required twice.")
         if flag == key:

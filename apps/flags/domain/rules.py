@@ -15,6 +15,7 @@ from apps.flags.domain import segments as layout
 from apps.flags.domain.conditions import Audiences, Group
 from apps.flags.domain.segments import Segments
 from apps.flags.domain.unfit import Unfit
+from apps.flags.domain.variants import check_texts
 
 MOST = 200
 
@@ -32,6 +33,9 @@ def parse(given: Any) -> list[Rule]:
         return []
     if not isinstance(given, list) or len(given) > MOST:
         raise Unfit("rules", f"Rules are a list of at most {MOST}.")
+    for rule in given:
+        if isinstance(rule, Mapping) and isinstance(rule.get("name"), str):
+            check_texts("rules", rule["name"])
     found = [parse_rule(one, number) for number, one in enumerate(given, 1)]
     for rule, after in pairwise(found):
         if not rule.when.parts:

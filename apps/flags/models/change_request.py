@@ -15,6 +15,9 @@ class ChangeRequestQuerySet(models.QuerySet["ChangeRequest"]):
     def of(self, environment: str) -> Self:
         return self.filter(environment_id=environment)
 
+    def named(self, id: str) -> Self:
+        return self.none() if "\0" in id else self.filter(pk=id)
+
     def due(self, now: datetime) -> Self:
         return self.filter(state=ChangeRequest.State.SCHEDULED, due_at__lte=now).order_by("due_at", "id")
 
