@@ -8,7 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from django.db.models import Max, Q
+from django.db.models import Max
 
 from apps.flags.models import Exposure, Flag
 
@@ -36,10 +36,11 @@ def clean_up(environment: str, now: datetime, *, days: int = DAYS) -> list[Stale
     """By owner, then key. A held flag and a flag younger than `days` is never stale, unless it has expired."""
     flags = Flag.objects.with_route().of(environment).served().order_by("owner", "key")
     since = now - timedelta(days=days)
-    seen = recently(environment, since)
+    seen = last_given(environment)
     stale = []
-    for flag in flags.defer("variants", "fragment", "targeting", "guards"):
-        variants = seen.get(flag.key, {})
+    for flag in flags.defer("variants", "fragment", "targeting", "rules", "guards", "segments", "shadow"):
+        ever = seen.get(flag.key, {})
+        variants = {variant: last for variant, last in ever.items() if last >= since}
         reasons = list(reasons_of(flag, variants, since=since, today=now.date(), days=days))
         if reasons:
             stale.append(
@@ -49,29 +50,23 @@ def clean_up(environment: str, now: datetime, *, days: int = DAYS) -> list[Stale
                     is_route=flag.route_or_none is not None,
                     owner=flag.owner or str((flag.metadata or {}).get("owner", "")),
                     expires_on=flag.expires_on,
-                    last_evaluated_at=max(variants.values(), default=None) or last_seen(environment, flag.key),
+                    last_evaluated_at=max(ever.values(), default=None),
                     reasons=reasons,
                 )
             )
     return stale
 
 
-def recently(environment: str, since: datetime) -> dict[str, dict[str, datetime]]:
-    """Flag to the variants that were given since then, and when last."""
+def last_given(environment: str) -> dict[str, dict[str, datetime]]:
+    """Flag to its variants, and when each was given last, as far back as counts are kept."""
     found: dict[str, dict[str, datetime]] = defaultdict(dict)
-    rows = Exposure.objects.filter(Q(count__gt=0), environment_id=environment, minute__gte=since)
+    rows = Exposure.objects.filter(environment_id=environment, count__gt=0)
     for row in rows.values("flag", "variant").annotate(last=Max("minute")):
         found[row["flag"]][row["variant"]] = row["last"]
     return found
 
 
-def last_seen(environment: str, key: str) -> datetime | None:
-    rows = Exposure.objects.filter(environment_id=environment, flag=key)
-    last: datetime | None = rows.aggregate(last=Max("minute"))["last"]
-    return last
-
-
-def reasons_of(flag: Flag, variants: dict[str, datetime], *, since: datetime, today: date, days: int) -> "list[Reason]":
+def reasons_of(flag: Flag, variants: dict[str, datetime], *, since: datetime, today: date, days: int) -> list[Reason]:
     found = []
     if flag.expires_on is not None and flag.expires_on < today:
         found.append(Reason("expired", f"It was to go by {flag.expires_on:%d %B %Y}."))
