@@ -1,4 +1,8 @@
-"""What all traffic of a route would cost by the hour on each target, from what was measured lately."""
+"""What all traffic of a route costs by the hour as it is split now, and would cost on each target.
+
+The load is that of the last minutes, and each variant's mean cost that of the last hour, or of the week where it had no
+request in that hour: an hour that spans a change of models says nothing about what is spent now.
+"""
 
 from datetime import datetime, timedelta
 
@@ -8,24 +12,41 @@ from apps.rollouts.domain.plan import Cost
 from apps.rollouts.models import RollbackPlan, Rollout
 from apps.telemetry import queries as telemetry
 
+LATELY = timedelta(minutes=5)
+ENOUGH = 20  # requests of the last minutes that make a rate; else the whole hour does
 MEASURED_OVER = timedelta(hours=1)
 KNOWN_FROM = timedelta(days=7)
 
 
 def of_route(view: RouteView, now: datetime, *, candidate: str = "", baseline: str = "") -> list[Cost]:
-    """Each target at the requests of the last hour, at the mean cost that its variant had in the last hour or week."""
+    """What the present split costs, then each target; None for a variant of which no request was measured."""
     baseline = baseline or view.default_variant
     hour = measured(view, now, MEASURED_OVER)
-    requests = sum(n for n, _ in hour.values())
+    requests = requests_per_hour(view, hour, now)
+    shares = present_shares(view)
     targets = [("baseline", baseline), ("fallback", view.fallback_variant), ("candidate", candidate)]
     known = dict(hour)
-    missing = [variant for _, variant in targets if variant and not known.get(variant, (0, 0))[0]]
+    wanted = {variant for _, variant in targets if variant} | shares.keys()
+    missing = sorted(variant for variant in wanted if not known.get(variant, (0, 0))[0])
     if missing:
         week = measured(view, now, KNOWN_FROM)
         known |= {variant: week[variant] for variant in missing if variant in week}
     rows = plan.costs_per_hour([(name, v) for name, v in targets if v], known, requests)
-    nano = sum(nano for _, nano in hour.values())
-    return [Cost("now", "", float(requests), nano if requests else None), *rows]
+    return [plan.cost_of_split(shares, known, requests), *rows]
+
+
+def requests_per_hour(view: RouteView, hour: dict[str, tuple[int, int]], now: datetime) -> float:
+    lately = sum(n for n, _ in measured(view, now, LATELY).values())
+    if lately >= ENOUGH:
+        return lately * (MEASURED_OVER / LATELY)
+    return float(sum(n for n, _ in hour.values()))
+
+
+def present_shares(view: RouteView) -> dict[str, int]:
+    """Variant -> ten-thousandths of the traffic, under whatever switch is set."""
+    if view.on_fallback and view.fallback_variant:
+        return {view.fallback_variant: 10_000}
+    return {variant: part for variant, part in view.weights.items() if part}
 
 
 def measured(view: RouteView, now: datetime, over: timedelta) -> dict[str, tuple[int, int]]:

@@ -279,7 +279,11 @@ def test_a_rollback_plan_is_there_before_anything_moves(operator, a_route, now):
     ).json()
 
     costs = {cost["target"]: cost["usd_per_hour"] for cost in plan["costs_per_hour"]}
-    assert (costs["now"], costs["baseline"], costs["fallback"]) == ("0.100000", "0.100000", None)
+    assert (costs["now"], costs["baseline"], costs["fallback"]) == (
+        "1.200000",
+        "1.200000",
+        None,
+    )  # five minutes by twelve
     assert plan["steps"][:2] == ["freeze_ramp", "set_candidate_to_0"]
     assert (changed["target"], changed["revision"], changed["steps"][1]) == ("fallback", 2, "switch_to_fallback")
 

@@ -154,3 +154,16 @@ def test_names_are_listed():
     assert words.listed(["a"]) == "a"
     assert words.listed(["a", "b", "c"]) == "a, b and c"
     assert words.listed(list("abcdefg")) == "a, b, c and 4 more"
+
+
+def test_the_present_split_costs_what_its_variants_cost_at_this_load():
+    measured = {"big": (100, 2_000_000), "small": (50, 50_000)}
+
+    now = plan.cost_of_split({"big": 2_500, "small": 7_500}, measured, 1_000)
+
+    assert now.nano_per_hour == 1_000 * (0.25 * 20_000 + 0.75 * 1_000)
+
+
+@pytest.mark.parametrize("shares", [{}, {"big": 5_000, "unmeasured": 5_000}])
+def test_a_split_with_an_unmeasured_part_has_no_price(shares):
+    assert plan.cost_of_split(shares, {"big": (100, 2_000_000)}, 1_000).nano_per_hour is None

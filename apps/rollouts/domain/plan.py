@@ -92,6 +92,15 @@ def costs_per_hour(
     return rows
 
 
+def cost_of_split(shares: Mapping[str, int], measured: Mapping[str, tuple[int, int]], requests_per_hour: float) -> Cost:
+    """`shares`: variant -> ten-thousandths. Unknown as soon as one variant that gets traffic has not been measured."""
+    means = {variant: measured.get(variant, (0, 0)) for variant in shares}
+    if not shares or not requests_per_hour or any(n == 0 for n, _ in means.values()):
+        return Cost("now", "", requests_per_hour, None)
+    nano = sum(part * means[variant][1] / means[variant][0] for variant, part in shares.items())
+    return Cost("now", "", requests_per_hour, round(nano / sum(shares.values()) * requests_per_hour))
+
+
 def is_cheaper(costs: Sequence[Cost], target: str, than: str) -> bool | None:
     """Whether `target` costs less by the hour; None where one of them has not been measured."""
     by_target = {cost.target: cost.nano_per_hour for cost in costs}
