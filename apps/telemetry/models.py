@@ -429,3 +429,27 @@ class SuspectedShadow(models.Model):
 
     def __str__(self) -> str:
         return self.call_id
+
+
+class BillLine(models.Model):
+    """What a provider says a day of a model cost. It changes no line of ours: both are shown, and their difference."""
+
+    environment = environment_field()
+    provider = name_field()
+    model = name_field(200)
+    day = models.DateField()  # UTC
+    amount_nano = models.BigIntegerField()
+    input_tokens = models.BigIntegerField(null=True)
+    output_tokens = models.BigIntegerField(null=True)
+    by = models.CharField(max_length=200)
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["environment", "provider", "model", "day"], name="one_bill_line_per_model_and_day"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider} {self.model} {self.day}"

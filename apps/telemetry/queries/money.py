@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from django.db.models import Min, Sum
 
-from apps.telemetry.models import LedgerLine
+from apps.telemetry.models import BillLine, LedgerLine
 from apps.telemetry.queries.steps import ALL, Steps, floor
 
 BY = ("route", "variant", "provider", "model", "owner", "arm", "trial", "tag", "rule")
@@ -51,14 +51,50 @@ def spend(
         lines = lines.filter(**{name: value} if isinstance(value, str) else {f"{name}__in": list(value)})
     grouping = [*by] if steps.seconds is None else ["minute", *by]
     sums = lines.order_by().values(*grouping).annotate(**{f"sum_{name}": Sum(name) for name in SPEND_SUMS})
+    billed = Billed(environment, steps, by, where or {})
     if not grouping:
         totals = lines.aggregate(**{f"sum_{name}": Sum(name) for name in SPEND_SUMS})
-        return [spend_row({}, steps, since, [totals])]
+        return [spend_row({}, steps, since, [totals], billed.nano(since, {}))]
     found: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in sums:
         begin = steps.begin(row["minute"]) if steps.seconds is not None else since
         found.setdefault((begin, *(row[name] for name in by)), []).append(row)
-    return [spend_row(dict(zip(by, key[1:], strict=True)), steps, key[0], found[key]) for key in sorted(found)]
+    told = []
+    for key in sorted(found):
+        keys = dict(zip(by, key[1:], strict=True))
+        told.append(spend_row(keys, steps, key[0], found[key], billed.nano(key[0], keys)))
+    return told
+
+
+class Billed:
+    """What providers billed: by provider and model, by whole days. Of anything narrower a bill says nothing."""
+
+    def __init__(
+        self, environment: str, steps: Steps, by: Sequence[str], where: Mapping[str, str | Iterable[str]]
+    ) -> None:
+        self.lines: list[BillLine] = []
+        self.steps = steps
+        if {*by, *where} <= {"provider", "model"} and (steps.seconds is None or steps.seconds % 86_400 == 0):
+            lines = BillLine.objects.filter(
+                environment=environment, day__gte=steps.since.astimezone(UTC).date(), day__lt=day_after(steps.until)
+            )
+            for name, value in where.items():
+                lines = lines.filter(**{name: value} if isinstance(value, str) else {f"{name}__in": list(value)})
+            self.lines = list(lines)
+
+    def nano(self, begin: datetime, keys: Mapping[str, str]) -> int | None:
+        since, until = begin.astimezone(UTC).date(), day_after(self.steps.end(begin))
+        mine = [
+            line.amount_nano
+            for line in self.lines
+            if since <= line.day < until and all(getattr(line, name) == value for name, value in keys.items())
+        ]
+        return sum(mine) if mine else None
+
+
+def day_after(until: datetime) -> date:
+    """The first day that does not begin before this moment."""
+    return (until.astimezone(UTC) + timedelta(days=1) - timedelta(microseconds=1)).date()
 
 
 SPEND_SUMS = (
@@ -66,10 +102,12 @@ SPEND_SUMS = (
 )  # fmt: skip
 
 
-def spend_row(keys: dict[str, str], steps: Steps, begin: datetime, rows: Iterable[Mapping[str, Any]]) -> SpendRow:
+def spend_row(
+    keys: dict[str, str], steps: Steps, begin: datetime, rows: Iterable[Mapping[str, Any]], reported_nano: int | None
+) -> SpendRow:
     parts = list(rows)
     totals = {name: sum(int(part[f"sum_{name}"] or 0) for part in parts) for name in SPEND_SUMS}
-    return SpendRow(keys, begin, steps.end(begin), **totals)
+    return SpendRow(keys, begin, steps.end(begin), **totals, reported_nano=reported_nano)
 
 
 def spent_nano(

@@ -1,0 +1,159 @@
+"""Providers' bills beside our own sums: imported, compared day by day and model by model, never mixed in."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from django.db import transaction
+
+from apps.access.services import lock_environment
+from apps.catalog import queries as catalog
+from apps.catalog.domain.pricing import PriceBook, normalised
+from apps.core.actors import Actor
+from apps.core.refusals import Invalid
+from apps.journal import services as journal
+from apps.telemetry import rows
+from apps.telemetry.domain import bills
+from apps.telemetry.models import BillLine
+from apps.telemetry.queries.money import spend
+
+ALERT_ABOVE = 0.01  # of the bill
+
+
+@transaction.atomic
+def take_bill(
+    *, environment: str, text: str, by: Actor, because: str, now: datetime, provider: str = ""
+) -> list[bills.Line]:
+    """The same day of the same model again replaces what was there: providers correct their bills."""
+    try:
+        lines = bills.read(text, provider)
+    except bills.Unusable as error:
+        raise Invalid("This bill cannot be read.", csv=str(error)) from None
+    lock_environment(environment)
+    book = catalog.price_book()
+    sums: dict[tuple[str, str, date], bills.Line] = {}
+    for line in lines:  # several spellings of one model are one
+        of, model = spelled(book, line)
+        before = sums.get((of, model, line.day))
+        sums[of, model, line.day] = line if before is None else together(before, line)
+    rows.insert(
+        BillLine,
+        [
+            (environment, of, model, day, line.amount_nano, line.input_tokens, line.output_tokens, str(by), now)
+            for (of, model, day), line in sorted(sums.items())
+        ],
+        "ON CONFLICT (environment, provider, model, day) DO UPDATE SET amount_nano = excluded.amount_nano,"
+        " input_tokens = excluded.input_tokens, output_tokens = excluded.output_tokens, by = excluded.by,"
+        " at = excluded.at",
+    )
+    total = sum(line.amount_nano for line in lines)
+    about = {"provider": provider, "lines": str(len(lines)), "sha256": hashlib.sha256(text.encode()).hexdigest()}
+    journal.record(
+        "telemetry.bill_imported", environment=environment, by=by, because=because, about=about, now=now, after=total
+    )
+    return lines
+
+
+def spelled(book: PriceBook, line: bills.Line) -> tuple[str, str]:
+    """As the ledger spells it, so that both are found under one name."""
+    at = datetime(line.day.year, line.day.month, line.day.day, tzinfo=UTC)
+    price = book.find(line.provider, line.model, at)
+    if price is not None:
+        return price.provider, price.model
+    of, model = normalised(line.provider, line.model)
+    return of[:128], model[:200]
+
+
+def together(one: bills.Line, other: bills.Line) -> bills.Line:
+    def plus(a: int | None, b: int | None) -> int | None:
+        return None if a is None and b is None else (a or 0) + (b or 0)
+
+    return bills.Line(
+        one.provider, one.model, one.day, one.amount_nano + other.amount_nano,
+        plus(one.input_tokens, other.input_tokens), plus(one.output_tokens, other.output_tokens),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A day of a model: the bill, ours, and what may explain that they differ."""
+
+    day: date
+    provider: str
+    model: str
+    billed_nano: int
+    confirmed_nano: int
+    estimated_nano: int
+    unpriced: int
+    is_final: bool  # late calls and corrections come within 48 hours
+
+    @property
+    def ours_nano(self) -> int:
+        return self.confirmed_nano + self.estimated_nano
+
+    @property
+    def difference_nano(self) -> int:
+        return self.ours_nano - self.billed_nano
+
+    @property
+    def share(self) -> float | None:
+        """Of the bill; None where nothing was billed."""
+        return self.difference_nano / self.billed_nano if self.billed_nano else None
+
+    @property
+    def is_large(self) -> bool:
+        if not self.is_final or not self.difference_nano:
+            return False
+        return self.share is None or abs(self.share) > ALERT_ABOVE
+
+    @property
+    def causes(self) -> list[str]:
+        """The usual ones, in the order in which they are usual."""
+        if not self.difference_nano:
+            return []
+        found = ["another time zone of the bill's days"]
+        if self.estimated_nano:
+            found.append("estimated calls")
+        if self.unpriced:
+            found.append("calls without a price")
+        if self.difference_nano < 0:
+            found.append("traffic outside our keys")
+        return [*found, "another version of the price", "credits"]
+
+
+def compare(environment: str, since: date, until: date, now: datetime) -> list[Difference]:
+    """Days from `since` up to, without, `until`: those of which there is a bill, and what we know beside them."""
+    billed = {
+        (line.day, line.provider, line.model): line.amount_nano
+        for line in BillLine.objects.filter(environment=environment, day__gte=since, day__lt=until)
+    }
+    if not billed:
+        return []
+    begin, end = (datetime(day.year, day.month, day.day, tzinfo=UTC) for day in (since, until))
+    providers = sorted({provider for _, provider, _ in billed})
+    ours = {
+        (row.since.date(), row.keys["provider"], row.keys["model"]): row
+        for row in spend(environment, begin, end, by=("provider", "model"), where={"provider": providers}, step="1d")
+    }
+    days: set[tuple[date, str]] = {(day, provider) for day, provider, _ in billed}
+    keys = sorted({*billed, *(key for key in ours if key[:2] in days)})
+    found: list[Difference] = []
+    for key in keys:
+        day, provider, model = key
+        row = ours.get(key)
+        ended = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
+        is_final = now >= ended + bills.FINAL_AFTER
+        # Of a provider that sent a bill for this day, a model that is not on it was billed nothing.
+        found.append(
+            Difference(
+                day,
+                provider,
+                model,
+                billed.get(key, 0),
+                row.confirmed_nano if row else 0,
+                row.estimated_nano if row else 0,
+                row.unpriced if row else 0,
+                is_final,
+            )
+        )
+    return found

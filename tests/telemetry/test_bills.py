@@ -1,0 +1,116 @@
+"""A provider's bill beside our own sums."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from rest_framework.test import APIClient
+
+from apps.journal.models import Entry
+from apps.telemetry import bills, queries
+from apps.telemetry.domain import bills as reading
+from apps.telemetry.models import LedgerLine
+from tests.telemetry.make_telemetry import ALICE, NOW, ROUTE, call, count, make_route, sent
+
+pytestmark = pytest.mark.django_db
+DAY = date(2026, 11, 24)
+OURS = 1000 * 100 + 100 * 400  # nano-USD of an ordinary call on Flash-Lite
+HEAD = "date,model,input_tokens,output_tokens,cost\n"
+
+
+@pytest.fixture(autouse=True)
+def traffic(db):
+    make_route(now=NOW - timedelta(days=1))
+    count(sent(*(call() for _ in range(1000)), call(error="timeout", input_tokens=None, output_tokens=None)))
+
+
+def take(text, provider="google"):
+    return bills.take_bill(environment="production", text=text, provider=provider, by=ALICE, because="", now=NOW)
+
+
+def compared(now=NOW):
+    return bills.compare("production", DAY, DAY + timedelta(days=1), now)
+
+
+def test_bill_ours_and_difference_stand_side_by_side():
+    take(f"{HEAD}2026-11-24,models/gemini-2.5-flash-lite,1001000,100100,0.14014\n")
+
+    (one,) = compared()
+    assert (one.provider, one.model, one.billed_nano) == ("google", "gemini-2.5-flash-lite", 140_140_000)
+    assert (one.confirmed_nano, one.estimated_nano) == (1000 * OURS, OURS)
+    assert (one.difference_nano, one.causes, one.is_large) == (0, [], False)
+    assert LedgerLine.objects.filter(rule="bill").count() == 0  # a bill changes no line of ours
+
+
+def test_a_difference_is_large_above_one_percent_once_the_day_is_final():
+    take(f"{HEAD}2026-11-24,gemini-2.5-flash-lite,,,0.15\n")
+
+    assert [(one.is_final, one.is_large) for one in compared()] == [(False, False)]
+    (one,) = compared(NOW + timedelta(days=3))
+    assert (one.is_final, one.is_large) == (True, True)
+    assert one.causes[:3] == ["another time zone of the bill's days", "estimated calls", "traffic outside our keys"]
+
+
+def test_a_corrected_bill_takes_the_place_of_the_first():
+    for amount in ("0.10", "0.14"):
+        take(f"{HEAD}2026-11-24,gemini-2.5-flash-lite,,,{amount}\n")
+
+    assert [one.billed_nano for one in compared()] == [140_000_000]
+    assert Entry.objects.filter(kind="telemetry.bill_imported").count() == 2
+
+
+def test_spend_tells_what_was_reported_where_a_bill_can_say_it():
+    take(f"{HEAD}2026-11-24,gemini-2.5-flash-lite,,,0.14\n2026-11-23,gemini-2.5-flash-lite,,,0.5\n")
+    begin = datetime(2026, 11, 23, tzinfo=UTC)
+
+    def reported(by, step="all"):
+        rows = queries.spend("production", begin, begin + timedelta(days=2), by=by, step=step)
+        return [row.reported_nano for row in rows]
+
+    assert reported([]) == [640_000_000]
+    assert reported(["provider"]) == [640_000_000]
+    assert reported(["model"], "1d") == [140_000_000]
+    assert reported(["route"]) == [None]  # no bill knows routes
+    assert reported(["model"], "1h") == [None]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("model,cost\nx,1\n", "line 1: no column day"),
+        (f"{HEAD}2026-11-24,x,,,1\nyesterday,x,,,1\n", "line 3"),
+        (f"{HEAD}2026-11-24,x,,,much\n", "line 2"),
+        (f"{HEAD}2026-11-24,x,,,NaN\n", "line 2: the amount is no amount of money"),
+        (f"{HEAD}2026-11-24,,,,1\n", "line 2: which model"),
+    ],
+)
+def test_a_bill_with_a_fault_is_refused_whole_with_its_place(text, fault):
+    with pytest.raises(reading.Unusable, match=fault):
+        reading.read(text, "google")
+
+
+def test_amounts_are_read_as_people_write_them():
+    lines = reading.read('\ufeffDay,Provider,Model,Amount\n2026-11-24T00:00:00Z,openai,gpt-4.1,"$1,234.50"\n\n')
+
+    assert [(line.amount_nano, line.provider) for line in lines] == [(1_234_500_000_000, "openai")]
+
+
+def test_the_api_takes_a_bill_from_operators_and_shows_it_to_viewers(alice, bob):
+    def client_of(person):
+        client = APIClient()
+        client.force_login(person)
+        return client
+
+    asked = {"environment": "production", "provider": "google", "because": "November",
+             "csv": f"{HEAD}2026-11-24,gemini-2.5-flash-lite,,,0.15\n"}  # fmt: skip
+
+    assert client_of(bob).post("/api/v1/bills/", asked, format="json").status_code == 403
+    taken = client_of(alice).post("/api/v1/bills/", asked, format="json")
+    bad = client_of(alice).post("/api/v1/bills/", asked | {"csv": "nothing"}, format="json")
+    shown = client_of(bob).get("/api/v1/bills/?environment=production&from=2026-11-24&to=2026-11-25").json()["results"]
+
+    assert (taken.status_code, taken.json()) == (201, {"lines": 1, "amount_usd": "0.150000"})
+    assert (bad.status_code, "csv" in bad.json()["errors"]) == (400, True)
+    assert [(row["billed_usd"], row["ours_usd"], row["difference_usd"]) for row in shown] == [
+        ("0.150000", "0.140140", "-0.009860")
+    ]
+    assert queries.spend("production", NOW - timedelta(hours=1), NOW, where={"route": ROUTE})[0].calls == 1001
