@@ -101,6 +101,10 @@ class ThresholdField(serializers.JSONField):
     """`{"at": 0.8, "do": "alert"}`, `{"forecast": 1.0, "do": "alert"}` or `{"burn": 6, "do": "alert"}`."""
 
 
+HARD = "Counts what is reserved as well. A call that might cross it is refused: see /budgets/holds/."
+UNREACHABLE = "What callers do that cannot ask for room: make the call, or not. Default: closed for a hard one."
+
+
 class BudgetIn(serializers.Serializer[Any]):
     environment = serializers.CharField(required=False)
     name = serializers.CharField(max_length=128, default="", allow_blank=True)
@@ -110,6 +114,11 @@ class BudgetIn(serializers.Serializer[Any]):
     thresholds = serializers.ListField(child=ThresholdField(), default=list)
     timezone = serializers.CharField(max_length=64, default="UTC")
     owner = serializers.CharField(max_length=128, default="", allow_blank=True)
+    is_hard = serializers.BooleanField(default=False, help_text=HARD)
+    on_unreachable = serializers.ChoiceField(
+        choices=Budget.OnUnreachable.choices, required=False, help_text=UNREACHABLE
+    )
+    at_cap = serializers.ChoiceField(choices=Budget.AtCap.choices, default=Budget.AtCap.FINISH)
     because = serializers.CharField(max_length=500, default="", allow_blank=True)
 
 
@@ -121,6 +130,11 @@ class BudgetChange(serializers.Serializer[Any]):
     thresholds = serializers.ListField(child=ThresholdField(), required=False)
     timezone = serializers.CharField(max_length=64, required=False)
     owner = serializers.CharField(max_length=128, required=False, allow_blank=True)
+    is_hard = serializers.BooleanField(required=False, help_text=HARD)
+    on_unreachable = serializers.ChoiceField(
+        choices=Budget.OnUnreachable.choices, required=False, help_text=UNREACHABLE
+    )
+    at_cap = serializers.ChoiceField(choices=Budget.AtCap.choices, required=False)
     because = serializers.CharField(max_length=500, default="", allow_blank=True)
 
 
@@ -132,7 +146,18 @@ class ForecastOut(serializers.Serializer[Any]):
     usd = serializers.CharField()
     low_usd = serializers.CharField()
     high_usd = serializers.CharField()
-    exhausted_at = serializers.DateTimeField(allow_null=True)
+    exhausted_at = serializers.DateTimeField(allow_null=True, help_text="When the limit is likely to be reached.")
+    exhausted_earliest = serializers.DateTimeField(allow_null=True)
+    exhausted_latest = serializers.DateTimeField(allow_null=True)
+
+
+class BurnOut(serializers.Serializer[Any]):
+    burn = serializers.FloatField()
+    long_seconds = serializers.IntegerField()
+    short_seconds = serializers.IntegerField()
+    long_rate = serializers.FloatField()
+    short_rate = serializers.FloatField()
+    is_crossed = serializers.BooleanField()
 
 
 class BudgetOut(serializers.Serializer[Any]):
@@ -145,6 +170,9 @@ class BudgetOut(serializers.Serializer[Any]):
     thresholds = serializers.ListField(child=ThresholdField())
     timezone = serializers.CharField()
     owner = serializers.CharField()
+    is_hard = serializers.BooleanField()
+    on_unreachable = serializers.ChoiceField(choices=Budget.OnUnreachable.choices)
+    at_cap = serializers.ChoiceField(choices=Budget.AtCap.choices)
     revision = serializers.IntegerField()
     created_at = serializers.DateTimeField()
     changed_at = serializers.DateTimeField()
@@ -159,7 +187,16 @@ class BudgetOut(serializers.Serializer[Any]):
     next_action = serializers.CharField()
     forecast = ForecastOut(allow_null=True)
     no_forecast = serializers.CharField()
+    burns = BurnOut(many=True)
+    crossed = serializers.DictField(
+        child=serializers.DateTimeField(allow_null=True), help_text="Since when, by threshold."
+    )
     unpriced_calls = serializers.IntegerField()
+    assumed_usd = serializers.CharField(help_text="The part of spent_usd that calls without a price are taken for.")
+    reserved_usd = serializers.CharField(help_text="By open holds, of a hard cap.")
+    left_usd = serializers.CharField()
+    may_overshoot_usd = serializers.CharField(help_text="By how much a soft cap can be passed before anybody acts.")
+    requests_over = serializers.IntegerField(allow_null=True, help_text="Of a budget per request, in the last hour.")
     sentence = serializers.CharField()
 
 
@@ -176,6 +213,9 @@ def budget_dict(row: queries.BudgetStatus) -> dict[str, Any]:
         "thresholds": budget.thresholds,
         "timezone": budget.timezone,
         "owner": budget.owner,
+        "is_hard": budget.is_hard,
+        "on_unreachable": budget.on_unreachable,
+        "at_cap": budget.at_cap,
         "revision": budget.revision,
         "created_at": budget.created_at,
         "changed_at": budget.changed_at,
@@ -194,9 +234,18 @@ def budget_dict(row: queries.BudgetStatus) -> dict[str, Any]:
             "low_usd": nano_to_text(outlook.low_nano),
             "high_usd": nano_to_text(outlook.high_nano),
             "exhausted_at": outlook.exhausted_at,
+            "exhausted_earliest": outlook.exhausted_earliest,
+            "exhausted_latest": outlook.exhausted_latest,
         },
         "no_forecast": verdict.no_forecast,
+        "burns": [burn.as_dict() for burn in verdict.burns],
+        "crossed": {threshold.name: verdict.began.get(threshold.name) for threshold in verdict.crossed},
         "unpriced_calls": verdict.unpriced,
+        "assumed_usd": nano_to_text(verdict.assumed_nano),
+        "reserved_usd": nano_to_text(row.reserved_nano),
+        "left_usd": nano_to_text(row.left_nano),
+        "may_overshoot_usd": nano_to_text(row.may_overshoot_nano),
+        "requests_over": verdict.requests.over if verdict.requests else None,
         "sentence": verdict.sentence,
     }
 

@@ -16,6 +16,19 @@ from apps.budgets.domain import looks, rules
 from apps.budgets.domain.judge import Circumstances
 from apps.budgets.domain.trial import Arm, Trial
 from apps.budgets.domain.verdicts import Verdict
+from apps.budgets.holding import (
+    BudgetExceeded,
+    BudgetUnverifiable,
+    Held,
+    HoldHasEnded,
+    HoldIsThere,
+    compare,
+    expire,
+    extend,
+    reserve,
+    settle,
+    settle_unverified,
+)
 from apps.budgets.models import Guardrail, Look, TrialState
 from apps.budgets.spending import create_budget, end_budget, judge_money, update_budget
 from apps.core.actors import Actor
@@ -26,8 +39,10 @@ from apps.telemetry import services as telemetry_services
 from apps.telemetry.domain.shards import shard_of
 
 __all__ = [
-    "EvidenceIsGathered", "Judged", "Watched", "as_spec", "change_on_breach", "create_budget", "end_budget",
-    "forget_looks", "judge", "judge_money", "parse_all", "set_guardrails", "update_budget",
+    "BudgetExceeded", "BudgetUnverifiable", "EvidenceIsGathered", "Held", "HoldHasEnded", "HoldIsThere", "Judged",
+    "Watched", "as_spec", "change_on_breach", "compare", "create_budget", "end_budget", "expire", "extend",
+    "forget_looks", "judge", "judge_money", "parse_all", "reserve", "set_guardrails", "settle", "settle_unverified",
+    "update_budget",
 ]  # fmt: skip
 
 READER = "budgets"

@@ -1,9 +1,22 @@
 from celery import shared_task
 from django.utils import timezone
 
-from apps.budgets import services
+from apps.budgets import holding, services
 
 
 @shared_task
 def forget_old(**_: object) -> None:
     services.forget_looks(now=timezone.now())
+    holding.forget_ended(now=timezone.now())
+
+
+@shared_task
+def expire_holds(**_: object) -> None:
+    holding.expire(now=timezone.now())
+
+
+@shared_task
+def watch_money(**_: object) -> None:
+    """What ticks have no time for: do counts agree, is anything about a route's money odd?"""
+    now = timezone.now()
+    holding.compare(now=now)

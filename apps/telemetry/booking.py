@@ -1,4 +1,4 @@
-"""Money that is known before any call of it was reported: lines of the ledger that others ask for, in their transaction."""
+"""Money that is known before a call of it was reported: ledger lines that others ask for, in their transaction."""
 
 from datetime import datetime
 

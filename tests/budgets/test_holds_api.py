@@ -1,0 +1,98 @@
+import pytest
+
+from apps.access import services as access
+from apps.budgets import ledger
+from apps.budgets.models import Hold
+from tests.budgets.make_rows import ALICE, ROUTE
+from tests.budgets.test_holds import broken, make_cap
+
+pytestmark = pytest.mark.django_db
+HOLDS = "/api/v1/budgets/holds/"
+CALL = {"route": ROUTE, "provider": "openai", "model": "gpt-4.1"}
+
+
+@pytest.fixture
+def service(client, environment, now):
+    _, secret = access.create_key(environment=environment, name="edge", scopes=["telemetry:write"], by=ALICE, now=now)
+
+    def post(address, **body):
+        return client.post(
+            address, body, content_type="application/json", headers={"Authorization": f"Bearer {secret}"}
+        )
+
+    return post
+
+
+def test_a_service_reserves_and_settles_with_the_key_that_reports_its_calls(service, now):
+    make_cap(now)
+
+    held = service(HOLDS, hold="h-1", scope=CALL, usd="0.02")
+    again = service(HOLDS, hold="h-1", scope=CALL, usd="0.02")
+    more = service(f"{HOLDS}h-1/extend/", usd="0.05")
+    settled = service(f"{HOLDS}h-1/settle/", usd="0.013")
+
+    assert (held.status_code, held.json()["state"], held.json()["usd"]) == (201, "open", "0.020000")
+    assert held.json()["caps"][0]["on_unreachable"] == "closed"
+    assert again.status_code == 200
+    assert more.json()["usd"] == "0.050000"
+    assert (settled.status_code, settled.json()["settled_usd"]) == (200, "0.013000")
+    assert Hold.objects.get().owner == "key:edge"
+
+
+def test_a_cap_that_is_full_answers_429_with_everything_one_must_know(service, now):
+    cap = make_cap(now)
+
+    answer = service(HOLDS, hold="h-1", scope=CALL, usd="10.01")
+
+    problem = answer.json()
+    assert (answer.status_code, problem["code"], problem["budget"]) == (429, "budget_exceeded", cap.id)
+    assert {"spent_usd", "reserved_usd", "limit_usd", "left_usd", "period_to"} <= problem.keys()
+    assert "Retry-After" not in answer
+
+
+def test_a_database_that_is_gone_is_503_and_not_room(service, now, monkeypatch):
+    make_cap(now)
+    monkeypatch.setattr("apps.budgets.holding.reserve", broken)
+
+    answer = service(HOLDS, hold="h-1", scope=CALL, usd="1")
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "budget_unverifiable")
+
+
+def test_a_ledger_that_cannot_be_read_is_503(service, now, monkeypatch):
+    make_cap(now)
+    monkeypatch.setattr(ledger, "spent", broken)
+
+    assert service(HOLDS, hold="h-1", scope=CALL, usd="1").status_code == 503
+
+
+def test_spend_that_could_not_be_verified_is_told_afterwards(service, now):
+    make_cap(now)
+
+    answer = service(f"{HOLDS}u-1/settle/", usd="1", unverified=True, scope=CALL)
+
+    assert (answer.status_code, answer.json()["state"]) == (200, "settled")
+    assert service(f"{HOLDS}u-2/settle/", usd=None, unverified=True, scope=CALL).status_code == 400
+    assert service(f"{HOLDS}u-3/settle/", usd="1").status_code == 404
+
+
+def test_alice_may_hold_and_bob_and_charlie_may_not(client, alice, bob, charlie, environment, now):
+    make_cap(now)
+    body = {"environment": "production", "hold": "h-1", "scope": CALL, "usd": "1"}
+
+    for user, status in ((alice, 201), (bob, 403), (charlie, 404)):
+        client.force_login(user)
+        assert client.post(HOLDS, body, content_type="application/json").status_code == status
+
+
+def test_a_key_that_only_reads_flags_may_not(client, environment, now):
+    _, secret = access.create_key(environment=environment, name="flags", scopes=["flags:read"], by=ALICE, now=now)
+
+    answer = client.post(
+        HOLDS,
+        {"hold": "h-1", "scope": CALL, "usd": "1"},
+        content_type="application/json",
+        headers={"Authorization": f"Bearer {secret}"},
+    )
+
+    assert answer.status_code in (403, 404)
