@@ -1,11 +1,12 @@
 from django.urls import path
 
-from apps.telemetry import api, api_bills, api_sources
+from apps.telemetry import api, api_bills, api_repricing, api_sources
 
 urlpatterns = [
     path("windows/", api.WindowsView.as_view()),
     path("spend/", api.SpendView.as_view()),
     path("bills/", api_bills.BillsView.as_view()),
+    path("repricing/", api_repricing.RepricingView.as_view()),
     path("sources/", api_sources.SourcesView.as_view()),
     path("unassigned/", api_sources.UnassignedView.as_view()),
     path("mappings/", api_sources.MappingsView.as_view()),

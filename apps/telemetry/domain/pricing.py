@@ -26,8 +26,10 @@ class Rule:
     USUAL_OUTPUT = "usual_output"  # its own input, the route's median output
     USUAL_CALL = "usual_call"  # the route's median input and output
     CAP = "cap"  # no history yet: the most that the variant allows for a request
-    NO_PRICE = "no_price"
+    NO_PRICE = "no_price"  # but its tokens are known: a price that comes later can be applied
+    NO_PRICE_NO_USAGE = "no_usage"
     NO_HISTORY = "no_history"
+    REPRICED = "repriced"  # what a new price adds to or takes from lines that are already there
 
 
 class Priced(NamedTuple):
@@ -72,7 +74,8 @@ def price_call(call: Call, price: Price | None, history: TokenHistory, variant: 
         return Priced(0, 0, False, Rule.REFUSED)
     inputs, outputs = call.input_tokens, call.output_tokens
     if price is None:
-        return Priced(0, 0, True, Rule.NO_PRICE)
+        has_usage = inputs is not None and outputs is not None
+        return Priced(0, 0, True, Rule.NO_PRICE if has_usage else Rule.NO_PRICE_NO_USAGE)
     if inputs is not None and outputs is not None:
         cached = call.cached_input_tokens or 0
         nano = price.cost_nano(inputs, cached if cached <= inputs else 0, outputs)
