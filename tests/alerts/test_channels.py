@@ -141,6 +141,7 @@ def test_a_teams_digest_stays_under_28_kb(receiver, now):
     assert max(len(body) for _, body in receiver.got) < 28_000
 
 
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")
 def test_the_long_tail_goes_through_apprise(receiver, now):
     receiver.answers = [(200, {})]
     channel("apprise", now, urls=[receiver.url.replace("http://", "json://")])
