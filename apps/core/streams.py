@@ -7,13 +7,18 @@ gets from the last version that it has. A slow reader therefore skips versions a
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
+
+from django.conf import settings
 
 from apps.core.asgi import Receive, Scope, Send, header, problem
 
 HEARTBEAT_SECONDS = 15.0
 TICK_SECONDS = 1.0
 BLOCKED_SECONDS = 10.0
+PARTING_SECONDS = 2.0  # a planned stop closes a thousand streams over this time, fewer sooner
+BACK_WITHIN_MS = 15_000  # and a thousand readers come back within this time, fewer sooner
 HEADERS = [
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-cache, no-transform"),
@@ -25,8 +30,10 @@ FrameSince = Callable[[int | None], bytes]
 class Streams:
     """Readers of one changing thing. All methods belong to the event loop's thread."""
 
-    cap = 2000
+    cap: int = settings.STREAMS_PER_PROCESS
+    cap_per_owner: int = settings.STREAMS_PER_KEY
     open = 0  # over all streams of this process: granian counts each as a request under way
+    owned: Counter[str] = Counter()
 
     def __init__(self, frame_since: FrameSince) -> None:
         """`frame_since(version)`: the event for a reader whose last version that was (None: it has none)."""
@@ -69,31 +76,57 @@ class Streams:
         self.ticker = asyncio.get_running_loop().call_later(TICK_SECONDS, self.tick) if self.waiting else None
 
     async def serve(
-        self, scope: Scope, receive: Receive, send: Send, *, allowed: Callable[[], bool] = lambda: True
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        allowed: Callable[[], bool] = lambda: True,
+        owner: str = "",
     ) -> None:
-        """Streams until the reader leaves, `end` is called, or `allowed` says no (a revoked key)."""
-        if Streams.open >= Streams.cap:
-            return await problem(
-                send, 503, "too_many_streams", "This process has no stream left. Poll instead.", (b"retry-after", b"5")
-            )
+        """Streams until the reader leaves, `end` is called, or `allowed` says no (a revoked key).
+
+        `owner`: whose streams are counted together against `cap_per_owner`.
+        """
+        if said := self.no_room(owner):
+            return await problem(send, 503, "too_many_streams", f"{said} Poll instead.", (b"retry-after", b"5"))
         last = header(scope, b"last-event-id")
         told: int | None = int(last) if last and last.isdigit() else None
         Streams.open += 1
+        Streams.owned[owner] += 1
         reader = Reader(send, allowed)
         gone = asyncio.ensure_future(reader_left(receive))
         gone.add_done_callback(reader.left)
         try:
             await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-            retry = b"retry: %d\n\n" % random.randint(1000, 5000)  # spread the return after a restart
+            retry = b"retry: %d\n\n" % random.randint(1000, 5000)  # spread the return after a crash
             await send({"type": "http.response.body", "body": retry + self.frame_since(told), "more_body": True})
             await self.follow(self.version, reader)
+            if self.ended and not reader.is_gone:
+                await self.part(reader)
             if not reader.is_gone:
                 await send({"type": "http.response.body", "body": b""})
         except TimeoutError:
             return  # a reader that has blocked for ten seconds: it comes back and resumes
         finally:
             Streams.open -= 1
+            Streams.owned[owner] -= 1
+            if not Streams.owned[owner]:
+                del Streams.owned[owner]
             gone.cancel()
+
+    def no_room(self, owner: str) -> str:
+        if Streams.open >= Streams.cap:
+            return "This process has no stream left."
+        if owner and Streams.owned[owner] >= Streams.cap_per_owner:
+            return f"This key has its {Streams.cap_per_owner:,} streams of this process open."
+        return ""
+
+    async def part(self, reader: "Reader") -> None:
+        """A planned stop is no storm: readers are sent away one after the other, and told to come back at random."""
+        crowd = min(Streams.open / 1000, 1.0)
+        await reader.write(b"retry: %d\n\n" % random.randint(500, 1000 + int((BACK_WITHIN_MS - 1000) * crowd)))
+        await asyncio.sleep(random.uniform(0, PARTING_SECONDS * crowd))
 
     async def follow(self, told: int, reader: "Reader") -> None:
         while not (reader.is_gone or self.ended) and reader.allowed():

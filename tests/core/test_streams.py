@@ -6,12 +6,14 @@ from apps.core.streams import Streams
 class Reader:
     """One open stream, read by hand."""
 
-    def __init__(self, streams: Streams, last: bytes | None = None, allowed=lambda: True) -> None:
+    def __init__(self, streams: Streams, last: bytes | None = None, allowed=lambda: True, owner: str = "") -> None:
         self.got: list[bytes] = []
         self.status = 0
         self.left = asyncio.Event()
         headers = [(b"last-event-id", last)] if last else []
-        self.task = asyncio.ensure_future(streams.serve({"headers": headers}, self.receive, self.send, allowed=allowed))
+        self.task = asyncio.ensure_future(
+            streams.serve({"headers": headers}, self.receive, self.send, allowed=allowed, owner=owner)
+        )
 
     async def receive(self):
         await self.left.wait()
@@ -153,4 +155,46 @@ def test_a_change_between_two_waits_is_not_missed():
 
     reader = asyncio.run(story())
 
-    assert reader.text.endswith(b"id: 11\n\n")
+    assert reader.text.count(b"id: ") == 2 and b"id: 11\n\n" in reader.text
+
+
+def test_one_owner_may_not_take_all_streams(monkeypatch):
+    monkeypatch.setattr(Streams, "cap_per_owner", 1)
+
+    async def story():
+        streams = streams_of([])
+        readers = [Reader(streams, owner=owner) for owner in ("a", "a", "b")]
+        await settle()
+        for reader in readers:
+            reader.left.set()
+            await reader.task
+        again = Reader(streams, owner="a")
+        await settle()
+        again.left.set()
+        await again.task
+        return [reader.status for reader in [*readers, again]]
+
+    assert asyncio.run(story()) == [200, 503, 200, 200]
+    assert not Streams.owned
+
+
+def test_at_a_planned_stop_a_crowd_is_told_to_come_back_at_random_and_leaves_one_by_one(monkeypatch):
+    monkeypatch.setattr("apps.core.streams.PARTING_SECONDS", 0.5)
+
+    async def story():
+        streams = streams_of([])
+        readers = [Reader(streams) for _ in range(1000)]
+        await settle()
+        began, left = asyncio.get_running_loop().time(), []
+        for reader in readers:
+            reader.task.add_done_callback(lambda _: left.append(asyncio.get_running_loop().time() - began))
+        streams.end()
+        await asyncio.gather(*(reader.task for reader in readers))
+        retries = [int(reader.text.rpartition(b"retry: ")[2].strip()) for reader in readers]
+        return retries, left
+
+    retries, left = asyncio.run(story())
+
+    assert min(retries) < 2000 and 10_000 < max(retries) <= 15_000
+    assert len(set(retries)) > 800
+    assert sum(seconds > 0.2 for seconds in left) > 400 and max(left) < 3
