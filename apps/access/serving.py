@@ -41,6 +41,7 @@ class KeyRing:
     def __init__(self) -> None:
         self.by_digest: dict[str, KeyGrant] = {}
         self.by_secret: dict[str, str] = {}  # secret -> digest, so that a poll does not hash
+        self.by_id: tuple[dict[str, KeyGrant], dict[str, KeyGrant]] = ({}, {})  # made from this dictionary: by id
         self.loaded = False
 
     def find(self, secret: str | None) -> KeyGrant | None:
@@ -56,6 +57,18 @@ class KeyRing:
         if grant is None or (grant.expires_at is not None and grant.expires_at <= timezone.now()):
             return None
         using.used.add(grant.key_id)
+        return grant
+
+    def find_id(self, key_id: str) -> KeyGrant | None:
+        """For what stands in for a key, such as the token in a stream's address."""
+        known, by_id = self.by_id
+        if known is not self.by_digest:
+            known = self.by_digest
+            by_id = {grant.key_id: grant for grant in known.values()}
+            self.by_id = (known, by_id)
+        grant = by_id.get(key_id)
+        if grant is None or (grant.expires_at is not None and grant.expires_at <= timezone.now()):
+            return None
         return grant
 
     def swap(self, grants: dict[str, KeyGrant]) -> None:

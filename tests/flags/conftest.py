@@ -7,6 +7,7 @@ from apps.access import serving as access
 from apps.flags.serving import asking
 from apps.flags.serving.changes import changes
 from apps.flags.serving.counting import counter
+from apps.flags.serving.events import events
 from apps.flags.serving.shelf import Shelf, folder, shelf
 
 
@@ -23,9 +24,11 @@ def shelf_of_this_test(db: None) -> Iterator[Shelf]:
         access.keys.swap({})
         access.keys.loaded = False
         counter.counts.clear()
-        changes.streams.clear()
-        changes.loop, changes.ended = None, False
+        for streams in (changes, events):
+            streams.streams.clear()
+            streams.loop, streams.ended = None, False
         asking.looked_at = 0.0
+        asking.missed.clear()
 
     empty()
     yield shelf

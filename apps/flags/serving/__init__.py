@@ -3,7 +3,8 @@
 import asyncio
 
 from apps.core.asgi import Door
-from apps.flags.serving import flagd, ofrep
+from apps.flags.serving import changes as change_stream
+from apps.flags.serving import events, flagd, ofrep
 from apps.flags.serving.changes import changes
 from apps.flags.serving.counting import counter
 from apps.flags.serving.shelf import shelf
@@ -13,7 +14,8 @@ DOORS: dict[tuple[str, str], Door] = {
     ("HEAD", "/flagd/flags.json"): flagd.flags_json,
     ("POST", ofrep.BULK): ofrep.evaluate_all,
     ("POST", ofrep.ONE): ofrep.evaluate_all,
-    ("GET", "/api/v1/changes"): changes.door,
+    ("GET", "/api/v1/changes"): change_stream.door,
+    ("GET", events.PATH): events.door,
 }
 PREFIX_DOORS: list[tuple[tuple[str, str], Door]] = [(("POST", ofrep.ONE), ofrep.evaluate_one)]
 
@@ -21,6 +23,7 @@ PREFIX_DOORS: list[tuple[tuple[str, str], Door]] = [(("POST", ofrep.ONE), ofrep.
 def start(loop: asyncio.AbstractEventLoop) -> None:
     """Before the first look: where readers of the change stream wait."""
     changes.start(loop)
+    events.events.start(loop)
 
 
 def refresh() -> None:
@@ -37,6 +40,7 @@ def is_loaded() -> bool:
 def end_streams() -> None:
     """At the stop signal, on the event loop: readers come back to another process."""
     changes.end()
+    events.events.end()
 
 
 def stop() -> None:

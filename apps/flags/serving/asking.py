@@ -15,6 +15,7 @@ from apps.flags.serving.shelf import shelf
 SCOPE = "flags:read"
 LOOK_SECONDS = 0.5
 LOOK_EVERY_SECONDS = 1.0
+MOST_MISSED = 1000
 
 
 class Denied(Exception):
@@ -66,6 +67,39 @@ async def look() -> None:
     looked_at = time.monotonic()
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(asyncio.to_thread(look_now), LOOK_SECONDS)
+
+
+looking: "asyncio.Future[None] | None" = None
+missed: dict[tuple[str, int], float] = {}  # versions that a look did not find, and when that was
+
+
+async def look_for(environment: str, wanted: int) -> None:
+    """The same for a version that somebody has heard of: at once, all who wait share one look, and a version that is
+    not there is looked for once a second."""
+    now = time.monotonic()
+    if now - missed.get((environment, wanted), -LOOK_EVERY_SECONDS) < LOOK_EVERY_SECONDS:
+        return
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LOOK_SECONDS):
+            for _ in range(2):  # the look under way may have begun before that version was there
+                await asyncio.shield(shared_look())
+                if is_here(environment, wanted):
+                    return
+    if len(missed) > MOST_MISSED:
+        missed.clear()
+    missed[environment, wanted] = now
+
+
+def shared_look() -> "asyncio.Future[None]":
+    global looking
+    if looking is None or looking.done() or looking.get_loop() is not asyncio.get_running_loop():
+        looking = asyncio.ensure_future(asyncio.to_thread(look_now))
+    return looking
+
+
+def is_here(environment: str, wanted: int) -> bool:
+    held = shelf.get(environment)
+    return held is not None and held.version >= wanted
 
 
 def look_now() -> None:

@@ -3,9 +3,11 @@
 import asyncio
 import json
 import random
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from apps.access import serving as access
+from apps.access.serving import KeyGrant
 from apps.core.asgi import Receive, Scope, Send, problem
 from apps.core.streams import Streams
 from apps.flags.serving import asking
@@ -16,10 +18,15 @@ SPREAD_MS = 300  # a thousand readers fetch within this time, not at once
 REMEMBERED = 100
 
 
+Frame = Callable[[str, int | None], bytes]
+
+
 class Changes:
     """The streams of all environments. All methods but `tell` belong to the event loop's thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, frame: Frame) -> None:
+        """`frame(environment, told)`: the event for a reader that has version `told`."""
+        self.frame = frame
         self.streams: dict[str, Streams] = {}
         self.loop: asyncio.AbstractEventLoop | None = None
         self.ended = False
@@ -31,7 +38,7 @@ class Changes:
         streams = self.streams.get(held.environment)
         if streams is None:
             environment = held.environment
-            streams = self.streams[environment] = Streams(lambda told: frame(environment, told))
+            streams = self.streams[environment] = Streams(lambda told: self.frame(environment, told))
             streams.ended = self.ended
             streams.publish(held.version)
         return streams
@@ -50,19 +57,25 @@ class Changes:
         for streams in self.streams.values():
             streams.end()
 
-    async def door(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            grant = asking.grant_of(scope)
-        except asking.Denied as denied:
-            return await problem(send, denied.status, denied.code, denied.detail, *denied.headers)
+    async def serve(
+        self, grant: KeyGrant, allowed: Callable[[], bool], scope: Scope, receive: Receive, send: Send
+    ) -> None:
         held = await asking.held_of(grant)
         if held is None:
             return await problem(send, 503, "no_snapshot", "This process has no snapshot yet.", (b"retry-after", b"2"))
         self.start(asyncio.get_running_loop())
         streams = self.of(held)
         streams.publish(shelf.held[held.environment].version)  # one may have come before this loop was known
-        secret = access.bearer(scope)
-        await streams.serve(scope, receive, send, allowed=lambda: access.keys.find(secret) == grant)
+        await streams.serve(scope, receive, send, allowed=allowed, owner=grant.key_id)
+
+
+async def door(scope: Scope, receive: Receive, send: Send) -> None:
+    try:
+        grant = asking.grant_of(scope)
+    except asking.Denied as denied:
+        return await problem(send, denied.status, denied.code, denied.detail, *denied.headers)
+    secret = access.bearer(scope)
+    await changes.serve(grant, lambda: access.keys.find(secret) == grant, scope, receive, send)
 
 
 def frame(environment: str, told: int | None) -> bytes:
@@ -102,5 +115,5 @@ def remember(key: tuple[str, int], known: tuple[bytes, bytes, bool]) -> None:
     beginnings[key] = known
 
 
-changes = Changes()
+changes = Changes(frame)
 shelf.told.append(changes.tell)

@@ -90,9 +90,11 @@ class Held:
         items = b",".join([self.evaluate(key, context, now).body for key in self.keys])
         return b'{"flags":[' + items + self.bulk_end
 
-    def bulk_tag(self, body: bytes) -> bytes:
-        """Covers environment, version and the raw request: a match needs no parsing."""
+    def bulk_tag(self, body: bytes, turn: int) -> bytes:
+        """Covers environment, version, the raw request, and the address of the event stream, which changes with the
+        turn: a match needs no parsing."""
         digest = self.seed.copy()
+        digest.update(b"%d\n" % turn)
         digest.update(body)
         return f'"{self.version}-{digest.hexdigest()}"'.encode()
 

@@ -9,8 +9,9 @@ from urllib.parse import parse_qs, unquote_to_bytes
 
 import msgspec
 
+from apps.access.serving import KeyGrant
 from apps.core.asgi import JSON_TYPE, Header, Receive, Scope, Send, TooLarge, read_body
-from apps.flags.serving import asking
+from apps.flags.serving import asking, events
 from apps.flags.serving.counting import counter
 from apps.flags.serving.held import PRIVATE, Held, Item
 from apps.flags.serving.shelf import shelf
@@ -33,7 +34,7 @@ async def evaluate_one(scope: Scope, receive: Receive, send: Send) -> None:
     opened = await open_request(scope, receive, send)
     if opened is None:
         return
-    held, body = opened
+    _, held, body = opened
     try:
         context = context_of(body)
     except Unreadable as unreadable:
@@ -56,19 +57,20 @@ async def evaluate_all(scope: Scope, receive: Receive, send: Send) -> None:
     opened = await open_request(scope, receive, send)
     if opened is None:
         return
-    held, body = opened
+    grant, held, body = opened
     if wanted := wanted_version(scope):
         held = await newer(held, wanted)
+    number = events.turn(time.time())  # the address of the event stream is another one in each: so is the tag
     if held.flags.time_dependent:  # the answer may change by itself: only its own bytes tell
         try:
             answer = held.evaluate_all(context_of(body), time.time())
         except Unreadable as unreadable:
             return await refuse(send, 400, {"errorCode": "INVALID_CONTEXT", "errorDetails": str(unreadable)})
-        tag = held.bulk_tag(answer)
+        tag = held.bulk_tag(answer, number)
         if asking.matches(scope, tag):
             return await not_modified(send, held, tag)
-        return await give_bulk(send, held, tag, answer)
-    tag = held.bulk_tag(body)
+        return await give_bulk(send, held, tag, answer, events.offer(grant.key_id, number))
+    tag = held.bulk_tag(body, number)
     if asking.matches(scope, tag):
         return await not_modified(send, held, tag)
     known = held.bulks.get(tag)
@@ -78,10 +80,11 @@ async def evaluate_all(scope: Scope, receive: Receive, send: Send) -> None:
         except Unreadable as unreadable:
             return await refuse(send, 400, {"errorCode": "INVALID_CONTEXT", "errorDetails": str(unreadable)})
         held.remember_bulk(tag, known)
-    await give_bulk(send, held, tag, known)
+    await give_bulk(send, held, tag, known, events.offer(grant.key_id, number))
 
 
-async def give_bulk(send: Send, held: Held, tag: bytes, body: bytes) -> None:
+async def give_bulk(send: Send, held: Held, tag: bytes, body: bytes, offer: bytes) -> None:
+    body = body[:-1] + offer
     length = (b"content-length", b"%d" % len(body))
     headers = [JSON_TYPE, length, (b"etag", tag), *SAME, *asking.age_of(held)]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -94,8 +97,8 @@ async def not_modified(send: Send, held: Held, tag: bytes) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-async def open_request(scope: Scope, receive: Receive, send: Send) -> tuple[Held, bytes] | None:
-    """The snapshot that the key sees and the whole body; None once a refusal has been sent, or the caller has gone."""
+async def open_request(scope: Scope, receive: Receive, send: Send) -> tuple[KeyGrant, Held, bytes] | None:
+    """The key, the snapshot that it sees and the whole body; None after a refusal, or when the caller has gone."""
     try:
         grant = asking.grant_of(scope)
     except asking.Denied as denied:
@@ -106,7 +109,7 @@ async def open_request(scope: Scope, receive: Receive, send: Send) -> tuple[Held
         await refuse(send, 503, {"errorDetails": "This process has no snapshot yet."}, (b"retry-after", b"2"))
         return None
     try:
-        return held, await read_body(scope, receive, BODY_BYTES)
+        return grant, held, await read_body(scope, receive, BODY_BYTES)
     except TooLarge:
         told = {"errorDetails": f"The body is over {BODY_BYTES:,} bytes."}
         await refuse(send, 413, told, (b"connection", b"close"))
@@ -174,6 +177,6 @@ def wanted_version(scope: Scope) -> int:
 async def newer(held: Held, wanted: int) -> Held:
     """The reader has heard of a version that this process lacks: one look at the database before it is answered."""
     if wanted > held.version:
-        await asking.look()
+        await asking.look_for(held.environment, wanted)
         return shelf.get(held.environment) or held
     return held
