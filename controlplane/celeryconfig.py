@@ -43,6 +43,7 @@ beat_schedule = {
     "run-due-steps": every(1.0, "apps.rollouts.tasks.run_due_steps"),
     "dispatch-alerts": every(1.0, "apps.alerts.tasks.dispatch"),
     "run-due-changes": every(5.0, "apps.flags.tasks.run_due_changes"),
+    "forget-old-alerts": every(3600.0, "apps.alerts.tasks.forget_old"),
     "forget-old-flags": every(3600.0, "apps.flags.tasks.forget_old"),
     "forget-old": every(300.0, "apps.telemetry.tasks.forget_old"),
     "expire-holds": every(5.0, "apps.budgets.tasks.expire_holds"),

@@ -11,6 +11,7 @@ from apps.core.claims import Leased
 from apps.core.ids import new_id
 
 SEEN_FOR = timedelta(days=7)
+KEPT_FOR = timedelta(days=90)  # what is over
 
 
 class ChannelQuerySet(models.QuerySet["Channel"]):

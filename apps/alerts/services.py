@@ -9,7 +9,7 @@ from django.db import transaction
 from apps.alerts import channels, delivering, reading, telling, watching
 from apps.alerts.domain import escalation
 from apps.alerts.domain.life import SEVERITIES
-from apps.alerts.models import Alert, Channel, Delivery, EscalationPolicy, Silence
+from apps.alerts.models import KEPT_FOR, Alert, Channel, Delivery, EscalationPolicy, Silence
 from apps.core.actors import Actor
 from apps.core.refusals import Invalid, NotFound, Refused
 from apps.journal import services as journal
@@ -44,6 +44,16 @@ def dispatch(now: datetime) -> None:
     reading.turn_the_clock(now)
     reading.read_journal(now)
     delivering.deliver_due(now)
+
+
+def forget_old(now: datetime, *, most: int = 2000) -> int:
+    """Deliveries and alerts that have been over for long, some at a time. The journal keeps what happened."""
+    before = now - KEPT_FOR
+    over = Delivery.objects.filter(created_at__lt=before).exclude(pk__in=Delivery.objects.waiting().values("pk"))
+    gone, _ = Delivery.objects.filter(pk__in=list(over.values_list("pk", flat=True)[:most])).delete()
+    alerts = Alert.objects.filter(state=Alert.State.RESOLVED, resolved_at__lt=before, deliveries=None)
+    gone += Alert.objects.filter(pk__in=list(alerts.values_list("pk", flat=True)[:most])).delete()[0]
+    return gone + Silence.objects.filter(ends_at__lt=before).delete()[0]
 
 
 def load_open(alert: Alert) -> Alert:

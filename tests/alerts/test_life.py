@@ -376,3 +376,19 @@ def test_a_preview_says_what_a_matcher_would_have_covered(now):
     assert [one.route for one in found.open] == ["c"]
     assert (found.lately, found.of, found.words) == (2, 3, "severity warning")
     assert not Delivery.objects.exists()
+
+
+def test_what_has_been_over_for_ninety_days_is_forgotten(receiver, now):
+    webhook(receiver, now)
+    say(now)
+    say(now, route="search")
+    services.dispatch(now)
+    say(now + HOUR, effect="closes")
+    services.dispatch(now + HOUR)
+
+    early = services.forget_old(now + 89 * 24 * HOUR)
+    services.forget_old(now + 91 * 24 * HOUR)
+
+    assert early == 0
+    assert [one.route for one in Alert.objects.all()] == ["search"]
+    assert Entry.objects.filter(kind="rollout.rolled_back").count() == 3

@@ -1,9 +1,14 @@
 """An address that somebody typed in cannot be turned against our own network."""
 
 import socket
+import ssl
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from apps.alerts import outgoing
 from apps.alerts.domain.addresses import is_public
@@ -172,6 +177,48 @@ def test_nobody_listening_is_a_passing_fault(settings):
         outgoing.post(f"http://127.0.0.1:{port}/", b"{}", {})
 
 
-def test_the_certificate_must_fit_the_name(settings, receiver):
+def test_plain_text_where_tls_was_asked_for_is_no_answer(receiver):
     with pytest.raises(outgoing.NoAnswer):
         outgoing.post(receiver.url.replace("http://", "https://"), b"{}", {})
+
+
+def certificate(folder, name):
+    """A key and a certificate that it signs itself, for one name."""
+    file = folder / f"{name}.pem"
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain)
+    file.write_bytes(private + made.public_bytes(pem))
+    return file
+
+
+def test_the_name_stands_in_the_handshake_and_must_fit_the_certificate(settings, monkeypatch, receiver, tmp_path):
+    """The connection goes to the address that was checked; TLS still is about the name."""
+    file = certificate(tmp_path, "hooks.example")
+    asked_for = []
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.load_cert_chain(file)
+    server.sni_callback = lambda _, name, __: asked_for.append(name)
+    receiver.server.socket = server.wrap_socket(receiver.server.socket, server_side=True)
+    monkeypatch.setattr(outgoing, "trust", lambda: ssl.create_default_context(cafile=file))
+    settings.ALERT_PRIVATE_ADDRESSES = True
+    resolver(monkeypatch, ["127.0.0.1"])
+    port = receiver.server.server_port
+
+    answer = outgoing.post(f"https://hooks.example:{port}/", b"{}", {})
+    with pytest.raises(outgoing.NoAnswer, match="no connection"):
+        outgoing.post(f"https://other.example:{port}/", b"{}", {})
+
+    assert answer.status == 204
+    assert asked_for == ["hooks.example", "other.example"]
+    assert len(receiver.got) == 1
