@@ -41,8 +41,9 @@ def summary(counts: dict[str, int], last: Alert | None, visit: Visit) -> str:
 
 def row_of(visit: Visit, one: Alert) -> dict[str, object]:
     deliveries = list(one.deliveries.all())
-    took = [delivery for delivery in deliveries if delivery.done_at is not None and delivery.event == "firing"]
-    sent = [delivery for delivery in deliveries if delivery.event == "firing"]
+    told = [one for one in deliveries if one.event == "firing" and one.state != "replaced"]
+    sent = {one.channel.name for one in told}
+    took = {one.channel.name for one in told if one.done_at is not None}
     acts = []
     if one.state == Alert.State.FIRING:
         acts.append(presses.acknowledge(visit, one.id))
@@ -53,8 +54,8 @@ def row_of(visit: Visit, one: Alert) -> dict[str, object]:
         "word": Alert.State(one.state).label,
         "second": second(one, visit),
         "delivered": f"{len(took)} of {len(sent)}" if sent else "",
-        "channels": ", ".join(sorted({delivery.channel.name for delivery in took})),
-        "failed": [delivery.channel.name for delivery in sent if delivery.done_at is None and delivery.attempts],
+        "channels": ", ".join(sorted(took)),
+        "failed": sorted({one.channel.name for one in told if one.done_at is None and one.attempts} - took),
         "acts": acts,
     }
 
