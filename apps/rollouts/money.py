@@ -1,22 +1,30 @@
 """Crossed money limits, as seen from each route that they cover.
 
-A budget may be wider than a route: it then acts on its routes in the order of what an act saves by the hour. A limit is
-never kept by going somewhere dearer: what is asked for is refused where the target is not measurably cheaper, and the
-refusal is told.
+A budget may be wider than a route: it then acts on its routes in the order of what an act saves by the hour. Where all
+of the limit is gone it acts on all of them. Where it only will be, or burns too fast, it acts on the one that saves
+most, and on the next one only if that was not enough. A limit is never kept by going somewhere dearer: what is asked
+for is refused where the target is not known to be cheaper, the refusal is told, and the next gentler act that is asked
+for takes its place.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from apps.budgets.domain.money import MoneyVerdict
+from apps.budgets.domain.thresholds import AT, Threshold
+from apps.catalog.domain.pricing import normalised
+from apps.flags import queries as flags
 from apps.flags.queries import RouteView
 from apps.rollouts import costs
-from apps.rollouts.domain import plan
-from apps.rollouts.domain.machine import Pressure
-from apps.rollouts.models import Rollout
+from apps.rollouts.costs import Asked
+from apps.rollouts.domain import plan, words
+from apps.rollouts.domain.machine import MOVES_TRAFFIC, Pressure
+from apps.rollouts.models import Decision, Rollout
 
-SILENT = frozenset({"", "alert"})  # budgets tells these itself; no traffic moves
+Where = tuple[str, str]  # environment, route
+SETTLES = timedelta(minutes=10)  # an act shows in forecasts and burn rates this long after it
+BACK = ("roll_back", "step_back", "cap_share")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,29 +34,48 @@ class Pressed:
     saves_nano: int  # by the hour, as far as it is known
 
 
+def pressures(verdicts: Iterable[MoneyVerdict], now: datetime) -> dict[Where, list[Pressure]]:
+    """What money asks of every route that it asks anything of, the route first that saves most."""
+    by_environment: dict[str, list[MoneyVerdict]] = {}
+    for verdict in verdicts:
+        if verdict.asks:
+            by_environment.setdefault(verdict.environment, []).append(verdict)
+    found: dict[Where, list[Pressure]] = {}
+    for environment, asking in sorted(by_environment.items()):
+        live = Rollout.objects.live().filter(environment=environment).order_by("id")
+        found |= pressures_on(flags.routes(environment), asking, list(live), now)
+    return found
+
+
 def pressures_on(
     routes: Sequence[RouteView], verdicts: Iterable[MoneyVerdict], rollouts: Sequence[Rollout], now: datetime
-) -> dict[tuple[str, str], list[Pressure]]:
-    """(environment, route) -> what money asks of it, the route first that saves most."""
-    asking = [verdict for verdict in verdicts if verdict.do not in SILENT]
-    if not asking:
-        return {}
+) -> dict[Where, list[Pressure]]:
+    """(environment, route) -> what money asks of it."""
+    asking = [verdict for verdict in verdicts if verdict.asks]
     running = {(rollout.environment, rollout.route): rollout for rollout in rollouts}
-    pressed = []
+    covered: list[tuple[RouteView, Rollout | None, list[MoneyVerdict]]] = []
     for route in routes:
         rollout = running.get((route.environment, route.key))
-        mine = [pressure_of(verdict, route) for verdict in asking if covers(verdict, route, rollout)]
+        mine = [verdict for verdict in asking if covers(verdict, route, rollout)]
         if mine:
-            pressed.append(weighed(route, mine, rollout, now))
-    pressed.sort(key=lambda one: one.saves_nano, reverse=True)
-    return {(one.route.environment, one.route.key): one.pressures for one in pressed}
+            covered.append((route, rollout, mine))
+    rows = costs.of_routes([Asked(route, *arms_of(rollout)) for route, rollout, _ in covered], now)
+    pressed = [weighed(route, mine, rows[route.key]) for route, _, mine in covered]
+    pressed.sort(key=lambda one: (-one.saves_nano, one.route.key))
+    return one_after_the_other(pressed, asking, now)
+
+
+def arms_of(rollout: Rollout | None) -> tuple[str, str]:
+    return (rollout.candidate, rollout.baseline) if rollout else ("", "")
 
 
 def covers(verdict: MoneyVerdict, route: RouteView, rollout: Rollout | None) -> bool:
-    """Whether an act on this route can lower what this budget counts."""
+    """Whether an act on this route can lower what this budget counts: it spends there now, and the scope fits."""
     if verdict.environment != route.environment:
         return False
-    models = {route.model(variant) for variant in route.variants}
+    if "route" not in verdict.scope and verdict.by_route and route.key not in verdict.by_route:
+        return False
+    models = [normalised(None, route.model(variant)) for variant in route.variants if route.model(variant)]
     for key, value in verdict.scope.items():
         match key:
             case "route":
@@ -60,9 +87,12 @@ def covers(verdict: MoneyVerdict, route: RouteView, rollout: Rollout | None) -> 
             case "variant":
                 fits = value in route.variants
             case "model":
-                fits = value in models or any(model.partition("/")[2] == value for model in models)
+                provider, name = normalised(verdict.scope.get("provider"), value)
+                fits = any(model == name and provider in ("", theirs) for theirs, model in models)
             case "provider":
-                fits = any(model.partition("/")[0] == value for model in models)
+                fits = any(normalised(value, "")[0] == provider for provider, _ in models)
+            case "arm":
+                fits = value != "shadow" or (rollout is not None and rollout.shadow > 0)
             case _:
                 fits = True
         if not fits:
@@ -70,43 +100,89 @@ def covers(verdict: MoneyVerdict, route: RouteView, rollout: Rollout | None) -> 
     return True
 
 
-def pressure_of(verdict: MoneyVerdict, route: RouteView) -> Pressure:
+def pressure_of(verdict: MoneyVerdict, threshold: Threshold, route: RouteView, said: str) -> Pressure:
     return Pressure(
         budget=verdict.budget,
-        do=verdict.do,
-        once=f"{verdict.once}/{route.key}",
+        do=threshold.do,
+        once=f"{verdict.once_of(threshold)}/{route.key}",
         spent_nano=verdict.spent_nano,
         limit_nano=verdict.limit_nano,
         estimated_nano=verdict.estimated_nano,
         scope=", ".join(str(value) for _, value in sorted(verdict.scope.items())) or verdict.environment,
-        period=verdict.period,
+        period=verdict.period.replace("_", " "),
         state=verdict.state,
-        share=verdict.share,
+        share=None if threshold.share is None else threshold.share * 100,
+        costs=said,
     )
 
 
-def weighed(route: RouteView, mine: list[Pressure], rollout: Rollout | None, now: datetime) -> Pressed:
-    """What each act would save; one that would cost more is refused."""
-    candidate, baseline = (rollout.candidate, rollout.baseline) if rollout else ("", route.default_variant)
-    rows = costs.of_route(route, now, candidate=candidate, baseline=baseline)
+def weighed(route: RouteView, mine: Sequence[MoneyVerdict], rows: Sequence[plan.Cost]) -> Pressed:
+    """What each act would save. Of each budget the most harmful act that can help, behind those that cannot."""
     by_target = {row.target: row.nano_per_hour for row in rows}
-    here = by_target.get("now")
-    there = by_target.get("fallback")
-    saves = max((here or 0) - (there or 0), 0) if there is not None else 0
-    return Pressed(route, [refuse_if_dearer(one, route, rows) for one in mine], saves)
+    here, there = by_target.get("now"), by_target.get("fallback")
+    saves = 0 if there is None or route.switch else max((here or 0) - there, 0)
+    said = costs_in_words(rows)
+    asked = []
+    for verdict in mine:
+        for threshold in verdict.asks:
+            one = refuse_if_dearer(pressure_of(verdict, threshold, route, said), route, rows)
+            asked.append(one)
+            if not one.refused:
+                break
+    return Pressed(route, asked, saves)
+
+
+def costs_in_words(rows: Sequence[plan.Cost]) -> str:
+    """now $3.10/h, baseline $3.10/h, fallback $0.16/h by the price list"""
+    told = []
+    for row in rows:
+        if row.nano_per_hour is None:
+            told.append(f"{row.target} not known")
+        else:
+            told.append(
+                f"{row.target} {words.nano(row.nano_per_hour)}/h{' by the price list' if row.is_listed else ''}"
+            )
+    return words.listed(told)
 
 
 def refuse_if_dearer(pressure: Pressure, route: RouteView, rows: Sequence[plan.Cost]) -> Pressure:
     if pressure.do == "fall_back":
         if not route.fallback_variant:
             return replace(pressure, refused="there is no fallback to go to")
-        if route.on_fallback:
+        if route.switch:
             return pressure
         if plan.is_cheaper(rows, "fallback", "now") is not True:
-            return replace(pressure, refused="no cheaper fallback")
-    if (
-        pressure.do in ("roll_back", "step_back", "cap_share")
-        and plan.is_cheaper(rows, "baseline", "candidate") is False
-    ):
-        return replace(pressure, refused="the baseline costs more than the candidate")
+            return replace(pressure, refused=f"no cheaper fallback ({pressure.costs})")
+    if pressure.do in BACK and plan.is_cheaper(rows, "baseline", "candidate") is False:
+        return replace(pressure, refused=f"the baseline costs more than the candidate ({pressure.costs})")
     return pressure
+
+
+def one_after_the_other(
+    pressed: Sequence[Pressed], verdicts: Sequence[MoneyVerdict], now: datetime
+) -> dict[Where, list[Pressure]]:
+    """Of a crossing that lies ahead, only the route that saves most is pressed, and those that acted before."""
+    spared: set[str] = set()
+    for verdict in verdicts:
+        for threshold in verdict.asks:
+            if threshold.kind != AT and threshold.do in MOVES_TRAFFIC:
+                spared |= spare(verdict.once_of(threshold), pressed, verdict.environment, now)
+    kept: dict[Where, list[Pressure]] = {}
+    for one in pressed:
+        if asked := [pressure for pressure in one.pressures if pressure.once not in spared]:
+            kept[one.route.environment, one.route.key] = asked
+    return kept
+
+
+def spare(crossing: str, pressed: Sequence[Pressed], environment: str, now: datetime) -> set[str]:
+    """The names of this crossing on routes whose turn has not come."""
+    names = [p.once for one in pressed for p in one.pressures if p.once.startswith(crossing) and not p.refused]
+    if len(names) < 2:
+        return set()
+    acts = Decision.objects.filter(environment=environment, reason__contains=crossing).exclude(kind="hold")
+    done = list(acts.values_list("reason", "at"))
+    acted = {name for name in names if any(f":{name}:" in f":{reason}:" for reason, _ in done)}
+    waiting = [name for name in names if name not in acted]
+    if done and now - max(at for _, at in done) < SETTLES:
+        return set(waiting)
+    return set(waiting[1:])

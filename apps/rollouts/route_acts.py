@@ -36,7 +36,8 @@ def answer(route: RouteView, asked: Sequence[Pressure], *, lease: Lease, now: da
 
 
 def act(route: RouteView, pressure: Pressure, now: datetime) -> Decision:
-    kind = "hold" if pressure.refused or route.switch else pressure.do
+    done = route.is_off or (route.on_fallback and pressure.do == "fall_back")
+    kind = "hold" if pressure.refused or done else pressure.do
     target = naming.names_of(route).get(route.fallback_variant, "")
     parts = sentences.tell_route(kind, route.key, target, [pressure])
     because = sentences.text(parts)

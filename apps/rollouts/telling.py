@@ -1,9 +1,10 @@
 """The journal is the outbox: what is written here is what the timeline shows and what alerts read."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from apps.budgets.domain.money import MoneyVerdict
 from apps.core.actors import Actor
 from apps.flags.queries import RouteView
 from apps.journal import services as journal
@@ -143,6 +144,18 @@ def close(environment: str, route: str, *names: str, by: Actor, sentence: str, n
                 now=now,
                 condition=journal.Condition(key=key, effect="closes", sentence=sentence, route=route),
             )
+
+
+def close_money(verdicts: Iterable[MoneyVerdict], *, by: Actor, now: datetime) -> None:
+    """Holds that a crossed budget led to are over where its threshold has cleared."""
+    for verdict in verdicts:
+        for name in verdict.cleared:
+            held = Decision.objects.filter(
+                environment=verdict.environment, kind="hold", code="money", reason__contains=f"{verdict.budget}/"
+            )
+            since = held.filter(reason__contains=f"/{name}/")
+            for route in sorted(set(since.values_list("route", flat=True))):
+                close(verdict.environment, route, "money", by=by, sentence=verdict.sentence, now=now)
 
 
 def is_open(environment: str, key: str) -> bool:

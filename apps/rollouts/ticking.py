@@ -6,7 +6,7 @@ failure does not stop the next. A hold that only repeats the one before adds to 
 
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -15,12 +15,11 @@ from django.conf import settings
 from django.db import transaction
 
 from apps.budgets import services as budgets
-from apps.budgets.domain.money import MoneyVerdict
 from apps.budgets.services import Judged
 from apps.core.actors import WORKER
 from apps.flags import queries as flags
 from apps.flags.queries import RouteView
-from apps.rollouts import acting, holds, leases, money, route_acts, steps
+from apps.rollouts import acting, holds, leases, money, route_acts, steps, telling
 from apps.rollouts.acting import Grounds
 from apps.rollouts.domain import machine
 from apps.rollouts.domain.machine import Pressure
@@ -29,6 +28,7 @@ from apps.rollouts.models import Rollout
 from apps.telemetry.domain.shards import shard_of
 
 log = structlog.get_logger()
+Pressing = Mapping[money.Where, list[Pressure]]
 COUNTED = ("judged_requests", "samples", "looks", "newest_at", "warned")
 
 
@@ -47,33 +47,35 @@ def tick(now: datetime, *, worker: str = "") -> Ticked:
     worker = worker or f"{socket.gethostname()}:{os.getpid()}"
     leases.ensure_shards()
     ticked = Ticked()
-    verdicts: Sequence[MoneyVerdict] | None = None
+    pressing: Pressing | None = None
     while claimed := leases.claim(worker, now):
-        if verdicts is None:
-            verdicts = ask_money_safely(now, ticked)
+        if pressing is None:
+            pressing = ask_money_safely(now, ticked)
         for lease in claimed:
-            tick_safely(lease, verdicts, now, ticked)
+            tick_safely(lease, pressing, now, ticked)
     return ticked
 
 
-def ask_money_safely(now: datetime, ticked: Ticked) -> Sequence[MoneyVerdict]:
+def ask_money_safely(now: datetime, ticked: Ticked) -> Pressing:
     """A ledger that cannot be read must not keep guardrails from being judged."""
     try:
-        return budgets.judge_money(now=now)
+        verdicts = budgets.judge_money(now=now)
+        telling.close_money(verdicts, by=WORKER, now=now)
+        return money.pressures(verdicts, now)
     except Exception:  # the edge: told, and the tick goes on
         log.exception("tick.money_failed")
         ticked.faults += 1
-        return ()
+        return {}
 
 
-def tick_safely(lease: Lease, verdicts: Sequence[MoneyVerdict], now: datetime, ticked: Ticked) -> None:
+def tick_safely(lease: Lease, pressing: Pressing, now: datetime, ticked: Ticked) -> None:
     """At the edge of a shard: its fault is told, and the next shard has its turn.
 
     A shard with a fault keeps its old `last_tick_at`: soon everybody is told that it is not protected.
     """
     faults = ticked.faults
     try:
-        tick_shard(lease, verdicts, now, ticked)
+        tick_shard(lease, pressing, now, ticked)
     except Exception:  # the edge: one shard's failure must not stop the next
         log.exception("tick.shard_failed", shard=lease.shard)
         ticked.faults += 1
@@ -83,16 +85,15 @@ def tick_safely(lease: Lease, verdicts: Sequence[MoneyVerdict], now: datetime, t
     lease.end(ticked_at=now if ticked.faults == faults else None, due_at=due_at)
 
 
-def tick_shard(lease: Lease, verdicts: Sequence[MoneyVerdict], now: datetime, ticked: Ticked) -> None:
+def tick_shard(lease: Lease, pressing: Pressing, now: datetime, ticked: Ticked) -> None:
     rollouts = list(Rollout.objects.live().filter(shard=lease.shard).order_by("id"))
-    pressing = [verdict for verdict in verdicts if verdict.do not in money.SILENT]
-    if not rollouts and not pressing:
+    pressures = {where: asked for where, asked in pressing.items() if shard_of(*where) == lease.shard}
+    if not rollouts and not pressures:
         return
-    routes = routes_of(rollouts, {verdict.environment for verdict in pressing}, lease.shard)
+    routes = routes_of(rollouts, pressures)
     judged = ask(lease, rollouts, now)
     if judged is None:
         return
-    pressures = money.pressures_on(list(routes.values()), verdicts, rollouts, now)
     holding = []
     for rollout in rollouts:
         where = (rollout.environment, rollout.route)
@@ -110,22 +111,20 @@ def tick_shard(lease: Lease, verdicts: Sequence[MoneyVerdict], now: datetime, ti
     holds.repeat_or_tell(holding, lease=lease, now=now)
     busy = {(rollout.environment, rollout.route) for rollout in rollouts}
     for where, asked in pressures.items():
-        if where not in busy:
+        if where not in busy and where in routes:
             ticked.acted += route_acts.answer(routes[where], asked, lease=lease, now=now)
 
 
-def routes_of(rollouts: Sequence[Rollout], environments: set[str], shard: int) -> dict[tuple[str, str], RouteView]:
-    """The routes that rollouts move, and all of this shard in environments where money presses."""
-    found: dict[tuple[str, str], RouteView] = {}
+def routes_of(rollouts: Sequence[Rollout], pressed: Iterable[money.Where]) -> dict[money.Where, RouteView]:
+    """The routes that rollouts move, and those of which money asks something."""
     by_environment: dict[str, set[str]] = {}
-    for rollout in rollouts:
-        by_environment.setdefault(rollout.environment, set()).add(rollout.route)
-    for environment in sorted(by_environment.keys() | environments):
-        keys = None if environment in environments else by_environment[environment]
-        for route in flags.routes(environment, keys):
-            if shard_of(environment, route.key) == shard:
-                found[environment, route.key] = route
-    return found
+    for environment, key in [*((rollout.environment, rollout.route) for rollout in rollouts), *pressed]:
+        by_environment.setdefault(environment, set()).add(key)
+    return {
+        (environment, route.key): route
+        for environment, keys in sorted(by_environment.items())
+        for route in flags.routes(environment, keys)
+    }
 
 
 @transaction.atomic

@@ -137,18 +137,28 @@ def test_a_first_stage_with_approval_waits_before_any_traffic():
         ("roll_back", "roll_back", 0),
         ("pause", "pause", 2500),
         ("step_back", "step_back", 1000),
-        ("cap_share", "cap_share", 2500),
+        ("cap_share", "cap_share", 500),
         ("hold", "hold", 2500),
     ],
 )
 def test_a_crossed_budget_asks_for(do, kind, share):
-    decision = decide(progress(stage=1, share=2500), [within()], [pressure(do=do)])
+    cap = 500 if do == "cap_share" else None
+    decision = decide(progress(stage=1, share=2500), [within()], [pressure(do=do, share=cap)])
 
     assert (decision.kind, decision.share) == (kind, share)
 
 
-def test_a_cap_lowers_the_share():
-    assert decide(progress(stage=1, share=2500), [], [pressure(do="cap_share", share=500)]).share == 500
+def test_a_cap_that_is_kept_already_is_a_hold():
+    decision = decide(progress(stage=1, share=400), [], [pressure(do="cap_share", share=500)])
+
+    assert (decision.kind, decision.code, decision.share) == ("hold", "money", 400)
+
+
+def test_a_route_on_its_fallback_can_still_be_blocked():
+    on_fallback = progress(stage=1, share=0, switch="fallback", paused=True)
+
+    assert decide(on_fallback, [], [pressure(do="block")]).kind == "block"
+    assert decide(progress(stage=1, share=0, switch="off"), [], [pressure(do="block")]).kind == "hold"
 
 
 def test_a_crossing_acts_once_and_then_holds():

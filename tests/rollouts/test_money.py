@@ -7,7 +7,7 @@ import pytest
 from apps.budgets import services as budgets
 from apps.flags import queries as flags
 from apps.journal.models import Entry
-from apps.rollouts import services
+from apps.rollouts import money, services
 from apps.rollouts.models import Decision, Rollout
 from tests.rollouts.make_rollouts import ALICE, make_route, see_traffic, start_rollout, weights
 
@@ -146,3 +146,163 @@ def test_a_shadow_that_has_cost_enough_is_stopped(environment, now):
     assert flags.route("production", "invoice-extraction").shadow is None
     assert (rollout.state, rollout.stage, rollout.shadow) == ("running", 0, 0)
     assert decision.sentence.startswith("Stopped the shadow of GPT-5 on invoice-extraction because the shadow spend")
+
+
+def see_two_routes(now, *, second="0.002"):
+    for route, cost in (("invoice-extraction", "0.001"), ("support-triage", second)):
+        see_traffic(now, n=20, variant="flash-lite", cost="0.0001", assigned_by="fallback", route=route)
+        see_traffic(now, n=100, variant="gpt-4.1", cost=cost, assigned_by="default", route=route)
+
+
+def on_fallback():
+    return {view.key for view in flags.routes("production") if view.on_fallback}
+
+
+def test_a_wide_budget_begins_with_the_route_that_saves_most(environment, now):
+    make_route(now)
+    make_route(now, key="support-triage")
+    make_budget(now, "fall_back", scope={"owner": "payments"})
+    see_two_routes(now + SECOND)
+
+    services.tick(now=now + 5 * SECOND)
+
+    verdicts = budgets.judge_money(now=now + 6 * SECOND)
+    assert on_fallback() == {"invoice-extraction", "support-triage"}
+    assert list(money.pressures(verdicts, now + 6 * SECOND)) == [
+        ("production", "invoice-extraction"), ("production", "support-triage"),
+    ]  # fmt: skip
+
+
+def test_what_burns_too_fast_moves_one_route_and_the_next_only_if_that_was_not_enough(environment, now):
+    make_route(now)
+    make_route(now, key="support-triage")
+    budgets.create_budget(
+        environment="production", scope={"owner": "payments"}, period="day", limit_nano=10**9,
+        thresholds=[{"burn": 3, "do": "fall_back"}], by=ALICE, because="test", now=now,
+    )  # fmt: skip
+    see_two_routes(now + SECOND, second="0.004")
+
+    services.tick(now=now + 5 * SECOND)
+    first = on_fallback()
+    services.tick(now=now + 60 * SECOND)
+    soon = on_fallback()
+    see_two_routes(now + 660 * SECOND, second="0.004")
+    services.tick(now=now + 665 * SECOND)
+
+    assert (first, soon) == ({"support-triage"}, {"support-triage"})
+    assert on_fallback() == {"invoice-extraction", "support-triage"}
+
+
+def test_routes_that_spend_nothing_under_the_budget_are_left_alone(environment, now):
+    make_route(now)
+    make_route(now, key="support-triage")
+    make_budget(now, "fall_back", scope={"tag": "night"})
+    spend(now + SECOND)
+    see_traffic(now + SECOND, n=100, variant="gpt-4.1", cost="0.001", route="support-triage", tag="night")
+    see_traffic(now + SECOND, n=20, variant="flash-lite", cost="0.0001", route="support-triage")
+
+    services.tick(now=now + 5 * SECOND)
+
+    assert on_fallback() == {"support-triage"}
+
+
+PROMPT = {"input_tokens": 2000, "output_tokens": 500}
+
+
+def test_a_fallback_that_nobody_has_tried_is_priced_by_the_list(environment, now):
+    make_route(now)
+    make_budget(now, "fall_back")
+    see_traffic(now + SECOND, n=100, variant="gpt-4.1", cost="0.001", assigned_by="default", **PROMPT)
+
+    services.tick(now=now + 5 * SECOND)
+
+    decision = Decision.objects.get()
+    assert decision.kind == "fall_back"
+    assert "by the price list" in decision.evidence["pressures"][0]["costs"]
+
+
+def test_what_every_target_costs_by_the_hour_is_told(environment, now):
+    make_route(now)
+    make_budget(now, "fall_back")
+    spend(now + SECOND, cheap_fallback=False)
+
+    services.tick(now=now + 5 * SECOND)
+
+    assert (
+        "no cheaper fallback (now $1.44/h, baseline $1.44/h and fallback $14.40/h)" in Decision.objects.get().sentence
+    )
+
+
+def test_where_the_hardest_act_cannot_help_the_next_gentler_one_is_done(environment, now):
+    stages = [{"shadow": 20, "min_seconds": 86400}, {"share": 100}]
+    rollout = start_rollout(now, stages=stages, guardrails=[])
+    budgets.create_budget(
+        environment="production", scope={"route": "invoice-extraction"}, period="day", limit_nano=50_000_000,
+        thresholds=[{"at": 0.8, "do": "stop_shadow"}, {"at": 1.0, "do": "fall_back"}], by=ALICE, because="x", now=now,
+    )  # fmt: skip
+    spend(now + SECOND, cheap_fallback=False)
+
+    services.tick(now=now + 5 * SECOND)
+
+    rollout.refresh_from_db()
+    assert (rollout.shadow, on_fallback()) == (0, set())
+
+
+def test_a_cap_of_shadow_traffic_stops_the_shadow_and_nothing_else(environment, now):
+    stages = [{"shadow": 20, "min_seconds": 86400}, {"share": 100}]
+    rollout = start_rollout(now, stages=stages, guardrails=[])
+    make_budget(now, "stop_shadow", scope={"rollout": rollout.id, "arm": "shadow"}, limit="1.00")
+    see_traffic(now + SECOND, n=100, variant="gpt-4.1", cost="0.05", assigned_by="default")
+    services.tick(now=now + 5 * SECOND)
+    rollout.refresh_from_db()
+    before = rollout.shadow
+
+    see_traffic(now + 6 * SECOND, n=40, variant="gpt-5", cost="0.03", arm="shadow")
+    services.tick(now=now + 10 * SECOND)
+
+    rollout.refresh_from_db()
+    assert (before, rollout.shadow, rollout.state) == (2000, 0, "running")
+
+
+def test_after_the_fallback_comes_the_block(environment, now):
+    make_route(now)
+    budgets.create_budget(
+        environment="production", scope={}, period="day", limit_nano=50_000_000,
+        thresholds=[{"at": 1.0, "do": "fall_back"}, {"at": 4.0, "do": "block"}], by=ALICE, because="x", now=now,
+    )  # fmt: skip
+    spend(now + SECOND)
+    services.tick(now=now + 5 * SECOND)
+    see_traffic(now + 6 * SECOND, n=2000, variant="flash-lite", cost="0.0001", assigned_by="fallback")
+
+    services.tick(now=now + 10 * SECOND)
+
+    assert list(Decision.objects.order_by("at").values_list("kind", flat=True)) == ["fall_back", "block"]
+    assert flags.route("production", "invoice-extraction").is_off
+
+
+def test_a_raised_limit_that_is_reached_again_is_another_crossing(environment, now):
+    make_route(now)
+    budget = make_budget(now, "fall_back")
+    spend(now + SECOND)
+    services.tick(now=now + 5 * SECOND)
+    budgets.update_budget(budget=budget.id, changes={"limit_nano": 10**9}, by=ALICE, because="more", now=now)
+    services.restore(environment="production", route="invoice-extraction", by=ALICE, because="more", now=now)
+    services.tick(now=now + 10 * SECOND)
+    between = on_fallback()
+    see_traffic(now + 11 * SECOND, n=1000, variant="gpt-4.1", cost="0.001", assigned_by="default")
+
+    services.tick(now=now + 15 * SECOND)
+
+    assert (between, on_fallback()) == (set(), {"invoice-extraction"})
+
+
+def test_a_hold_that_was_told_is_over_when_its_crossing_is(environment, now):
+    make_route(now)
+    make_budget(now, "fall_back")
+    spend(now + SECOND, cheap_fallback=False)
+    services.tick(now=now + 5 * SECOND)
+
+    services.tick(now=now + timedelta(days=1))
+
+    told = Entry.objects.filter(condition="money:invoice-extraction").order_by("at").values_list("effect", flat=True)
+    assert list(told) == ["opens", "closes"]

@@ -39,6 +39,7 @@ class Pressure:
     state: str = "exceeded"
     share: int | None = None  # cap_share: the cap
     refused: str = ""  # why what was asked cannot help: "no cheaper fallback"
+    costs: str = ""  # what every target costs by the hour, in words
 
     @property
     def cause(self) -> str:
@@ -237,15 +238,18 @@ def act_of(kind: Kind, progress: Progress, because: list[Verdict | Pressure]) ->
             return roll_back(progress, code, because)
         case "step_back":
             return step_back(progress, code, because) if progress.stage is not None else None
-        case "fall_back" | "block":
+        case "fall_back":
             return None if progress.switch else replace(stays, share=0, shadow=0)
+        case "block":
+            return None if progress.switch == "off" else replace(stays, share=0, shadow=0)
         case "pause":
             return None if progress.paused else stays
         case "stop_shadow":
             return replace(stays, shadow=0) if progress.shadow else None
         case "cap_share":
             caps = [one.share for one in because if isinstance(one, Pressure) and one.share is not None]
-            return replace(stays, share=min([progress.share, *caps]))
+            share = min([progress.share, *caps])
+            return replace(stays, share=share) if share < progress.share else None
         case _:
             return stays
 

@@ -4,7 +4,7 @@ The first steps are the decision's own transaction: nothing may come between "de
 rows that a worker claims, runs and checks until they are true or their time is up.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -71,6 +71,7 @@ class Cost:
     variant: str
     requests_per_hour: float
     nano_per_hour: int | None
+    is_listed: bool = False  # by the price list, at the tokens that the route has now: nobody has measured it
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -78,17 +79,25 @@ class Cost:
             "variant": self.variant,
             "requests_per_hour": round(self.requests_per_hour, 1),
             "nano_per_hour": self.nano_per_hour,
+            "is_listed": self.is_listed,
         }
 
 
 def costs_per_hour(
-    targets: Sequence[tuple[str, str]], measured: Mapping[str, tuple[int, int]], requests_per_hour: float
+    targets: Sequence[tuple[str, str]],
+    measured: Mapping[str, tuple[int, int]],
+    requests_per_hour: float,
+    listed: Collection[str] = (),
 ) -> list[Cost]:
-    """`measured`: variant -> (requests, nano-USD). Each target is priced as if it answered every request."""
+    """`measured`: variant -> (requests, nano-USD). Each target is priced as if it answered every request.
+
+    `listed`: variants whose figures come from the price list.
+    """
     rows = []
     for target, variant in targets:
         n, nano = measured.get(variant, (0, 0))
-        rows.append(Cost(target, variant, requests_per_hour, round(nano / n * requests_per_hour) if n else None))
+        whole = round(nano / n * requests_per_hour) if n else None
+        rows.append(Cost(target, variant, requests_per_hour, whole, variant in listed))
     return rows
 
 
@@ -101,11 +110,17 @@ def cost_of_split(shares: Mapping[str, int], measured: Mapping[str, tuple[int, i
     return Cost("now", "", requests_per_hour, round(nano / sum(shares.values()) * requests_per_hour))
 
 
+# A model that nobody has tried here may write longer answers than the present one: it must be clearly cheaper.
+LISTED_MARGIN = 1.25
+
+
 def is_cheaper(costs: Sequence[Cost], target: str, than: str) -> bool | None:
-    """Whether `target` costs less by the hour; None where one of them has not been measured."""
-    by_target = {cost.target: cost.nano_per_hour for cost in costs}
+    """Whether `target` costs less by the hour; None where that is not known of one of them."""
+    by_target = {cost.target: cost for cost in costs}
     there, here = by_target.get(target), by_target.get(than)
-    return None if there is None or here is None else there < here
+    if there is None or here is None or there.nano_per_hour is None or here.nano_per_hour is None:
+        return None
+    return there.nano_per_hour * (LISTED_MARGIN if there.is_listed else 1) < here.nano_per_hour
 
 
 def confirmed(seen: Sequence[tuple[str, int | None]], version: int) -> tuple[list[str], list[str]]:
