@@ -96,6 +96,8 @@ def together(parts: tuple[Part, ...]) -> Condition | None:
     for part in parts:
         if not isinstance(part, Condition) or (part.attribute, part.operator) != (first.attribute, first.operator):
             return None
+        if len(part.values) != 1:  # an "or" inside an "or": two conditions, not one
+            return None
         values += part.values
     return Condition(first.attribute, first.operator, tuple(values))
 
