@@ -214,6 +214,50 @@ class LedgerLine(models.Model):
         return f"{self.route} {self.minute:%H:%M}"
 
 
+class LedgerTotal(models.Model):
+    """Lines of the ledger drawn up by the hour or the day, as far as they were read (`rolling`). Sums of sums."""
+
+    id = models.BigAutoField(primary_key=True)
+    starts_at = models.DateTimeField()
+    key = models.BigIntegerField()  # hash of the names that follow
+    environment = environment_field()
+    route = route_field()
+    variant = name_field()
+    provider = name_field()
+    model = name_field(200)
+    owner = name_field()
+    arm = models.CharField(max_length=8)
+    trial = name_field(64)
+    tag = name_field()
+    rule = models.CharField(max_length=16)
+    calls = models.BigIntegerField()
+    confirmed_nano = models.BigIntegerField()
+    estimated_nano = models.BigIntegerField()
+    unpriced = models.BigIntegerField()
+    input_tokens = models.BigIntegerField()
+    cached_input_tokens = models.BigIntegerField()
+    output_tokens = models.BigIntegerField()
+
+    class Meta:
+        abstract = True
+        constraints = [models.UniqueConstraint(fields=["starts_at", "key"], name="one_%(class)s_per_key")]
+        indexes = [
+            models.Index(fields=["environment", "starts_at"], name="%(class)s_by_time"),
+            models.Index(fields=["environment", "route", "starts_at"], name="%(class)s_by_route"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.route} {self.starts_at:%Y-%m-%d %H:%M}"
+
+
+class LedgerHour(LedgerTotal):
+    pass
+
+
+class LedgerDay(LedgerTotal):
+    """Days of UTC: those of other zones are made of these, and of hours at both ends."""
+
+
 class Freshness(models.Model):
     """When something of a route was last committed."""
 

@@ -29,6 +29,7 @@ from apps.telemetry.models import (
     Window,
     Writer,
 )
+from apps.telemetry.queries.money import rolled_to
 from apps.telemetry.queries.steps import floor
 
 BATCHES_STAY = timedelta(hours=49)  # longer than a call may lie back
@@ -91,6 +92,7 @@ class Compaction:
     histograms: tuple[str, ...] = ()
     first: tuple[str, ...] = ()  # of these the smallest
     last: tuple[str, ...] = ()  # and the largest
+    keeps_first: bool = False  # what is drawn together stays where the first row was
     ready: Callable[[], Q] = Q
 
 
@@ -106,6 +108,11 @@ def has_been_read() -> Q:
         if len(seqs) == len(readers[shard]):
             ready |= Q(shard=shard, writer=writer, seq__lte=min(seqs))
     return ready | Q(writer="")  # drawn together before: everybody had read them
+
+
+def is_in_totals() -> Q:
+    """Lines that stand in the totals of their hour. Drawn together they keep an id of theirs, so they stay old ones."""
+    return Q(pk__lte=rolled_to())
 
 
 JUDGED = ("environment", "route", "shard", "trial", "split", "assigned", "arm", "assigned_by")
@@ -124,6 +131,8 @@ COMPACTIONS = (
         keys=("environment", "route", "minute", "variant", "provider", "model", "owner", "arm", "trial", "tag", "rule"),
         sums=("calls", "confirmed_nano", "estimated_nano", "unpriced", "input_tokens", "cached_input_tokens",
               "output_tokens"),
+        ready=is_in_totals,
+        keeps_first=True,
     ),
     Compaction(
         RequestSum,
@@ -206,10 +215,17 @@ def draw_together(
     groups = {key: rows_of_key for key, rows_of_key in groups.items() if len(rows_of_key) > 1}
     if not groups:
         return
-    gone = [row.pk for rows_of_key in groups.values() for row in rows_of_key]
+    keeps = int(compaction.keeps_first)
+    gone = [row.pk for rows_of_key in groups.values() for row in rows_of_key[keeps:]]
     for position in range(0, len(gone), AT_ONCE):
         model._default_manager.filter(pk__in=gone[position : position + AT_ONCE]).delete()
-    rows.insert(model, [one_row(compaction, rows_of_key) for rows_of_key in groups.values()])
+    if not keeps:
+        rows.insert(model, [one_row(compaction, rows_of_key) for rows_of_key in groups.values()])
+        return
+    for first, *others in groups.values():
+        for name in compaction.sums:
+            setattr(first, name, getattr(first, name) + sum(getattr(row, name) for row in others))
+    model._default_manager.bulk_update([first for first, *_ in groups.values()], compaction.sums, batch_size=200)
 
 
 def one_row(compaction: Compaction, many: Sequence[models.Model]) -> list[Any]:

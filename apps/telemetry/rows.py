@@ -10,10 +10,13 @@ from typing import Any
 import msgspec
 from django.db import connection, models, transaction
 
-from apps.telemetry.models import Batch, CallId
+from apps.telemetry.models import Batch, CallId, LedgerLine
 
 Row = Sequence[Any]
 CallKey = tuple[int, int]
+LEDGER_IDS = (
+    7_316_294  # advisory lock: shared by who adds lines to the ledger, whole for who reads up to which they are
+)
 Columns = list["models.Field[Any, Any]"]
 
 
@@ -31,6 +34,8 @@ def insert(model: type[models.Model], rows: Sequence[Row], on_conflict: str = ""
     adapted = adapt(columns, rows)
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
+            if model is LedgerLine:  # ids are taken before lines can be seen: see `rolling`
+                cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [LEDGER_IDS])
             arrays = ", ".join(f"%s::{column.db_type(connection)}[]" for column in columns)
             cursor.execute(f"{into} SELECT * FROM unnest({arrays}) {on_conflict}", [list(values) for values in adapted])
         else:

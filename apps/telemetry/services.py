@@ -15,7 +15,7 @@ from apps.core.refusals import Invalid, NotFound
 from apps.flags import queries as flags_queries
 from apps.flags import services as flags
 from apps.journal import services as journal
-from apps.telemetry import metering, retention, rows, tracing
+from apps.telemetry import metering, retention, rolling, rows, tracing
 from apps.telemetry.domain.batch import Batch, Call, Client, Exposure, Outcome
 from apps.telemetry.domain.fold import Fold
 from apps.telemetry.domain.intake import Intake
@@ -361,4 +361,5 @@ def forget_old(*, now: datetime) -> None:
     """What nobody needs any more goes, and what nobody needs apart is drawn together."""
     while settle_old(now=now):
         pass
+    rolling.roll_up()  # only lines that stand in totals are drawn together
     retention.forget_old(now)

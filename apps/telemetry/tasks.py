@@ -1,9 +1,14 @@
 from celery import shared_task
 from django.utils import timezone
 
-from apps.telemetry import services
+from apps.telemetry import rolling, services
 
 
 @shared_task
 def forget_old(**_: object) -> None:
     services.forget_old(now=timezone.now())
+
+
+@shared_task
+def roll_up(**_: object) -> None:
+    rolling.roll_up()

@@ -1,15 +1,20 @@
 """How much: the one function for every figure of money, and what it is summed from."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from django.db.models import Min, Sum
+from django.db.models import Min, Model, Sum, Value
+from django.db.models.functions import Concat
 
-from apps.telemetry.models import BillLine, LedgerLine
+from apps.telemetry.models import BillLine, Compacted, LedgerDay, LedgerHour, LedgerLine
 from apps.telemetry.queries.steps import ALL, Steps, floor
 
+ROLLED = "LedgerTotals"  # up to which line they go
+HOUR, DAY = 3600, 86_400  # seconds
+TRIES = 5
+NAMES = ("environment", "route", "variant", "provider", "model", "owner", "arm", "trial", "tag", "rule")
 BY = ("route", "variant", "provider", "model", "owner", "arm", "trial", "tag", "rule")
 
 
@@ -46,24 +51,101 @@ def spend(
         if name not in BY:
             raise ValueError(f"spend is not kept by {name}")
     steps = Steps.of(since, until, step)
-    lines = LedgerLine.objects.filter(environment=environment, minute__gte=floor(since, 60), minute__lt=until)
-    for name, value in (where or {}).items():
-        lines = lines.filter(**{name: value} if isinstance(value, str) else {f"{name}__in": list(value)})
-    grouping = [*by] if steps.seconds is None else ["minute", *by]
-    sums = lines.order_by().values(*grouping).annotate(**{f"sum_{name}": Sum(name) for name in SPEND_SUMS})
     billed = Billed(environment, steps, by, where or {})
-    if not grouping:
-        totals = lines.aggregate(**{f"sum_{name}": Sum(name) for name in SPEND_SUMS})
-        return [spend_row({}, steps, since, [totals], billed.nano(since, {}))]
-    found: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for row in sums:
-        begin = steps.begin(row["minute"]) if steps.seconds is not None else since
+    found: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for begin, row in summed_up(environment, steps, by, where or {}):
         found.setdefault((begin, *(row[name] for name in by)), []).append(row)
+    if not by and steps.seconds is None:
+        found.setdefault((since,), [])
     told = []
     for key in sorted(found):
         keys = dict(zip(by, key[1:], strict=True))
         told.append(spend_row(keys, steps, key[0], found[key], billed.nano(key[0], keys)))
     return told
+
+
+Summed = list[tuple[datetime, Mapping[str, Any]]]  # with the step in which it lies
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A time for which one table has all that was rolled up."""
+
+    model: type[Model]
+    since: datetime
+    until: datetime
+
+    @property
+    def at(self) -> str:
+        return "minute" if self.model is LedgerLine else "starts_at"
+
+
+def parts_of(since: datetime, until: datetime, seconds: int | None) -> list[Part]:
+    """Days in the middle, hours around them, minutes at both ends, as far as the steps allow."""
+    if seconds is not None and seconds % HOUR:
+        return [Part(LedgerLine, since, until)]
+    parts, begin, end = [], ceiling(since, HOUR), floor(until, HOUR)
+    if begin >= end:
+        return [Part(LedgerLine, since, until)]
+    parts += [Part(LedgerLine, since, begin), Part(LedgerLine, end, until)]
+    first, last = ceiling(begin, DAY), floor(end, DAY)
+    if first >= last or (seconds is not None and seconds % DAY):
+        parts.append(Part(LedgerHour, begin, end))
+    else:
+        parts += [Part(LedgerHour, begin, first), Part(LedgerDay, first, last), Part(LedgerHour, last, end)]
+    return [part for part in parts if part.since < part.until]
+
+
+def ceiling(at: datetime, seconds: int) -> datetime:
+    return floor(at + timedelta(seconds=seconds) - timedelta(microseconds=1), seconds)
+
+
+def summed_up(environment: str, steps: Steps, by: Sequence[str], where: Mapping[str, str | Iterable[str]]) -> Summed:
+    """Totals as far as they go, and the lines that came since. If totals moved while we read, we read again."""
+    parts = parts_of(floor(steps.since, 60), steps.until, steps.seconds)
+    for _ in range(TRIES):
+        rolled = rolled_to()
+        found = [one for part in parts for one in sums_of(part, environment, steps, by, where, rolled)]
+        if rolled == rolled_to():
+            return found
+    return list(sums_of(Part(LedgerLine, floor(steps.since, 60), steps.until), environment, steps, by, where, 0))
+
+
+def rolled_to() -> int:
+    return Compacted.objects.filter(name=ROLLED).values_list("last_id", flat=True).first() or 0
+
+
+def sums_of(
+    part: Part,
+    environment: str,
+    steps: Steps,
+    by: Sequence[str],
+    where: Mapping[str, str | Iterable[str]],
+    rolled: int,
+) -> Iterator[tuple[datetime, Mapping[str, Any]]]:
+    within = {f"{part.at}__gte": part.since, f"{part.at}__lt": part.until}
+    yield from grouped(part.model._default_manager.filter(environment=environment, **within), part.at, steps, by, where)
+    if part.model is LedgerLine:
+        return
+    # By id, and by nothing else: few lines are that new, and an index by time would lead through the whole time.
+    news = LedgerLine.objects.annotate(place=Concat("environment", Value(""))).filter(
+        pk__gt=rolled, place=environment, minute__gte=part.since, minute__lt=part.until
+    )
+    yield from grouped(news, "minute", steps, by, where)
+
+
+def grouped(
+    rows: Any, at: str, steps: Steps, by: Sequence[str], where: Mapping[str, str | Iterable[str]]
+) -> Iterator[tuple[datetime, Mapping[str, Any]]]:
+    for name, value in where.items():
+        rows = rows.filter(**{name: value} if isinstance(value, str) else {f"{name}__in": list(value)})
+    sums = {f"sum_{name}": Sum(name) for name in SPEND_SUMS}
+    grouping = [*by] if steps.seconds is None else [at, *by]
+    if not grouping:
+        yield steps.since, rows.aggregate(**sums)
+        return
+    for row in rows.order_by().values(*grouping).annotate(**sums):
+        yield steps.begin(row[at]) if steps.seconds is not None else steps.since, row
 
 
 class Billed:
