@@ -276,7 +276,7 @@
 
   window.changeoverCharts = {
     forget(root) {
-      for (const [figure, plot] of plots) {
+      for (const [figure, plot] of [...plots]) {
         if (!root.contains(figure)) continue;
         plot.destroy();
         plots.delete(figure);

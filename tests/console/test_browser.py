@@ -216,3 +216,18 @@ def test_a_lost_stream_says_how_old_the_page_is_and_acts_still_work(chromium, se
 
     page.wait_for_selector("text=Nothing advances until you resume.")
     page.context.close()
+
+
+def test_charts_are_drawn_again_for_another_width_and_another_theme(chromium, server, alice, story):
+    page = opened(chromium, server, alice, f"/d/{story.id}", viewport={"width": 1440, "height": 900})
+    page.wait_for_selector("#measure .plot canvas")
+    wide = page.locator("#measure .plot canvas").first.bounding_box()["width"]
+
+    page.set_viewport_size({"width": 900, "height": 900})
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_timeout(600)
+
+    assert page.locator("#measure .plot canvas").count() == page.locator("#measure figure").count()
+    assert page.locator("#measure .plot canvas").first.bounding_box()["width"] < wide
+    assert page.wrongs == []
+    page.context.close()
