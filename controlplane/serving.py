@@ -13,6 +13,8 @@ from apps.flags import serving as flags
 from apps.telemetry import serving as telemetry
 from controlplane import health, watch
 
+SOON_SECONDS = 3.0
+PATIENT_SECONDS = 30.0
 DOORS: dict[tuple[str, str], Door] = {
     **health.DOORS,
     **flags.DOORS,
@@ -42,8 +44,10 @@ async def open_doors() -> None:
     flags.start(loop)
     console.start(loop)
     telemetry.start()
-    await asyncio.to_thread(refresher.look_once)
+    has_copy = await asyncio.to_thread(flags.load_disk_copy)
     refresher.start()
+    # A database that is away lets each look wait: whoever has a copy to serve opens the doors meanwhile.
+    await asyncio.to_thread(refresher.looked.wait, SOON_SECONDS if has_copy else PATIENT_SECONDS)
     bell.start()
     watchman.start()
 

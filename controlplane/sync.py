@@ -23,6 +23,9 @@ from apps.flags.serving import sync
 from apps.flags.serving.shelf import shelf
 from controlplane.parentage import die_with_parent
 
+SOON_SECONDS = 3.0
+PATIENT_SECONDS = 30.0
+
 
 async def serve(address: str) -> None:
     loop = asyncio.get_running_loop()
@@ -34,8 +37,9 @@ async def serve(address: str) -> None:
     told.tell(loop)
     refresher = Refresher({"keys": access.refresh, "flags": shelf.refresh})
     bell = Listener(refresher.ask)
-    await asyncio.to_thread(refresher.look_once)
+    has_copy = await asyncio.to_thread(shelf.load_disk)
     refresher.start()
+    await asyncio.to_thread(refresher.looked.wait, SOON_SECONDS if has_copy else PATIENT_SECONDS)
     bell.start()
     said = asyncio.ensure_future(say(started, address))
     try:

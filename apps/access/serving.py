@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
+import structlog
 from django.conf import settings
 from django.db import Error
 from django.utils import timezone
@@ -20,6 +21,8 @@ from apps.access.authentication import bearer_of
 from apps.access.domain.secrets import digest_of
 from apps.access.models import ApiKey
 from apps.core.asgi import Scope, header
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +154,15 @@ def load_disk_copy() -> None:
     """At the start, before the first look: what was true when the last process looked."""
     if keys.loaded or not disk_copy().exists():
         return
+    try:
+        keys.by_digest = read_disk_copy()
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as fault:  # half of a file: the look will tell
+        log.warning("keys.copy_unreadable", error=str(fault))
+
+
+def read_disk_copy() -> dict[str, KeyGrant]:
     rows = json.loads(disk_copy().read_text())
-    keys.by_digest = {
+    return {
         digest: KeyGrant(
             row["key_id"],
             row["name"],

@@ -22,6 +22,7 @@ class Refresher(threading.Thread):
         self.looks = looks
         self.every = every
         self.wanted = threading.Event()
+        self.looked = threading.Event()  # the first look is over, however it went
         self.stopping = False
 
     def ask(self) -> None:
@@ -42,6 +43,7 @@ class Refresher(threading.Thread):
     def run(self) -> None:
         while not self.stopping:
             self.look_once()
+            self.looked.set()
             self.wanted.wait(self.every)
             self.wanted.clear()
         connection.close()

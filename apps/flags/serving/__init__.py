@@ -26,6 +26,11 @@ def start(loop: asyncio.AbstractEventLoop) -> None:
     events.events.start(loop)
 
 
+def load_disk_copy() -> bool:
+    """Before the first look: what the last process served. Whether there is any."""
+    return shelf.load_disk()
+
+
 def refresh() -> None:
     """For the refresher's thread: newer snapshots in, counted exposures out."""
     shelf.refresh()

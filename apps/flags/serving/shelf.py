@@ -50,10 +50,8 @@ class Shelf:
 
     def refresh(self) -> None:
         """Raises django.db.Error when the database is away; what is held stays."""
+        self.load_disk()
         with self.looking:
-            if not self.disk_is_read:
-                self.read_disk()
-                self.disk_is_read = True
             rows = list(Environment.objects.values_list("pk", "key", "snapshot_version", "is_hidden"))
             asked = time.time()
             for row, key, version, is_hidden in rows:
@@ -69,6 +67,14 @@ class Shelf:
             if asked - self.touched > TOUCH_SECONDS:
                 self.touch(asked)
             self.is_complete = True
+
+    def load_disk(self) -> bool:
+        """Once. Whether there is anything to serve."""
+        with self.looking:
+            if not self.disk_is_read:
+                self.read_disk()
+                self.disk_is_read = True
+            return bool(self.held)
 
     def load(self, key: str, *, keep: bool) -> None:
         held = self.held.get(key)
