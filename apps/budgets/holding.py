@@ -276,8 +276,11 @@ def cap_of(budget: Budget, now: datetime) -> Cap:
     period = periods.period_at(rule.period, now, rule.zone)
     rolls = periods.is_rolling(rule.period)
     reserved = _sum(HoldPart.objects.filter(budget=budget.id, state=Hold.State.OPEN))
-    lately = _sum(
-        HoldPart.objects.filter(budget=budget.id, state=Hold.State.SETTLED, ended_at__gte=now - TELEMETRY_TAKES)
+    unreported = HoldPart.objects.filter(
+        budget=budget.id,
+        state=Hold.State.SETTLED,
+        ended_at__gte=now - TELEMETRY_TAKES,
+        hold__is_unpriced=False,  # those were booked when they were settled
     )
     settled = Settled.objects.filter(budget=budget.id, period_from=period.since).first() if not rolls else None
     try:
@@ -292,7 +295,7 @@ def cap_of(budget: Budget, now: datetime) -> Cap:
         limit_nano=budget.limit_nano,
         reserved_nano=reserved,
         ledger_nano=known,
-        settled_lately_nano=lately,
+        settled_lately_nano=_sum(unreported),
         settled_nano=settled.nano if settled else 0,
         period_to=None if rolls else period.until,
         on_unreachable=budget.on_unreachable,

@@ -1,7 +1,7 @@
 from celery import shared_task
 from django.utils import timezone
 
-from apps.budgets import holding, services
+from apps.budgets import holding, services, watching
 
 
 @shared_task
@@ -20,3 +20,4 @@ def watch_money(**_: object) -> None:
     """What ticks have no time for: do counts agree, is anything about a route's money odd?"""
     now = timezone.now()
     holding.compare(now=now)
+    watching.watch(now=now)

@@ -8,6 +8,7 @@ from apps.telemetry.queries.costs import (
     costs_by_variant,
     fresh_routes,
     request_costs,
+    same_hours,
 )
 from apps.telemetry.queries.money import SpendRow, known_since, spend, spent_nano
 from apps.telemetry.queries.seen import (
@@ -50,6 +51,7 @@ __all__ = [
     "outcomes",
     "request_costs",
     "requests",
+    "same_hours",
     "shard_of",
     "sources",
     "spend",

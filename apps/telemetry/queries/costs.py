@@ -2,14 +2,14 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db.models import F, QuerySet, Sum
 
 from apps.telemetry.domain.histogram import Histogram
-from apps.telemetry.models import Freshness, RequestSum
+from apps.telemetry.models import Freshness, LedgerHour, RequestSum
 from apps.telemetry.queries.steps import floor
 
 AT_ONCE = 500  # routes of one statement
@@ -68,6 +68,19 @@ def attempts(environment: str, since: datetime, until: datetime) -> list[Attempt
         for route, requests, tries, unfinal in sums:
             if requests > 0:
                 found.append(Attempts(route, int(requests), int(tries - unfinal)))
+    return found
+
+
+def same_hours(environment: str, at: datetime, days: int) -> dict[str, list[tuple[int, int]]]:
+    """By route: nano-USD and priced calls of live traffic in the hour of the day of that moment, on the days before."""
+    hour = floor(at, 3600)
+    starts = [hour - timedelta(days=day) for day in range(1, days + 1)]
+    rows = LedgerHour.objects.filter(environment=environment, starts_at__in=starts, arm="live").order_by()
+    sums = ("confirmed_nano", "estimated_nano", "calls", "unpriced")
+    found: dict[str, list[tuple[int, int]]] = {}
+    for route, _, *amounts in rows.values_list("route", "starts_at").annotate(*(Sum(name) for name in sums)):
+        confirmed, estimated, calls, unpriced = map(int, amounts)
+        found.setdefault(route, []).append((confirmed + estimated, calls - unpriced))
     return found
 
 
