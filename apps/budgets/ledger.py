@@ -6,7 +6,7 @@ would cost too much to ask at every tick is kept on the budget's row for a while
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -34,6 +34,9 @@ SPENT_STAYS = {  # others are asked at every tick
     "rolling_month": timedelta(seconds=60),
     "request": timedelta(seconds=15),
 }
+WHOLE_STAYS = timedelta(days=1)
+CALLS_COME = timedelta(hours=49)  # up to so late
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 AHEAD = timedelta(minutes=1)  # the minute that has just begun
 HOUR = timedelta(hours=1)
 ON_THE_WAY = timedelta(seconds=15)  # what a call cost is known this long after it ended: reports, commit, tick
@@ -49,10 +52,39 @@ def where(rule: money.Rule) -> dict[str, str]:
     return named
 
 
+class Asked:
+    """Of one tick: budgets wider than a route share their questions. Each time is asked once for all of them."""
+
+    def __init__(self, rules: Iterable[money.Rule] = ()) -> None:
+        self.columns: dict[str, set[str]] = {}
+        self.known: dict[tuple[str, datetime, datetime], list[SpendRow]] = {}
+        for rule in rules:
+            if "route" not in rule.scope:
+                self.columns.setdefault(rule.environment, set()).update(where(rule))
+
+    def rows(self, rule: money.Rule, since: datetime, until: datetime) -> list[SpendRow]:
+        named, by = where(rule), self.columns.get(rule.environment, set())
+        if "route" in named or not named.keys() <= by:
+            return telemetry.spend(rule.environment, since, until, where=named)
+        key = (rule.environment, since, until)
+        if key not in self.known:
+            self.known[key] = telemetry.spend(rule.environment, since, until, by=sorted(by))
+        return [row for row in self.known[key] if all(row.keys[name] == value for name, value in named.items())]
+
+    def spent(self, rule: money.Rule, since: datetime, until: datetime) -> Spent:
+        rows = self.rows(rule, since, until)
+        unpriced = sum(row.unpriced for row in rows)
+        return Spent(
+            sum(row.confirmed_nano for row in rows),
+            sum(row.estimated_nano for row in rows),
+            sum(row.calls for row in rows),
+            unpriced,
+            assumed_nano=assume(rule, since, until) if unpriced > 0 else 0,
+        )
+
+
 def spent(rule: money.Rule, since: datetime, until: datetime) -> Spent:
-    (row,) = telemetry.spend(rule.environment, since, until, where=where(rule))
-    assumed = assume(rule, since, until) if row.unpriced else 0
-    return Spent(row.confirmed_nano, row.estimated_nano, row.calls, row.unpriced, assumed_nano=assumed)
+    return Asked().spent(rule, since, until)
 
 
 def assume(rule: money.Rule, since: datetime, until: datetime) -> int:
@@ -111,6 +143,8 @@ class Reading:
     outlook: Forecast | NotYet
     season: Season
     outlook_at: datetime
+    hours: dict[datetime, tuple[int, int]]  # nano-USD and priced calls, as far as the season was learnt from
+    whole_at: datetime  # when all four weeks were last read
     requests: Requests | None = None
 
     def plain(self) -> dict[str, Any]:
@@ -129,44 +163,72 @@ class Reading:
             "outlook": forecast.to_plain(self.outlook),
             "season": self.season.plain(),
             "outlook_at": self.outlook_at.isoformat(),
+            "hours": [[int(at.timestamp()), *sums] for at, sums in self.hours.items()],
+            "whole_at": self.whole_at.isoformat(),
             "requests": None
             if self.requests is None
             else [self.requests.requests, self.requests.over, self.requests.highest_nano],
         }
 
 
-def read(budget: Budget, now: datetime, *, renew_forecast: bool, fresh: bool = False) -> Reading:
+def read(
+    budget: Budget, now: datetime, *, renew_forecast: bool, fresh: bool = False, asked: Asked | None = None
+) -> Reading:
     """`renew_forecast`: once it is 5 minutes old. `fresh`: what is spent is asked anew in any case."""
-    rule = budget.rule
+    rule, asked = budget.rule, asked or Asked()
     period = periods.period_at(rule.period, now, rule.zone)
     anchor = rule.period if periods.is_rolling(rule.period) else period.since.isoformat()
-    kept = budget.kept if budget.kept.get("anchor") == anchor else None
+    kept = budget.kept if "whole_at" in budget.kept else None
+    is_same = kept is not None and kept["anchor"] == anchor
     stays = SPENT_STAYS.get(rule.period, timedelta(0))
     requests = None
-    if kept is not None and not fresh and now - (spent_at := datetime.fromisoformat(kept["spent_at"])) < stays:
+    if kept and is_same and not fresh and now - (spent_at := datetime.fromisoformat(kept["spent_at"])) < stays:
         found = Spent(*kept["spent"])
         requests = Requests(*kept["requests"]) if kept["requests"] else None
     elif rule.period == periods.REQUEST:
         found, requests, spent_at = Spent(), requests_of(rule, period), now
     else:
-        found, spent_at = spent(rule, period.since, period.until), now
-    if kept is not None:
+        found, spent_at = asked.spent(rule, period.since, period.until), now
+    hours, whole_at = kept_hours(kept), datetime.fromisoformat(kept["whole_at"]) if kept else EPOCH
+    if kept and is_same:
         outlook_at = datetime.fromisoformat(kept["outlook_at"])
         if not renew_forecast or now - outlook_at < FORECAST_STAYS:
             outlook, seasonal = forecast.from_plain(kept["outlook"]), Season.from_plain(kept["season"])
-            return Reading(period, anchor, found, spent_at, outlook, seasonal, outlook_at, requests)
-    outlook, seasonal = look_ahead(rule, period, found, now)
-    return Reading(period, anchor, found, spent_at, outlook, seasonal, now, requests)
-
-
-def look_ahead(rule: money.Rule, period: Period, found: Spent, now: datetime) -> tuple[Forecast | NotYet, Season]:
+            return Reading(period, anchor, found, spent_at, outlook, seasonal, outlook_at, hours, whole_at, requests)
     if periods.kind_of(rule.period) in ("hour", "request"):
-        return NotYet(0.0, 0, why=f"A budget of {periods.A[periods.kind_of(rule.period)]} has no forecast."), Season()
+        why = f"A budget of {periods.A[periods.kind_of(rule.period)]} has no forecast."
+        none: Forecast | NotYet = NotYet(0.0, 0, why=why)
+        return Reading(period, anchor, found, spent_at, none, Season(), now, {}, now, requests)
+    hours, whole_at = read_hours(rule, hours, whole_at, now)
+    outlook, seasonal = look_ahead(rule, period, found, hours, now)
+    return Reading(period, anchor, found, spent_at, outlook, seasonal, now, hours, whole_at, requests)
+
+
+Hours = dict[datetime, tuple[int, int]]
+
+
+def kept_hours(kept: Mapping[str, Any] | None) -> Hours:
+    rows = kept["hours"] if kept else ()
+    return {datetime.fromtimestamp(at, UTC): (nano, calls) for at, nano, calls in rows}
+
+
+def read_hours(rule: money.Rule, known: Hours, whole_at: datetime, now: datetime) -> tuple[Hours, datetime]:
+    """Four weeks of hours. Only of the last two days are they asked again, since calls may come that late; all of them
+    once a day, since prices of any time may be set right."""
     since = periods.whole_days_before(now, forecast.HISTORY_DAYS, rule.zone).astimezone(UTC)
-    rows = telemetry.spend(rule.environment, since, now + AHEAD, where=where(rule), step="1h")
-    hours = {row.since: row.spent_nano for row in rows}
-    calls = sum(row.calls - row.unpriced for row in rows)
-    seasonal = season.season(hours, calls, now, rule.zone)
+    is_whole = now - whole_at < WHOLE_STAYS
+    begin = max(since, (now - CALLS_COME).replace(minute=0, second=0, microsecond=0)) if is_whole else since
+    rows = telemetry.spend(rule.environment, begin, now + AHEAD, where=where(rule), step="1h")
+    hours = {at: sums for at, sums in known.items() if since <= at < begin}
+    hours |= {row.since: (row.spent_nano, row.calls - row.unpriced) for row in rows}
+    return hours, whole_at if is_whole else now
+
+
+def look_ahead(
+    rule: money.Rule, period: Period, found: Spent, hours: Hours, now: datetime
+) -> tuple[Forecast | NotYet, Season]:
+    spends = {at: nano for at, (nano, _) in hours.items()}
+    seasonal = season.season(spends, sum(calls for _, calls in hours.values()), now, rule.zone)
     rolls = periods.is_rolling(rule.period)
     outlook = forecast.forecast(
         seasonal,
@@ -175,19 +237,19 @@ def look_ahead(rule: money.Rule, period: Period, found: Spent, now: datetime) ->
         until=now + periods.ROLLING[rule.period] if rolls else period.until,
         now=now,
         zone=rule.zone,
-        leaving=hours if rolls else None,
+        leaving=spends if rolls else None,
     )
     return outlook, seasonal
 
 
-def verdict_of(budget: Budget, reading: Reading, now: datetime) -> MoneyVerdict:
+def verdict_of(budget: Budget, reading: Reading, now: datetime, asked: Asked | None = None) -> MoneyVerdict:
     rule = budget.rule
     return money.judge(
         rule,
         period=reading.period,
         spent=reading.spent,
         outlook=reading.outlook,
-        burn_spend=_burn_spend(rule, now),
+        burn_spend=_burn_spend(rule, now, asked or Asked()),
         now=now,
         season=reading.season,
         requests=reading.requests,
@@ -200,12 +262,12 @@ def with_routes(verdict: MoneyVerdict, rule: money.Rule, now: datetime) -> Money
     return replace(verdict, by_route=by_route(rule, now)) if verdict.asks else verdict
 
 
-def _burn_spend(rule: money.Rule, now: datetime) -> Callable[[timedelta], Spent]:
+def _burn_spend(rule: money.Rule, now: datetime, asked: Asked) -> Callable[[timedelta], Spent]:
     known: dict[timedelta, Spent] = {}
 
     def of(window: timedelta) -> Spent:
         if window not in known:
-            known[window] = spent(rule, now - window, now + AHEAD)
+            known[window] = asked.spent(rule, now - window, now + AHEAD)
         return known[window]
 
     return of

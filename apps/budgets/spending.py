@@ -33,13 +33,15 @@ def judge_money(*, now: datetime, environment: str | None = None) -> list[MoneyV
         rows = rows.of(environment)
     verdicts, read_anew = [], []
     forecasts = FORECASTS_A_TICK
-    for row in rows:
-        reading = ledger.read(row, now, renew_forecast=forecasts > 0)
+    found = list(rows)
+    asked = ledger.Asked(row.rule for row in found)
+    for row in found:
+        reading = ledger.read(row, now, renew_forecast=forecasts > 0, asked=asked)
         forecasts -= reading.outlook_at == now
         if now == reading.outlook_at or (now == reading.spent_at and row.period in ledger.SPENT_STAYS):
             row.kept = reading.plain()
             read_anew.append(row)
-        verdict = _tell_crossings(row, ledger.verdict_of(row, reading, now), now)
+        verdict = _tell_crossings(row, ledger.verdict_of(row, reading, now, asked), now)
         verdicts.append(ledger.with_routes(verdict, row.rule, now))
     Budget.objects.keep(read_anew)
     return verdicts
