@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -13,7 +14,7 @@ from apps.access.domain.roles import Role
 from apps.access.endpoint import ApiView
 from apps.access.models import Environment
 from apps.budgets import queries, services
-from apps.budgets.domain import money, periods, rules
+from apps.budgets.domain import anomaly, money, periods, rules
 from apps.budgets.models import Budget, Guardrail
 from apps.core.api import NanoField
 from apps.core.money import nano_to_text
@@ -272,6 +273,24 @@ class BudgetsView(ApiView):
 
     def answer(self, row: Budget, code: int = status.HTTP_200_OK) -> Response:
         return tagged(row, Response(budget_dict(queries.status_of(row, self.now)), status=code))
+
+
+class OddityOut(serializers.Serializer[Any]):
+    route = serializers.CharField()
+    kind = serializers.ChoiceField(choices=anomaly.KINDS)
+    began_at = serializers.DateTimeField()
+    sentence = serializers.CharField()
+
+
+class OdditiesView(ApiView):
+    @extend_schema(
+        parameters=[IN_ENVIRONMENT, OpenApiParameter("route", str)],
+        responses=OddityOut(many=True),
+        summary="What is odd about money now: cost per call, attempts per request, the estimated share",
+    )
+    def get(self, request: Request) -> Response:
+        found = queries.oddities(self.asked_environment().key, request.query_params.get("route"))
+        return self.paged(found, asdict)
 
 
 class BudgetView(ApiView):

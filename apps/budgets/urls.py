@@ -6,6 +6,7 @@ urlpatterns = [
     path("guardrails/", api.GuardrailsView.as_view()),
     path("guardrails/<str:id>/", api.GuardrailView.as_view()),
     path("budgets/", api.BudgetsView.as_view()),
+    path("budgets/oddities/", api.OdditiesView.as_view()),
     path("budgets/holds/", holds_api.HoldsView.as_view()),
     path("budgets/holds/<str:hold>/settle/", holds_api.SettleView.as_view()),
     path("budgets/holds/<str:hold>/extend/", holds_api.ExtendView.as_view()),

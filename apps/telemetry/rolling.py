@@ -23,7 +23,7 @@ ADD = ", ".join(f"{name} = {{table}}.{name} + excluded.{name}" for name in AMOUN
 
 
 def roll_up() -> int:
-    """Takes up what came since the last time; how many lines there were."""
+    """Takes up what came since the last time; how far it came, in ids."""
     until, taken = newest_line(), 0
     for _ in range(MOST_PIECES):
         piece = take_up(until)

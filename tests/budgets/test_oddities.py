@@ -109,3 +109,16 @@ def test_what_was_odd_stays_so_until_it_is_clearly_better():
     assert anomaly.amplification("r", 117, 100, was_odd=True) is None
     assert anomaly.estimated("r", 48, 1000, 50) is None
     assert anomaly.estimated("r", 48, 1000, 50, was_odd=True) is not None
+
+
+def test_who_sees_what_is_odd(client, environment, now, bob, charlie):
+    spend(now - MINUTE, 1, estimated=0.06)
+    watching.watch(now=now)
+
+    client.force_login(bob)
+    (row,) = client.get("/api/v1/budgets/oddities/?environment=production").json()["results"]
+    client.force_login(charlie)
+    stranger = client.get("/api/v1/budgets/oddities/?environment=production")
+
+    assert (row["route"], row["kind"]) == (ROUTE, "estimated_share")
+    assert stranger.status_code == 404
