@@ -277,7 +277,7 @@ class BudgetsView(ApiView):
 
 class OddityOut(serializers.Serializer[Any]):
     route = serializers.CharField()
-    kind = serializers.ChoiceField(choices=anomaly.KINDS)
+    kind = serializers.CharField(help_text=", ".join(anomaly.KINDS))
     began_at = serializers.DateTimeField()
     sentence = serializers.CharField()
 
