@@ -115,10 +115,10 @@ def by_route(rule: money.Rule, now: datetime) -> dict[str, int]:
     return {row.keys["route"]: row.spent_nano for row in rows if row.spent_nano > 0 or row.unpriced > 0}
 
 
-def overshoot_nano(rule: money.Rule, now: datetime) -> int:
+def overshoot_nano(rule: money.Rule, now: datetime, asked: Asked) -> int:
     """By how much a soft cap can be passed before anybody acts: the last hour's rate, for as long as news take."""
     blind = SPENT_STAYS.get(rule.period, timedelta(0)) + timedelta(seconds=settings.TICK_SECONDS) + ON_THE_WAY
-    return round(spent(rule, now - HOUR, now + AHEAD).nano * (blind / HOUR))
+    return round(asked.spent(rule, now - HOUR, now + AHEAD).nano * (blind / HOUR))
 
 
 def requests_of(rule: money.Rule, period: Period) -> Requests:

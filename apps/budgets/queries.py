@@ -127,21 +127,24 @@ def budgets(environment: str) -> list[Budget]:
 
 def budget_status(environment: str, now: datetime) -> list[BudgetStatus]:
     """Every budget in force, the fullest first."""
-    rows = [status_of(budget, now) for budget in budgets(environment)]
+    found = budgets(environment)
+    asked = ledger.Asked(budget.rule for budget in found)
+    rows = [status_of(budget, now, asked) for budget in found]
     return sorted(rows, key=lambda row: (-row.verdict.fraction, row.budget.id))
 
 
-def status_of(budget: Budget, now: datetime) -> BudgetStatus:
+def status_of(budget: Budget, now: datetime, asked: ledger.Asked | None = None) -> BudgetStatus:
     """What is spent is asked anew; the forecast may be the last one that was made."""
-    reading = ledger.read(budget, now, renew_forecast=False, fresh=True)
-    verdict = replace(ledger.verdict_of(budget, reading, now), began=budget.crossed_since)
+    asked = asked or ledger.Asked()
+    reading = ledger.read(budget, now, renew_forecast=False, fresh=True, asked=asked)
+    verdict = replace(ledger.verdict_of(budget, reading, now, asked), began=budget.crossed_since)
     soft = not budget.is_hard and budget.period != periods.REQUEST
     return BudgetStatus(
         budget,
         verdict,
         money.next_threshold(budget.rule, verdict.fraction),
         reserved_nano=reserved_nano(budget.id) if budget.is_hard else 0,
-        may_overshoot_nano=ledger.overshoot_nano(budget.rule, now) if soft else 0,
+        may_overshoot_nano=ledger.overshoot_nano(budget.rule, now, asked) if soft else 0,
     )
 
 

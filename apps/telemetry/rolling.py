@@ -14,8 +14,8 @@ from apps.telemetry.models import Compacted, LedgerDay, LedgerHour, LedgerLine
 from apps.telemetry.queries.money import NAMES, ROLLED
 from apps.telemetry.queries.steps import floor
 
-PIECE = 50_000  # lines of one transaction
-MOST_PIECES = 20
+PIECE = 20_000  # lines of one transaction: SQLite has one writer at a time
+MOST_PIECES = 50
 AMOUNTS = (  # in the order of the tables' columns
     "calls", "confirmed_nano", "estimated_nano", "unpriced", "input_tokens", "cached_input_tokens", "output_tokens",
 )  # fmt: skip
