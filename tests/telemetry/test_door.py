@@ -180,7 +180,9 @@ def test_a_bomb_stops_at_the_limit(door):
     assert door(bomb, headers=[(b"content-encoding", b"gzip")]).status == 413
 
 
-@pytest.mark.parametrize("broken", [b"no gzip at all", gzip.compress(b"x" * 1000)[:-9], b""])
+@pytest.mark.parametrize(
+    "broken", [b"no gzip at all", gzip.compress(b"x" * 1000)[:-9], b""], ids=["not gzip", "truncated", "empty"]
+)
 def test_broken_compression_is_refused(door, broken):
     answer = door(broken, headers=[(b"content-encoding", b"gzip")])
 

@@ -92,9 +92,9 @@ def test_a_proxy_that_packs_again_does_not_make_a_new_body(key):
     [
         ("text/plain", [], b"{}", 415),
         (JSON, [(b"content-encoding", b"br")], b"{}", 415),
-        (JSON, [(b"content-encoding", b"gzip")], gzip.compress(b"{}" * 1000)[:-9], 400),
+        (JSON, [(b"content-encoding", b"gzip")], gzip.compress(b"{}" * 1000, mtime=0)[:-9], 400),
         (JSON, [(b"content-encoding", b"gzip")], b"not gzip", 400),
-        (JSON, [(b"content-encoding", b"gzip")], gzip.compress(b" " * 100_000_000), 413),
+        (JSON, [(b"content-encoding", b"gzip")], gzip.compress(b" " * 100_000_000, mtime=0), 413),
         (JSON, [], b" " * 4_194_305, 413),
         (JSON, [], b'{"resourceSpans": [', 400),
         (JSON, [], b'{"resourceSpans": 7}', 400),
