@@ -157,13 +157,14 @@ def update_flag(
     now: datetime,
     expected: int | None = None,
     holder: str = "",
+    weights: Mapping[str, int] | None = None,
     **fields: Any,
 ) -> Published:
     """Sets the named fields: variants, default_variant, rules or targeting, prerequisites, enabled, metadata,
-    description, owner, expires_on, is_permanent."""
+    description, owner, expires_on, is_permanent; and, in the same version, the weights."""
     change = publishing.begin(environment, by=by, because=because, now=now)
     flag = change.flag(key)
-    editing.update(change, flag, fields, expected=expected, holder=holder)
+    editing.update(change, flag, fields, expected=expected, holder=holder, weights=weights)
     return change.publish(changed_kind(flag))
 
 
@@ -177,12 +178,13 @@ def update_route(
     now: datetime,
     expected: int | None = None,
     holder: str = "",
+    weights: Mapping[str, int] | None = None,
     **fields: Any,
 ) -> Published:
     """As update_flag, and: fallback_variant, task_type, is_critical, breaker, runbook, bucketing_unit."""
     change = publishing.begin(environment, by=by, because=because, now=now)
     flag = change.route(key)
-    editing.update(change, flag, fields, expected=expected, holder=holder)
+    editing.update(change, flag, fields, expected=expected, holder=holder, weights=weights)
     return change.publish(changed_kind(flag))
 
 
