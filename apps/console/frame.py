@@ -65,8 +65,17 @@ class Frame:
 
 PAGES = (
     ("Watch", (("now", "Now", "gauge"), ("alerts", "Alerts", "bell"), ("budgets", "Budgets", "wallet"))),
-    ("Move", (("routes", "Routes", "route"),)),
-    ("Prove", (("journal", "Activity", "activity"),)),
+    (
+        "Move",
+        (
+            ("routes", "Routes", "route"),
+            ("flags", "Flags", "split"),
+            ("audiences", "Audiences", "user"),
+            ("changes", "Changes", "list-checks"),
+            ("tester", "Tester", "flask-conical"),
+        ),
+    ),
+    ("Prove", (("journal", "Activity", "activity"), ("clients", "Clients", "radio"))),
 )
 
 

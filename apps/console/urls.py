@@ -2,7 +2,26 @@ from django.contrib.auth.views import LogoutView
 from django.urls import path
 from django.views.generic import RedirectView
 
-from apps.console.views import account, activity, acts, alerts, decisions, money, now, parts, routes
+from apps.console.views import (
+    account,
+    activity,
+    acts,
+    alerts,
+    decisions,
+    flags,
+    flags_audiences,
+    flags_changes,
+    flags_clients,
+    flags_edit,
+    flags_review,
+    flags_switches,
+    flags_tester,
+    flags_versions,
+    money,
+    now,
+    parts,
+    routes,
+)
 
 urlpatterns = [
     path("", now.page, name="now"),
@@ -17,6 +36,23 @@ urlpatterns = [
     path("alerts/<str:id>/silence/<int:hours>/", acts.silence, name="silence"),
     path("budgets/", money.page, name="budgets"),
     path("b/", RedirectView.as_view(pattern_name="budgets")),  # where alerts of budgets lead
+    path("flags/", flags.every, name="flags"),
+    path("flags/<path:key>/rules/<int:number>/", flags_edit.rule, name="flag-rule"),
+    path("flags/<path:key>/rules/<int:number>/<slug:act>/", flags_edit.arrange, name="flag-rule-act"),
+    path("flags/<path:key>/edit/<slug:part>/", flags_edit.part, name="flag-edit"),
+    path("flags/<path:key>/review/", flags_review.review, name="flag-review"),
+    path("flags/<path:key>/draft/<slug:act>/", flags_review.on_draft, name="flag-draft"),
+    path("flags/<path:key>/switch/<slug:act>/", flags_switches.press, name="flag-switch"),
+    path("flags/<path:key>/versions/", flags_versions.every, name="flag-versions"),
+    path("flags/<path:key>/versions/<int:revision>/revert/", flags_versions.revert, name="flag-revert"),
+    path("flags/<path:key>/", flags.page, name="flag"),
+    path("audiences/", flags_audiences.every, name="audiences"),
+    path("audiences/<str:key>/", flags_audiences.one, name="audience"),
+    path("changes/", flags_changes.every, name="changes"),
+    path("changes/<str:id>/", flags_changes.page, name="change"),
+    path("changes/<str:id>/<slug:act>/", flags_changes.press, name="change-act"),
+    path("clients/", flags_clients.page, name="clients"),
+    path("tester/", flags_tester.page, name="tester"),
     path("login/", account.log_in, name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("theme/", account.choose_theme, name="choose-theme"),
