@@ -33,6 +33,7 @@ class Step:
     name: str
     words: str
     passed: bool | None  # None: not reached
+    alone: bool | None  # whether it would pass if it were asked; None: it stumbles over the data
     answer: str
     missing: tuple[str, ...] = ()
     fault: str = ""
@@ -155,12 +156,14 @@ class Reading:
             condition, answer = pair
             kind = kind_of(pair)
             rule = next(known, None) if kind == "rule" else None
-            passed, fault = (None, "") if decided else self.holds(condition)
+            holds, stumbled = self.holds(condition)
+            passed, fault = (None, "") if decided else (holds, stumbled)
             yield Step(
                 kind=kind,
                 name=rule.name if rule else named_by(kind, number),
                 words=conditions.words(rule.when) if rule else words_of(condition, kind),
-                passed=passed if kind == "rule" or passed is None else not passed,
+                passed=as_step(kind, passed),
+                alone=as_step(kind, holds),
                 answer=answer_words(answer, self.default),
                 missing=self.missing(condition),
                 fault=fault,
@@ -258,6 +261,11 @@ def kind_of(pair: tuple[Any, Any]) -> str:
         if list(condition) == ["!"]:
             return "prerequisite"
     return "rule"
+
+
+def as_step(kind: str, holds: bool | None) -> bool | None:
+    """A guard is written the other way round: who meets its condition is sent away."""
+    return holds if kind == "rule" or holds is None else not holds
 
 
 def named_by(kind: str, number: int) -> str:

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from apps.flags.api import audiences, change_requests, flags, routes, versions
+from apps.flags.api import audiences, change_requests, evaluate, flags, routes, versions
 
 urlpatterns = [
     path("flags/", flags.FlagsView.as_view()),
@@ -31,5 +31,6 @@ urlpatterns = [
     path("clients/", flags.ClientsView.as_view()),
     path("routes/", routes.RoutesView.as_view()),
     path("routes/<str:key>/", routes.OneRouteView.as_view()),
-    path("evaluate/", routes.EvaluateView.as_view()),
+    path("evaluate/", evaluate.EvaluateView.as_view()),
+    path("evaluate/compare/", evaluate.CompareView.as_view()),
 ]

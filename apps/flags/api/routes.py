@@ -1,4 +1,4 @@
-"""/api/v1/routes and /api/v1/evaluate."""
+"""/api/v1/routes."""
 
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
@@ -7,12 +7,9 @@ from rest_framework.response import Response
 
 from apps.access.domain.roles import Role
 from apps.access.endpoint import ApiView
-from apps.core.refusals import NotFound
-from apps.flags import evaluation, queries, services
+from apps.flags import queries, services
 from apps.flags.api.shapes import (
     IN_ENVIRONMENT,
-    ContextIn,
-    EvaluationOut,
     RouteIn,
     RouteOut,
     RoutePatch,
@@ -50,14 +47,3 @@ class OneRouteView(ApiView):
             environment=where.key, key=key, by=self.actor, now=self.now, expected=expected, **self.read(RoutePatch)
         )
         return with_etag(queries.route(where.key, key), published.version)
-
-
-class EvaluateView(ApiView):
-    @extend_schema(request=ContextIn, responses=EvaluationOut, summary="Which variant does this context get, and why")
-    def post(self, request: Request) -> Response:
-        where = self.asked_environment().key
-        data = self.read(ContextIn)
-        found = evaluation.evaluate(where, data["flag"], data["context"], now=self.now)
-        if found is None:
-            raise NotFound(what="flag", key=data["flag"])
-        return Response(dict(EvaluationOut(found).data))

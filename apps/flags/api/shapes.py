@@ -219,26 +219,6 @@ class StaleOut(serializers.Serializer[Any]):
     last_evaluated_at = serializers.DateTimeField(allow_null=True)
 
 
-class ContextIn(serializers.Serializer[Any]):
-    environment = serializers.CharField(required=False)
-    flag = serializers.CharField(max_length=512, help_text="Key of a flag or a route.")
-    context = AnyObject(default=dict)  # type: ignore[assignment]  # the metaclass takes it away
-
-
-class EvaluationOut(serializers.Serializer[Any]):
-    environment = serializers.CharField()
-    flag = serializers.CharField()
-    value = serializers.JSONField(allow_null=True)
-    variant = serializers.CharField(allow_null=True)
-    reason = serializers.CharField()
-    assigned_by = serializers.CharField(allow_null=True)
-    error_code = serializers.CharField(allow_null=True)
-    error_details = serializers.CharField(allow_null=True)
-    metadata = AnyObject()
-    version = serializers.IntegerField()
-    why = serializers.CharField(help_text="The same in one sentence.")
-
-
 def flag_dict(view: FlagView) -> dict[str, Any]:
     shown = RouteOut(view) if isinstance(view, RouteView) else FlagOut(view)
     return dict(shown.data) | {"weights": percents(view.weights)}
