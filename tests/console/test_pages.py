@@ -1,6 +1,8 @@
+import re
 from datetime import timedelta
 
 import pytest
+import time_machine
 from django.urls import reverse
 
 from apps.access.models import Environment
@@ -131,6 +133,26 @@ def test_a_route_without_a_rollout_is_steady(environment, now, client, alice):
 
     assert "Steady" in text
     assert "No rollout was ever started here." in text
+
+
+def test_a_finished_rollout_still_shows_both_arms_and_what_they_measured(environment, now, client, bob):
+    rollout = start_rollout(now, stages=[{"share": 100, "min_seconds": 0, "min_samples": 10}], guardrails=[])
+    see_traffic(now - 60 * SECOND, n=50, variant="gpt-4.1", latency_ms=420, assigned_by="default")
+    see_traffic(now + 5 * SECOND, n=50, variant="gpt-5", latency_ms=210)
+    rollouts.tick(now=now + 5 * SECOND)
+    rollout.refresh_from_db()
+
+    with time_machine.travel(now + 60 * SECOND, tick=False):
+        client.force_login(bob)
+        text = client.get(reverse("route", args=["invoice-extraction"])).content.decode()
+
+    assert rollout.state == "finished"
+    assert "Before and after" in text
+    table = text.partition('id="before-after"')[2].partition("</section>")[0]
+    assert ", GPT-4.1" in table and ", GPT-5" in table
+    assert re.search(r"\N{MINUS SIGN}(49|50|51)", table)  # the median halves, within a cell of the histogram
+    charts = text.partition('id="by-variant"')[2].partition("</section>")[0]
+    assert "GPT-4.1" in charts and "GPT-5" in charts
 
 
 def test_the_journal_shows_the_difference_field_by_field(addresses, client, bob):

@@ -89,9 +89,11 @@ class RoutePage:
     verdicts_since: str = ""
     charts: list[Chart] = field(default_factory=list)
     charts_title: str = ""
+    charts_arms: list[str] = field(default_factory=list)  # the baseline, then the candidate if there is one
     charts_note: str = ""
     decisions: list[Line] = field(default_factory=list)
     before_after: list[BeforeAfter] = field(default_factory=list)
+    before_after_arms: list[str] = field(default_factory=list)
     before_after_note: str = ""
     acts: list[Act] = field(default_factory=list)
     acts_note: str = ""

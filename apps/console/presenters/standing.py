@@ -38,6 +38,7 @@ def page(
     state = one.state.value
     baseline, candidate = rows.arms(one, state)
     live = one.live
+    drawn = drawn_arms(one, baseline, candidate, since)
     acts = presses.of_route(visit, one, presses.Prices(prices))
     if one.alert is not None and one.alert.state == Alert.State.FIRING:
         effect = f"Says that you have it. Changes no traffic. {rows.all_on(one)}"
@@ -54,17 +55,27 @@ def page(
         stages_told=stages_told(live, visit.now) if live else SafeString(),
         verdicts=[judged.row(verdict) for verdict in one.verdicts] if candidate else [],
         verdicts_since=verdicts_since(one, visit.now),
-        charts=trends.charts_of(one, baseline, candidate, decisions, since=since, until=visit.now, step=step),
-        charts_title=charts_title(one, baseline, candidate, since, visit.now),
+        charts=trends.charts_of(one, *drawn, decisions, since=since, until=visit.now, step=step),
+        charts_title=charts_title(one, *drawn, since, visit.now),
+        charts_arms=[one.name(variant) for variant in drawn if variant],
         charts_note="The last window is open and drawn dotted.",
         decisions=rows.decided(decisions[:DECISIONS], visit.now),
-        before_after=before_after(compared, baseline, candidate) if compared and candidate else [],
+        before_after=before_after(compared, one.rollout) if compared and one.rollout else [],
+        before_after_arms=[one.name(one.rollout.baseline), one.name(one.rollout.candidate)] if one.rollout else [],
         before_after_note=before_after_note(one),
         acts=acts,
         acts_note="" if acts else "Nothing moves here: no rollout runs, and all traffic is on the fallback already.",
         budget=budget_panel(budget, prices) if budget else None,
         way_back=way_back(one, plan, clients, visit),
     )
+
+
+def drawn_arms(one: Standing, baseline: str, candidate: str, since: datetime) -> tuple[str, str]:
+    """A rollout that ended within what the charts show: still both arms, since their difference is what it was for."""
+    rollout = one.rollout
+    if candidate or rollout is None or rollout.ended_at is None or rollout.ended_at < since:
+        return baseline, candidate
+    return rollout.baseline, rollout.candidate
 
 
 def charts_title(one: Standing, baseline: str, candidate: str, since: datetime, now: datetime) -> str:
@@ -239,9 +250,9 @@ def stages_told(rollout: Rollout, now: datetime) -> SafeString:
 
 
 def before_after(
-    compared: tuple[Mapping[str, Compared], Mapping[str, Compared]], baseline: str, candidate: str
+    compared: tuple[Mapping[str, Compared], Mapping[str, Compared]], rollout: Rollout
 ) -> list[BeforeAfter]:
-    before, after = compared[0].get(baseline), compared[1].get(candidate)
+    before, after = compared[0].get(rollout.baseline), compared[1].get(rollout.candidate)
     if before is None or after is None:
         return []
 

@@ -1,6 +1,6 @@
 """All routes, and the page of one."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.http import HttpResponse
 
@@ -10,7 +10,7 @@ from apps.console.presenters import board, rows, standing
 from apps.console.visits import Visit, visited
 from apps.flags import queries as flags
 from apps.rollouts import queries as rollouts
-from apps.rollouts.models import Decision
+from apps.rollouts.models import Decision, Rollout
 
 DAY = timedelta(hours=24)
 WINDOWS = (
@@ -39,8 +39,9 @@ def page(visit: Visit, *, key: str) -> HttpResponse:
     compared = None
     if one.rollout is not None and one.rollout.started_at is not None:
         started = one.rollout.started_at
-        ended = one.rollout.ended_at or now
-        compared = rollouts.before_after(environment, key, before=(started - DAY, started), after=(started, ended))
+        compared = rollouts.before_after(
+            environment, key, before=(started - DAY, started), after=(started, answered_until(one.rollout, now))
+        )
     view = standing.page(
         visit,
         one,
@@ -54,6 +55,13 @@ def page(visit: Visit, *, key: str) -> HttpResponse:
         step=step,
     )
     return visit.page("console/route.html", current="routes", route=view)
+
+
+def answered_until(rollout: Rollout, now: datetime) -> datetime:
+    """How long the candidate is looked at: a finished one has the route, so its first day counts as well."""
+    if rollout.ended_at is None:
+        return now
+    return min(now, rollout.ended_at + DAY) if rollout.state == Rollout.State.FINISHED else rollout.ended_at
 
 
 def window_of(visit: Visit, key: str) -> tuple[timedelta, int]:
