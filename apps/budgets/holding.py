@@ -33,6 +33,7 @@ from apps.telemetry import booking
 log = structlog.get_logger()
 FACTS = ("route", "variant", "model", "provider", "owner", "tag", "rollout", "arm")
 LONGEST = timedelta(hours=24)
+LEDGER_STAYS = timedelta(seconds=5)
 TELEMETRY_TAKES = timedelta(seconds=15)  # from the end of a call until the ledger has it
 DIFFERS_AFTER = timedelta(minutes=5)  # clients keep reports back while the door is away
 QUIET = timedelta(minutes=10)
@@ -271,36 +272,46 @@ def _unverified_lately(budget: Budget, now: datetime) -> bool:
 
 
 def cap_of(budget: Budget, now: datetime) -> Cap:
-    """What this cap has, as far as it can be read."""
+    """What this cap has, as far as it can be read. What the ledger said stays for some seconds: what holds came to
+    since then is added."""
     rule = budget.rule
-    period = periods.period_at(rule.period, now, rule.zone)
     rolls = periods.is_rolling(rule.period)
-    reserved = _sum(HoldPart.objects.filter(budget=budget.id, state=Hold.State.OPEN))
-    unreported = HoldPart.objects.filter(
-        budget=budget.id,
-        state=Hold.State.SETTLED,
-        ended_at__gte=now - TELEMETRY_TAKES,
-        hold__is_unpriced=False,  # those were booked when they were settled
-    )
-    settled = Settled.objects.filter(budget=budget.id, period_from=period.since).first() if not rolls else None
+    period = periods.period_at(rule.period, now, rule.zone)
+    row = _settled(budget, now)
     try:
         with transaction.atomic():
-            known: int | None = ledger.spent(rule, *period).nano
+            if row.ledger_at is None or not timedelta(0) <= now - row.ledger_at < LEDGER_STAYS:
+                row.note_ledger(ledger.spent(rule, *period).nano, now)
     except DatabaseError:
         log.exception("holds.ledger_unreadable", budget=budget.id)
-        known = None
+        row.ledger_nano, row.ledger_at = None, None
+    parts = HoldPart.objects.filter(budget=budget.id)
+    asked_at = row.ledger_at or now
+    reported_later = parts.filter(state=Hold.State.SETTLED, ended_at__gte=asked_at - TELEMETRY_TAKES)
+    booked_later = parts.filter(state=Hold.State.EXPIRED, ended_at__gt=asked_at)
+    unpriced = parts.filter(state=Hold.State.SETTLED, hold__is_unpriced=True)  # booked when they were settled
+    lately = _sum(reported_later.filter(hold__is_unpriced=False)) + _sum(booked_later)
     return Cap(
         budget=budget.id,
         name=budget.name or rule.scope_words,
         limit_nano=budget.limit_nano,
-        reserved_nano=reserved,
-        ledger_nano=known,
-        settled_lately_nano=_sum(unreported),
-        settled_nano=settled.nano if settled else 0,
+        reserved_nano=_sum(parts.filter(state=Hold.State.OPEN)),
+        ledger_nano=row.ledger_nano,
+        settled_lately_nano=lately + _sum(unpriced.filter(ended_at__gt=asked_at)),
+        settled_nano=0 if rolls else row.nano,
         period_to=None if rolls else period.until,
         on_unreachable=budget.on_unreachable,
         at_cap=budget.at_cap,
     )
+
+
+def _settled(budget: Budget, now: datetime) -> Settled:
+    """The row of a hard cap's present period; a rolling one has a single row."""
+    rule = budget.rule
+    rolls = periods.is_rolling(rule.period)
+    since = ledger.EPOCH if rolls else periods.period_at(rule.period, now, rule.zone).since
+    row, _ = Settled.objects.get_or_create(budget=budget.id, period_from=since, defaults={"newest_at": now})
+    return row
 
 
 def _admit(budgets: Sequence[Budget], nano: int, now: datetime) -> list[Cap]:
@@ -345,11 +356,7 @@ def _hold(environment: str, key: str) -> Hold:
 def _add_settled(row: Hold, nano: int, now: datetime) -> None:
     ids = list(row.parts.order_by("budget").values_list("budget", flat=True))
     for budget in Budget.objects.filter(pk__in=ids).order_by("id"):
-        if periods.is_rolling(budget.period):
-            continue
-        period = periods.period_at(budget.rule.period, now, budget.rule.zone)
-        kept, _ = Settled.objects.get_or_create(budget=budget.id, period_from=period.since, defaults={"newest_at": now})
-        kept.add(nano, now)
+        _settled(budget, now).add(nano, now)
 
 
 def _book(row: Hold, nano: int, *, calls: int, rule: str) -> None:

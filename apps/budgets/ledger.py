@@ -36,6 +36,7 @@ SPENT_STAYS = {  # others are asked at every tick
 }
 WHOLE_STAYS = timedelta(days=1)
 CALLS_COME = timedelta(hours=49)  # up to so late
+BEING_MADE = "No forecast yet. It is being made."
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 AHEAD = timedelta(minutes=1)  # the minute that has just begun
 HOUR = timedelta(hours=1)
@@ -172,9 +173,18 @@ class Reading:
 
 
 def read(
-    budget: Budget, now: datetime, *, renew_forecast: bool, fresh: bool = False, asked: Asked | None = None
+    budget: Budget,
+    now: datetime,
+    *,
+    renew_forecast: bool,
+    fresh: bool = False,
+    asked: Asked | None = None,
+    in_tick: bool = False,
 ) -> Reading:
-    """`renew_forecast`: once it is 5 minutes old. `fresh`: what is spent is asked anew in any case."""
+    """`renew_forecast`: once it is 5 minutes old. `fresh`: what is spent is asked anew in any case.
+
+    `in_tick`: there is no time for four weeks of a whole environment; `watching` reads those.
+    """
     rule, asked = budget.rule, asked or Asked()
     period = periods.period_at(rule.period, now, rule.zone)
     anchor = rule.period if periods.is_rolling(rule.period) else period.since.isoformat()
@@ -199,9 +209,21 @@ def read(
         why = f"A budget of {periods.A[periods.kind_of(rule.period)]} has no forecast."
         none: Forecast | NotYet = NotYet(0.0, 0, why=why)
         return Reading(period, anchor, found, spent_at, none, Season(), now, {}, now, requests)
+    if in_tick and (not renew_forecast or ("route" not in rule.scope and now - whole_at >= WHOLE_STAYS)):
+        made = forecast.from_plain(kept["outlook"]) if kept and is_same else NotYet(0.0, 0, why=BEING_MADE)
+        seasonal = Season.from_plain(kept["season"]) if kept else Season()
+        return Reading(period, anchor, found, spent_at, made, seasonal, EPOCH, hours, whole_at, requests)
     hours, whole_at = read_hours(rule, hours, whole_at, now)
     outlook, seasonal = look_ahead(rule, period, found, hours, now)
     return Reading(period, anchor, found, spent_at, outlook, seasonal, now, hours, whole_at, requests)
+
+
+def is_due(budget: Budget, now: datetime) -> bool:
+    """Whether all its four weeks are to be read."""
+    if periods.kind_of(budget.period) in ("hour", "request"):
+        return False
+    whole_at = budget.kept.get("whole_at")
+    return whole_at is None or now - datetime.fromisoformat(whole_at) >= WHOLE_STAYS
 
 
 Hours = dict[datetime, tuple[int, int]]

@@ -323,6 +323,8 @@ class Settled(models.Model):
     holds = models.BigIntegerField(default=0)
     newest_at = models.DateTimeField()
     differs_since = models.DateTimeField(null=True)
+    ledger_nano = models.BigIntegerField(null=True)  # what the ledger said
+    ledger_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["budget", "period_from"], name="one_sum_per_budget_and_period")]
@@ -334,6 +336,10 @@ class Settled(models.Model):
         Settled.objects.filter(pk=self.pk).update(
             nano=models.F("nano") + nano, holds=models.F("holds") + 1, newest_at=now
         )
+
+    def note_ledger(self, nano: int, now: datetime) -> None:
+        self.ledger_nano, self.ledger_at = nano, now
+        self.save(update_fields=["ledger_nano", "ledger_at"])
 
     def note_difference(self, since: datetime | None) -> None:
         self.differs_since = since

@@ -14,7 +14,7 @@ from apps.budgets import ledger, queries
 from apps.budgets.domain import money, periods, thresholds
 from apps.budgets.domain.money import MoneyVerdict
 from apps.budgets.domain.thresholds import AT, BURN, Threshold
-from apps.budgets.models import Budget
+from apps.budgets.models import Budget, Settled
 from apps.core.actors import WORKER, Actor
 from apps.core.refusals import Invalid, NotFound, Stale
 from apps.journal import services as journal
@@ -36,7 +36,7 @@ def judge_money(*, now: datetime, environment: str | None = None) -> list[MoneyV
     found = list(rows)
     asked = ledger.Asked(row.rule for row in found)
     for row in found:
-        reading = ledger.read(row, now, renew_forecast=forecasts > 0, asked=asked)
+        reading = ledger.read(row, now, renew_forecast=forecasts > 0, asked=asked, in_tick=True)
         forecasts -= reading.outlook_at == now
         if now == reading.outlook_at or (now == reading.spent_at and row.period in ledger.SPENT_STAYS):
             row.kept = reading.plain()
@@ -45,6 +45,17 @@ def judge_money(*, now: datetime, environment: str | None = None) -> list[MoneyV
         verdicts.append(ledger.with_routes(verdict, row.rule, now))
     Budget.objects.keep(read_anew)
     return verdicts
+
+
+def look_ahead(*, now: datetime) -> int:
+    """Forecasts that take too long for a tick: four weeks of whatever is wider than a route. How many were made."""
+    found = []
+    for row in Budget.objects.in_force().order_by("id"):
+        if "route" not in row.scope and ledger.is_due(row, now):
+            row.kept = ledger.read(row, now, renew_forecast=True, fresh=True).plain()
+            found.append(row)
+            Budget.objects.keep([row])
+    return len(found)
 
 
 def _tell_crossings(row: Budget, verdict: MoneyVerdict, now: datetime) -> MoneyVerdict:
@@ -199,6 +210,8 @@ def update_budget(
     if "is_hard" in asked and "on_unreachable" not in asked and asked["is_hard"] != row.is_hard:
         asked["on_unreachable"] = _unreachable_default(asked["is_hard"])
     fields = check_budget({"environment": row.environment} | _facts(row) | asked)
+    if any(before[name] != fields[name] for name in ("scope", "period", "timezone")):
+        Settled.objects.filter(budget=row.pk).delete()  # of other calls, or of another time
     row.change(fields, by=str(by), now=now)
     _record_budget("budget.changed", row, by=by, because=because, now=now, before=before, after=_facts(row))
     return row

@@ -332,3 +332,36 @@ def test_more_than_one_percent_differs():
     assert differs(100, 102)
     assert not differs(200, 100)
     assert differs(0, 1)
+
+
+def test_a_cap_of_other_calls_begins_with_what_those_have_spent(now):
+    budget = make_cap(now)
+    reserve(now, 5)
+    settle(now, 5)
+    spend(now, 2, route="other")
+
+    services.update_budget(budget=budget.id, changes={"scope": {"route": "other"}}, by=ALICE, because="x", now=now)
+
+    budget.refresh_from_db()
+    assert left(now + timedelta(minutes=1), budget) == 8
+
+
+def test_what_the_ledger_said_stays_for_seconds_and_holds_are_added(now, monkeypatch):
+    cap = make_cap(now)
+    reserve(now, 2)
+    asked = []
+    monkeypatch.setattr(ledger, "spent", lambda *_: asked.append(1))
+
+    settle(now + SECOND, 1)
+    reserve(now + 2 * SECOND, 3, "h-2")
+
+    assert (asked, left(now + 3 * SECOND, cap)) == ([], 6)
+
+
+def test_a_rolling_cap_forgets_what_is_long_ago(now):
+    cap = make_cap(now, period="rolling_day")
+    reserve(now, 5)
+    settle(now, 5)
+    spend(now, 5)
+
+    assert (left(now + timedelta(minutes=1), cap), left(now + timedelta(hours=25), cap)) == (5, 10)
