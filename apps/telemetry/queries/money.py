@@ -14,6 +14,7 @@ from apps.telemetry.queries.steps import ALL, Steps, floor
 ROLLED = "LedgerTotals"  # up to which line they go
 HOUR, DAY = 3600, 86_400  # seconds
 TRIES = 5
+FEW_LINES = timedelta(hours=6)  # of one route they are read faster than totals with all their edges
 NAMES = ("environment", "route", "variant", "provider", "model", "owner", "arm", "trial", "tag", "rule")
 BY = ("route", "variant", "provider", "model", "owner", "arm", "trial", "tag", "rule")
 
@@ -102,13 +103,18 @@ def ceiling(at: datetime, seconds: int) -> datetime:
 
 def summed_up(environment: str, steps: Steps, by: Sequence[str], where: Mapping[str, str | Iterable[str]]) -> Summed:
     """Totals as far as they go, and the lines that came since. If totals moved while we read, we read again."""
-    parts = parts_of(floor(steps.since, 60), steps.until, steps.seconds)
+    since = floor(steps.since, 60)
+    parts = parts_of(since, steps.until, steps.seconds)
+    if isinstance(where.get("route"), str) and steps.until - since <= FEW_LINES:
+        parts = [Part(LedgerLine, since, steps.until)]
+    if all(part.model is LedgerLine for part in parts):
+        return [one for part in parts for one in sums_of(part, environment, steps, by, where, 0)]
     for _ in range(TRIES):
         rolled = rolled_to()
         found = [one for part in parts for one in sums_of(part, environment, steps, by, where, rolled)]
         if rolled == rolled_to():
             return found
-    return list(sums_of(Part(LedgerLine, floor(steps.since, 60), steps.until), environment, steps, by, where, 0))
+    return list(sums_of(Part(LedgerLine, since, steps.until), environment, steps, by, where, 0))
 
 
 def rolled_to() -> int:
