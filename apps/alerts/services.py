@@ -87,6 +87,19 @@ def silence(*, alert: Alert, until: datetime, by: Actor, now: datetime, because:
 
 
 @transaction.atomic
+def end_alert_silence(*, alert: Alert, by: Actor, now: datetime, because: str = "") -> Alert:
+    """Of this alert alone, before its time. If it still fires, that is told at the next dispatch."""
+    alert = load_open(alert)
+    if alert.state != Alert.State.SILENCED or alert.silenced_until is None or alert.silenced_until <= now:
+        raise SilenceIsOver
+    if alert.silence_row is not None and alert.silence_row.ends_at > now:
+        raise Invalid(f"A silence of {alert.silence_row.matcher.words} covers it: end that one.")
+    alert.silence(by=alert.silenced_by, until=now)
+    record("alert.silence_ended", alert, by=by, because=because, now=now)
+    return alert
+
+
+@transaction.atomic
 def resolve(*, alert: Alert, by: Actor, now: datetime, because: str = "") -> Alert:
     alert = load_open(alert)
     alert.resolve(now)
