@@ -36,6 +36,11 @@ class Series:
     told: str = ""  # the last value in words, beside the line's end
     area: bool = False
     steps: bool = False
+    kind: Literal["", "forecast", "pace"] = ""  # what may come is dashed, what even spending would be is dotted
+
+    @property
+    def css(self) -> str:
+        return f"is-{self.arm} is-{self.kind}" if self.kind else f"is-{self.arm}"
 
     @property
     def last(self) -> tuple[float, float] | None:
@@ -81,7 +86,7 @@ class Chart:
     def write(self) -> Write:
         return {
             "seconds": lambda v: f"{v:g}{figures.NBSP}s",
-            "usd": lambda v: f"${v:g}",
+            "usd": lambda v: f"${v / 1000:g}k" if v >= 1000 else f"${v:g}",
             "percent": lambda v: f"{v:g}{figures.NBSP}%",
             "odds": lambda v: f"{v:g}{figures.NBSP}:{figures.NBSP}1",
         }[self.unit]
@@ -197,7 +202,7 @@ def line(one: Series, frame: Frame) -> str:
     for index, run in enumerate(runs):
         newest = index == len(runs) - 1
         closed = run[:-1] if one.open_last and newest and len(run) > 1 else run
-        out += f'<path class="line is-{one.arm}" d="{path(closed, frame.x, frame.y, steps=one.steps)}"/>'
+        out += f'<path class="line {one.css}" d="{path(closed, frame.x, frame.y, steps=one.steps)}"/>'
         if closed is not run:
             out += f'<path class="line is-{one.arm} is-open" d="{path(run[-2:], frame.x, frame.y)}"/>'
         if one.area:
@@ -301,7 +306,7 @@ def svg(chart: Chart, width: int = WIDE) -> str:
             parts.append(text(x0 + 3, y - 5, limit.words, "halo"))
     parts += [mark(one, frame, x1, phone) for one in chart.marks]
     for one in chart.series:
-        if (last := one.last) and not one.steps:
+        if (last := one.last) and not one.steps and not one.kind:
             x, y = frame.x(last[0]), frame.y(last[1])
             parts.append(f'<circle class="dot is-{one.arm}" cx="{x:g}" cy="{y:g}" r="3"/>')
     if not phone:
@@ -345,6 +350,7 @@ def data(chart: Chart) -> dict[str, Any]:
                 "told": one.told,
                 "area": one.area,
                 "steps": one.steps,
+                "kind": one.kind,
                 "openLast": one.open_last,
             }
         )

@@ -20,7 +20,7 @@
   const three = (v) => (Math.abs(v) >= 100 ? v.toFixed(0) : Math.abs(v) >= 10 ? v.toFixed(1) : v.toFixed(2));
   const units = {
     seconds: (v) => `${v}${NBSP}s`,
-    usd: (v) => `$${v}`,
+    usd: (v) => (v >= 1000 ? `$${v / 1000}k` : `$${v}`),
     percent: (v) => `${v}${NBSP}%`,
     odds: (v) => `${v}${NBSP}:${NBSP}1`,
   };
@@ -31,6 +31,8 @@
     odds: (v) => `${v >= 10 ? v.toFixed(0) : v.toFixed(1)}${NBSP}:${NBSP}1`,
   };
   const clock = (t) => new Date(t * 1000).toISOString().slice(11, 19);
+
+  const day = (t) => new Date(t * 1000).toLocaleDateString("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
 
   function alpha(hex, part) {
     const n = parseInt(hex.length === 4 ? [...hex.slice(1)].map((c) => c + c).join("") : hex.slice(1), 16);
@@ -141,10 +143,12 @@
       for (const each of [...named].reverse()) limit = (each.place = Math.min(each.place, limit)) - 30 * ratio;
       for (const { one, x, y: at, place } of told) {
         const { ctx } = u;
-        ctx.fillStyle = colour(one.arm);
-        ctx.beginPath();
-        ctx.arc(x, at, 3 * ratio, 0, 2 * Math.PI);
-        ctx.fill();
+        if (!one.kind) {
+          ctx.fillStyle = colour(one.arm);
+          ctx.beginPath();
+          ctx.arc(x, at, 3 * ratio, 0, 2 * Math.PI);
+          ctx.fill();
+        }
         if (place === undefined) continue;
         const tone = one.arm === "candidate" ? "candidate" : "ink2";
         words(u, one.name, right + 8 * ratio, place, { tone, weight: one.arm === "candidate" ? 600 : 400, halo: false });
@@ -157,6 +161,8 @@
     const spec = JSON.parse(document.getElementById(figure.dataset.plot).textContent);
     const drawn = figure.querySelector(".only-wide");
     const width = drawn.getBoundingClientRect().width || figure.getBoundingClientRect().width;
+    const isLong = spec.until - spec.since > 3 * 86400;
+    const when = (t) => (isLong ? `${day(t)} ${clock(t).slice(0, 5)}` : clock(t));
     const columns = [spec.times];
     const series = [{}];
     const bands = [];
@@ -173,6 +179,8 @@
       const widths = { baseline: 1.25, candidate: 2, ink: 1.5 };
       const line = { scale: "y", stroke, width: widths[one.arm], spanGaps: false, points: { show: false }, label: one.name };
       if (one.steps) line.paths = uPlot.paths.stepped({ align: 1 });
+      if (one.kind === "forecast") line.dash = [5, 3];
+      if (one.kind === "pace") Object.assign(line, { dash: [1, 3], stroke: colour("ink3") });
       if (one.area) line.fill = alpha(stroke, band);
       if (one.openLast) {
         const last = one.values.findLastIndex((v) => v !== null);
@@ -213,7 +221,7 @@
             gap: 4,
             grid: { show: false },
             space: 70,
-            values: (_, splits) => splits.map((t) => clock(t).slice(0, 5)),
+            values: (_, splits) => splits.map((t) => (isLong ? day(t) : clock(t).slice(0, 5))),
           },
           {
             ...axis,
@@ -237,7 +245,7 @@
               const { idx, left } = u.cursor;
               tip.hidden = idx == null || left < 0;
               if (tip.hidden) return;
-              tip.replaceChildren(document.createTextNode(clock(spec.times[idx])));
+              tip.replaceChildren(document.createTextNode(when(spec.times[idx])));
               for (const one of spec.series) {
                 const value = one.values[idx];
                 const line = document.createElement("div");
