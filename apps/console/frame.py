@@ -10,7 +10,8 @@ from apps.access import queries as access
 from apps.access.domain.roles import Role
 from apps.access.models import Environment
 from apps.alerts import queries as alerts
-from apps.console import figures, queries
+from apps.alerts.models import Alert
+from apps.console import figures, flag_queries, queries
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +76,22 @@ PAGES = (
             ("tester", "Tester", "flask-conical"),
         ),
     ),
-    ("Prove", (("journal", "Activity", "activity"), ("clients", "Clients", "radio"))),
+    (
+        "Prove",
+        (
+            ("journal", "Activity", "activity"),
+            ("sources", "Sources", "radio"),
+            ("protection", "Protection", "shield-check"),
+            ("clients", "Clients", "monitor"),
+        ),
+    ),
 )
 
 
 def of(environment: Environment, role: Role, user: User, now: datetime, current: str) -> Frame:
     firing = alerts.counts(environment.key)["firing"]
     pulse = queries.pulse(environment.key, now)
+    counts = {"alerts": (firing, "danger"), "changes": (flag_queries.waiting(environment.key), "")}
     return Frame(
         environment=environment.key,
         is_production=environment.is_production,
@@ -93,9 +103,7 @@ def of(environment: Environment, role: Role, user: User, now: datetime, current:
             Group(
                 title,
                 [
-                    Item(
-                        key, name, icon, reverse(key), key == current, *((firing, "danger") if key == "alerts" else ())
-                    )
+                    Item(key, name, icon, reverse(key), key == current, *counts.get(key, ()))
                     for key, name, icon in items
                 ],
             )
@@ -122,12 +130,31 @@ def protection(pulse: queries.Pulse, now: datetime) -> Protection:
 
 
 def bands(pulse: queries.Pulse, environment: Environment, now: datetime) -> list[Band]:
+    """What is not watched, since when, what still works: on every page."""
     if pulse.is_protected:
-        return []
+        missing = [one for one in alerts.unprotected(environment.key) if one.condition != "watch:beat"]
+        return [
+            Band("danger", "unprotected", "Unprotected", told(one), link="Open Protection", href=reverse("protection"))
+            for one in missing
+        ]
     since = (
         f"Nothing has been evaluated for {figures.span((now - pulse.evaluated_at).total_seconds())}."
         if pulse.evaluated_at
         else "Nothing has been evaluated yet."
     )
     rest = f"Services keep their last snapshot, {environment.snapshot_version}. You can still roll back by hand."
-    return [Band("danger", "unprotected", "Unprotected", f"{since} {rest}")]
+    return [
+        Band(
+            "danger",
+            "unprotected",
+            "Unprotected",
+            f"{since} {rest}",
+            link="Open Protection",
+            href=reverse("protection"),
+        )
+    ]
+
+
+def told(one: Alert) -> str:
+    still = "Rollouts are still judged; nobody is told." if one.condition == "watch:deliveries" else ""
+    return f"{one.sentence} {still or 'You can still roll back by hand.'}"

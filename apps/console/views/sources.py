@@ -1,0 +1,86 @@
+"""From where calls come, how well they are covered, and what finds no route or no price."""
+
+from django.http import HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+
+from apps.access.domain.roles import Role
+from apps.console import observed
+from apps.console.acts import Result
+from apps.console.presenters import sources
+from apps.console.views.alerts import answer
+from apps.console.visits import Visit, visited
+from apps.core.refusals import Forbidden, Refused
+from apps.flags import queries as flags
+from apps.telemetry import queries as telemetry
+from apps.telemetry import services
+
+
+@visited
+def page(visit: Visit) -> HttpResponse:
+    key, now = visit.environment.key, visit.now
+    may = visit.may(Role.OPERATOR)
+    asked = visit.request.GET.get("map", "") if may else ""
+    strays, arrivals = observed.strays(key, now), observed.arrivals(key, now)
+    heard = observed.last_heard(key)
+    rows = [sources.source_row(one, heard.get(one.service), now) for one in observed.sources(key, now)]
+    return visit.page(
+        "console/sources.html",
+        current="sources",
+        summary=sources.summary(rows, strays, arrivals),
+        sources=rows,
+        arrivals=[sources.arrival_row(one, now) for one in arrivals],
+        strays=[sources.stray_row(one, asked, now) for one in strays],
+        asked=asked,
+        routes=[view.key for view in flags.routes(key)],
+        mappings=[sources.mapping_row(visit, one) for one in telemetry.mappings(key)],
+        suspected=[sources.suspected_row(one, now) for one in observed.suspected(key)],
+        unpriced=[sources.unpriced_row(one) for one in observed.unpriced(key, now)],
+        may_edit=may,
+        who_may=visit.who_may(Role.OPERATOR),
+    )
+
+
+def require(visit: Visit) -> None:
+    if not visit.may(Role.OPERATOR):
+        raise Forbidden(who=str(visit.actor), role=Role.OPERATOR.value, environment=visit.environment.key)
+
+
+@visited
+def assign(visit: Visit) -> HttpResponse:
+    """The second press: calls of this service and model are of that route from now on."""
+    if visit.request.method != "POST":
+        return HttpResponseRedirect(reverse("sources"))
+    require(visit)
+    asked = {name: visit.request.POST.get(name, "").strip() for name in ("service", "model", "route")}
+    try:
+        services.map_calls(
+            environment=visit.environment.key,
+            **asked,
+            by=visit.actor,
+            because="Mapped in the console.",
+            now=visit.now,
+        )
+        result = Result(words=f"Mapped to {asked['route']}", second="Calls from now on are counted there.")
+    except Refused as refused:
+        result = Result(words=refused.detail, refused=True)
+    if not visit.is_fragment and not result.refused:
+        return HttpResponseRedirect(f"{reverse('sources')}#mappings")
+    return answer(visit, "map", result)
+
+
+@visited
+def take_back(visit: Visit, *, id: str) -> HttpResponse:
+    if visit.request.method != "POST":
+        return HttpResponseRedirect(reverse("sources"))
+    require(visit)
+    try:
+        services.unmap_calls(
+            environment=visit.environment.key, id=id, by=visit.actor, because="Taken back in the console.",
+            now=visit.now,
+        )  # fmt: skip
+        result = Result(words="Taken back", second="New calls are unassigned again. What was counted stays.")
+    except Refused as refused:
+        result = Result(words=refused.detail, refused=True)
+    if not visit.is_fragment and not result.refused:
+        return HttpResponseRedirect(f"{reverse('sources')}#mappings")
+    return answer(visit, f"unmap-{id}", result)

@@ -1,0 +1,202 @@
+"""Budgets: the pages, the draft with its review and its conflict, and what they say when there is too little."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.urls import reverse
+
+from apps.budgets import services as budgets
+from apps.budgets.models import Budget
+from apps.core.actors import person
+from tests.budgets.make_rows import spend
+from tests.console.make_money import KEY, make_budget, money
+
+pytestmark = pytest.mark.django_db
+NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    monkeypatch.setattr("django.utils.timezone.now", lambda: NOW)
+
+
+@pytest.fixture
+def budget(environment):
+    return money(NOW)
+
+
+def text(answer) -> str:
+    return answer.content.decode().replace("\u00a0", " ")
+
+
+def posted(budget: Budget, **changes: object) -> dict[str, object]:
+    ordinary = {
+        "limit": "22000",
+        "kind": ["at", "forecast", "at"],
+        "level": ["80", "100", "100"],
+        "do": ["alert", "alert", "fall_back"],
+        "share": ["", "", ""],
+        "revision": str(budget.revision),
+        "press": "review",
+    }
+    return ordinary | changes
+
+
+@pytest.mark.parametrize("who", ["alice", "bob"])
+def test_operator_and_viewer_see_budgets(who, budget, client, request):
+    client.force_login(request.getfixturevalue(who))
+
+    for path in (reverse("budgets"), reverse("budget", args=[budget.id])):
+        answer = client.get(path)
+
+        assert answer.status_code == 200
+        assert KEY in text(answer)
+
+
+def test_a_stranger_sees_no_budget(budget, client, charlie):
+    client.force_login(charlie)
+
+    for path in (reverse("budgets"), reverse("budget", args=[budget.id]), reverse("budget-edit", args=[budget.id])):
+        answer = client.get(path)
+
+        assert answer.status_code in (403, 404)
+        assert KEY not in text(answer)
+
+
+def test_a_budget_of_another_environment_is_not_found(budget, client, alice):
+    client.force_login(alice)
+    Budget.objects.filter(pk=budget.id).update(environment="elsewhere")
+
+    assert client.get(reverse("budget", args=[budget.id])).status_code == 404
+
+
+def test_the_worst_budget_stands_first_and_is_drawn(budget, client, alice):
+    client.force_login(alice)
+
+    shown = client.get(reverse("budgets")).context
+
+    assert [row.name for row in shown["rows"]][0] == "support-triage"
+    assert shown["rows"][0].state == "exceeded"
+    assert shown["budget"].name == "support-triage"
+
+
+def test_where_a_rollout_runs_two_ways_on_are_drawn_and_every_target_has_its_price(budget, client, alice):
+    client.force_login(alice)
+
+    shown = client.get(reverse("budget", args=[budget.id])).context["budget"]
+
+    assert [one.name for one in shown.chart.series if one.kind == "forecast"] == ["Plan goes on", "Rolled back now"]
+    assert "100 % GPT-4.1" in [hour.name.replace("\u00a0", " ") for hour in shown.hours]
+
+
+def test_confirmed_and_estimated_stand_in_columns_of_their_own(budget, client, alice):
+    client.force_login(alice)
+
+    shown = client.get(reverse("budget", args=[budget.id])).context["budget"]
+
+    assert shown.total.estimated == "$2.50"
+    assert "estimated" not in shown.total.confirmed
+    assert shown.billed == []
+
+
+def test_calls_without_a_price_are_counted_and_listed(budget, client, alice):
+    client.force_login(alice)
+
+    shown = client.get(reverse("budget", args=[budget.id])).context["budget"]
+
+    assert [(row.model, row.unpriced) for row in shown.unpriced] == [("openai/o9-preview", "40")]
+    assert "never for free" in shown.unpriced_note
+
+
+def test_too_little_spend_says_why_there_is_no_forecast(environment, client, alice):
+    client.force_login(alice)
+    spend(NOW - timedelta(hours=14), 3.0)
+    budget = make_budget(NOW - DAY, 100)
+    budgets.judge_money(now=NOW)
+
+    answer = client.get(reverse("budget", args=[budget.id]))
+
+    assert "No forecast yet. It needs 3 days of spend" in text(answer)
+
+
+def test_a_review_shows_the_difference_and_changes_nothing(budget, client, alice):
+    client.force_login(alice)
+
+    answer = client.post(reverse("budget-edit", args=[budget.id]), posted(budget, limit="24,000"))
+
+    assert answer.context["differences"] == [("limit", "$22,000", "$24,000")]
+    assert Budget.objects.get(pk=budget.id).limit_nano == 22_000 * 10**9
+
+
+def test_a_saved_draft_is_a_new_revision(budget, client, alice):
+    client.force_login(alice)
+
+    answer = client.post(reverse("budget-edit", args=[budget.id]), posted(budget, limit="24000", press="save"))
+
+    saved = Budget.objects.get(pk=budget.id)
+    assert answer.status_code == 302
+    assert (saved.limit_nano, saved.revision, saved.changed_by) == (24_000 * 10**9, budget.revision + 1, "alice")
+
+
+def test_a_draft_on_an_old_revision_says_who_changed_what_and_may_be_applied_on_top(budget, client, alice):
+    client.force_login(alice)
+    budgets.update_budget(
+        budget=budget.id, changes={"limit_nano": 23_000 * 10**9}, by=person("ines"), because="more", now=NOW
+    )
+
+    refused = client.post(reverse("budget-edit", args=[budget.id]), posted(budget, limit="24000", press="save"))
+    on_top = posted(budget, limit="24000", press="save", revision=str(budget.revision + 1))
+    applied = client.post(reverse("budget-edit", args=[budget.id]), on_top)
+
+    assert refused.status_code == 409
+    assert "ines changed this budget" in text(refused)
+    assert applied.status_code == 302
+    assert Budget.objects.get(pk=budget.id).limit_nano == 24_000 * 10**9
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"limit": "much"}, "Give an amount above $0."),
+        ({"limit": "-5"}, "Give an amount above $0."),
+        ({"limit": "NaN"}, "Give an amount above $0."),
+        ({"level": ["80", "100", "x"]}, "Line 3 needs a number."),
+        ({"do": ["cap_share", "alert", "alert"]}, "Line 1 needs its share in whole percent."),
+    ],
+)
+def test_what_is_wrong_stands_beneath_its_field(changes, words, budget, client, alice):
+    client.force_login(alice)
+
+    answer = client.post(reverse("budget-edit", args=[budget.id]), posted(budget, **changes))
+
+    assert answer.status_code == 422
+    assert words in text(answer)
+
+
+def test_a_viewer_may_not_edit_and_is_told_who_may(budget, client, alice, bob):
+    client.force_login(bob)
+
+    page = client.get(reverse("budget", args=[budget.id]))
+    refused = client.post(reverse("budget-edit", args=[budget.id]), posted(budget, limit="1", press="save"))
+
+    assert "alice can do this." in text(page)
+    assert refused.status_code == 403
+    assert Budget.objects.get(pk=budget.id).limit_nano == 22_000 * 10**9
+
+
+def test_a_new_budget_is_set(budget, client, alice):
+    client.force_login(alice)
+    asked = posted(budget, limit="12.50", scope="owner", scope_value="payments", period="day", press="save")
+
+    answer = client.post(reverse("budget-new"), asked)
+
+    made = Budget.objects.get(scope={"owner": "payments"})
+    assert answer["Location"] == reverse("budget", args=[made.id])
+    assert (made.limit_nano, made.period) == (12_500_000_000, "day")
+
+
+def test_without_any_budget_the_page_says_what_one_is_for(environment, client, alice):
+    client.force_login(alice)
+
+    assert "No budget is set." in text(client.get(reverse("budgets")))
