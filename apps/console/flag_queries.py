@@ -2,14 +2,16 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from django.db.models import Max, Min, Sum
+from django.db.models import Max, Min, QuerySet, Sum
 
 from apps.flags import clean_up, queries
 from apps.flags.models import ChangeRequest, Exposure, Flag, Snapshot
 from apps.flags.queries import FlagView
 from apps.rollouts.models import Rollout
+
+MOST_NAMES = 2000  # that a form offers
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +20,21 @@ class Served:
     is_route: bool
 
 
-def served(environment: str, *, archived: bool = False, asked: str = "") -> list[Served]:
+def listed(
+    environment: str, *, archived: bool = False, asked: str = "", owner: str = "", keys: Iterable[str] | None = None
+) -> "QuerySet[Flag]":
+    """By key; what is asked for is part of it."""
     rows = Flag.objects.with_route().of(environment).order_by("key")
     rows = rows.archived() if archived else rows.served()
     if asked:
         rows = rows.filter(key__icontains=asked.replace("\0", ""))
-    return [view_of(row) for row in rows]
+    if owner:
+        rows = rows.filter(owner=owner.replace("\0", ""))
+    return rows if keys is None else rows.filter(key__in=list(keys))
+
+
+def keys_of(environment: str) -> list[str]:
+    return list(Flag.objects.of(environment).served().order_by("key").values_list("key", flat=True)[:MOST_NAMES])
 
 
 def view_of(row: Flag) -> Served:
@@ -67,22 +78,20 @@ def last_subject(environment: str) -> str:
     return next((subject for subjects in rows[:50] for subject in subjects if subject), "")
 
 
-def attributes(flags: Iterable[FlagView]) -> list[str]:
-    """What the readable rules ask for, each once."""
+def attributes(environment: str, key: str = "") -> list[str]:
+    """What the readable rules ask for, each once; of one flag, or of all."""
+    rows = Flag.objects.of(environment).served().exclude(rules=[]).order_by("key")
+    rows = rows.named(key) if key else rows
     found: dict[str, None] = {}
-
-    def walk(part: object) -> None:
+    stack: list[object] = list(rows.values_list("rules", flat=True)[:MOST_NAMES])
+    while stack:
+        part = stack.pop()
         if isinstance(part, dict):
             if isinstance(part.get("attribute"), str):
                 found[part["attribute"]] = None
-            for inner in part.values():
-                walk(inner)
+            stack += part.values()
         elif isinstance(part, list):
-            for inner in part:
-                walk(inner)
-
-    for flag in flags:
-        walk(flag.rules or [])
+            stack += part
     return sorted(found)
 
 
@@ -121,6 +130,3 @@ def stages(environment: str, route: str) -> tuple[str, list[int]]:
     if rollout is None:
         return "", []
     return rollout.candidate, sorted({stage.share for stage in rollout.plan if stage.share})
-
-
-RECENTLY = timedelta(days=1)

@@ -12,6 +12,7 @@ from apps.flags import change_requests, queries, services
 from apps.flags.models import ChangeRequest
 from apps.journal.models import Entry
 from tests.console.make_flags import make_story
+from tests.flags.make_flags import make_flag
 
 pytestmark = pytest.mark.django_db
 KEY = "new-parser"
@@ -114,7 +115,7 @@ def test_the_list_says_what_each_flag_serves_and_who_changed_it(story, client, b
 
     text = body(client.get(address("flags")))
 
-    assert "2 rules answer first; everybody else gets 25 % on, 75 % off." in text
+    assert "2 rules answer first; of everybody else 25 % get on, 75 % off." in text
     assert "by tom" in text and "payments" in text
     assert "1 route and 1 plain flag." in text
 
@@ -153,7 +154,7 @@ def test_a_rule_is_drafted_reviewed_and_saved_as_one_version(story, client, alic
 
     assert "1 change drafted. Nothing is live yet." in drafted
     assert untouched == before
-    assert "Germans: country is DE → on" in review
+    assert "Germans: country is DE, then on" in review
     assert queries.newest_version(HERE)[0] == before + 1
     assert queries.flag(HERE, KEY).conditions[-1] == "Germans: country is DE → on"
     assert Entry.objects.newest_first().first().because == "Germany goes live"
@@ -435,7 +436,7 @@ def test_in_a_protected_environment_saving_asks_another_person(protected, client
     assert (row.state, len(queries.flag(HERE, KEY).rules)) == ("submitted", 2)
     text = body(client.get(address("change", row.id)))
     assert "You wrote this: it waits for dora." in text
-    assert "Germans: country is DE → on" in text
+    assert "Germans: country is DE, then on" in text
 
 
 def test_four_eyes_approve_and_apply(protected, client, alice, dora):
@@ -626,3 +627,43 @@ def test_what_the_tester_cannot_read_is_said(form, story, client, bob):
     client.force_login(bob)
 
     assert client.post(address("tester"), form).status_code == 400
+
+
+def test_a_long_list_is_paged_and_searched(story, client, bob):
+    for number in range(105):
+        make_flag(f"many-{number:03}")
+    client.force_login(bob)
+
+    first, second = (body(client.get(address("flags"), {"page": page})) for page in (1, 2))
+    found = body(client.get(address("flags"), {"q": "104"}))
+
+    assert "1 of 2" in first and "many-104" not in first
+    assert "many-104" in second
+    assert "many-104" in found and "many-103" not in found
+
+
+def test_the_list_asks_the_database_as_often_for_a_hundred_flags(story, client, bob, django_assert_max_num_queries):
+    for number in range(60):
+        make_flag(f"many-{number:03}")
+    client.force_login(bob)
+    client.get(address("flags"))
+
+    with django_assert_max_num_queries(30):
+        client.get(address("flags"))
+
+
+@pytest.mark.parametrize(
+    ("page", "form"),
+    [
+        (("tester",), {"flag": "a\0b", "context": "x=\0", "at": "\0"}),
+        (("flag-rule", KEY, 0), rule_form(name="a\0", **{"values-0": "\0"})),
+        (("flag-edit", KEY, "about"), {"owner": "\0"}),
+        (("flag-edit", KEY, "variants"), {"variant-0": "\0", "value-0": "true"}),
+        (("flag-edit", KEY, "logic"), {"targeting": '{"if": [' * 3000}),
+        (("audience", "-"), rule_form(name="\0")),
+    ],
+)
+def test_texts_that_no_database_takes_are_no_fault_of_ours(page, form, story, client, alice):
+    client.force_login(alice)
+
+    assert client.post(address(*page), form).status_code < 500

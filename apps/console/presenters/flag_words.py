@@ -4,9 +4,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from html import escape
 from typing import Any
 
-from apps.console import figures
+from django.utils.safestring import SafeString, mark_safe
+
+from apps.console import figures, sentences
 from apps.core.refusals import Invalid
 from apps.flags.domain import conditions, rules, segments
 from apps.flags.domain.unfit import Unfit
@@ -15,6 +18,7 @@ from apps.flags.queries import FlagView, RouteView
 NAMES = {
     "default_variant": "default", "fallback_variant": "fallback", "targeting": "JSONLogic", "expires_on": "expires",
     "is_permanent": "for good", "is_critical": "critical", "bucketing_unit": "unit", "task_type": "task", "to": "key",
+    "weights": "shares", "segments": "shares",
 }  # fmt: skip
 TYPES = {"boolean": "yes or no", "string": "text", "integer": "whole number", "float": "number", "object": "object"}
 BY_UNIT = (
@@ -29,41 +33,57 @@ STICKY = (
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    text: str
-    kind: str  # "", "del", "ins"
-
-
-@dataclass(frozen=True, slots=True)
 class Row:
     """One field that differs: the lines that went, and those that came."""
 
     field: str
     before: tuple[str, ...]
     after: tuple[str, ...]
+    was_empty: bool = False
+    is_empty: bool = False
 
 
 def serves(flag: FlagView) -> str:
     """What it serves now, in one sentence."""
+    return "".join(words for _, words in serving(flag))
+
+
+def serving(flag: FlagView) -> list[tuple[bool, str]]:
+    """The same in parts; what is a fact in it, the names and shares, is marked."""
     default = flag.default_variant or "the default in the code"
     if flag.archived_at is not None:
-        return "Archived: callers get the default in their code."
+        return [(False, "Archived: callers get the default in their code.")]
     if flag.is_off:
-        return "Switched off: callers get the default in their code."
+        return [(False, "Switched off: callers get the default in their code.")]
     if isinstance(flag, RouteView) and flag.on_fallback:
-        return f"On fallback: everybody gets {flag.fallback_variant}, whatever rules and shares say."
-    rest = shares(flag.weights) if is_split(flag) else default
-    needed = " and ".join(f"{one['variant']} of {one['flag']}" for one in flag.prerequisites)
-    guard = f"Whoever does not get {needed} gets {default}. " if needed else ""
+        fallback = (True, flag.fallback_variant)
+        return [(False, "On fallback: everybody gets "), fallback, (False, ", whatever rules and shares say.")]
+    guard: list[tuple[bool, str]] = []
+    if flag.prerequisites:
+        needed = " and ".join(f"{one['variant']} of {one['flag']}" for one in flag.prerequisites)
+        guard = [(False, f"Whoever does not get {needed} gets "), (True, default), (False, ". ")]
+    rest = [(True, shares(flag.weights))] if is_split(flag) else [(False, "everybody gets "), (True, default)]
+    if guard or flag.rules or flag.rules is None:
+        rest = [(False, "of everybody else "), *rest] if is_split(flag) else [(False, "everybody else gets "), rest[1]]
     if flag.rules is None:
-        return f"{guard}An expert's rule decides; whom it does not answer gets {rest}."
-    if not flag.rules:
-        return f"{guard}{'Everybody' if not needed else 'Everybody else'} gets {rest}."
-    count = len(flag.rules)
-    first = "One rule answers first" if count == 1 else f"{count} rules answer first"
-    if not flag.rules[-1].get("when", {}).get("all", True) and count == 1:
-        return f"{guard}Its rule answers everybody: {answer_of(flag.rules[0])}."
-    return f"{guard}{first}; everybody else gets {rest}."
+        return [*guard, (False, "An expert's rule decides; "), *rest, (False, ".")]
+    if flag.rules and not flag.rules[-1].get("when", {}).get("all", True) and len(flag.rules) == 1:
+        return [*guard, (False, "Its rule answers everybody: "), (True, answer_of(flag.rules[0])), (False, ".")]
+    if flag.rules:
+        count = len(flag.rules)
+        first = "One rule answers first; " if count == 1 else f"{count} rules answer first; "
+        return [*guard, (False, first), *rest, (False, ".")]
+    is_fact, words = rest[0]
+    return [*guard, (is_fact, words[0].upper() + words[1:]), *rest[1:], (False, ".")]
+
+
+def serving_html(flag: FlagView) -> SafeString:
+    parts = (f"<strong>{html(words)}</strong>" if is_fact else html(words) for is_fact, words in serving(flag))
+    return mark_safe("".join(parts))
+
+
+def html(words: str) -> str:
+    return sentences.whole_names(escape(words))
 
 
 def is_split(flag: FlagView) -> bool:
@@ -71,8 +91,9 @@ def is_split(flag: FlagView) -> bool:
 
 
 def shares(weights: Mapping[str, int]) -> str:
-    """`75 % off, 25 % on`."""
-    return ", ".join(f"{figures.share(size)} {name}" for name, size in weights.items() if size)
+    """`25 % get on, 75 % off`."""
+    told = [f"{figures.share(size)} {name}" for name, size in weights.items() if size]
+    return ", ".join([told[0].replace(" ", " get ", 1), *told[1:]]) if told else ""
 
 
 def answer_of(rule: Mapping[str, Any]) -> str:
@@ -113,9 +134,10 @@ def rows(changes: Mapping[str, Mapping[str, Any]], was: str = "was", now: str = 
 def row(name: str, before: Any, after: Any) -> Row:
     """Only the lines that differ; where nothing but the order does, all of them."""
     old, new = lines(name, before), lines(name, after)
+    empty = not old, not new
     if sorted(old) != sorted(new):
         old, new = [one for one in old if one not in new], [one for one in new if one not in old]
-    return Row(field_name(name), tuple(old), tuple(new))
+    return Row(field_name(name), tuple(old), tuple(new), *empty)
 
 
 def field_name(name: str) -> str:
@@ -123,6 +145,8 @@ def field_name(name: str) -> str:
 
 
 def lines(name: str, found: Any) -> list[str]:
+    if name in ("weights", "segments") and found in ({}, []):
+        return ["everybody on the default"]
     if found is None or found == "" or found == {} or found == []:
         return []
     if name == "rules" and isinstance(found, list):
@@ -144,7 +168,7 @@ def lines(name: str, found: Any) -> list[str]:
 
 def rule_lines(found: Sequence[Any]) -> list[str]:
     try:
-        return list(rules.sentences(list(found)))
+        return [told.replace(" → ", ", then ") for told in rules.sentences(list(found))]
     except Unfit:
         return [short(one) for one in found]
 

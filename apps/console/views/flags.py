@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
 from django.http import HttpResponse
 
 from apps.access.domain.roles import Role
@@ -16,9 +19,11 @@ from apps.console.visits import Visit, visited
 from apps.core.refusals import Refused
 from apps.flags import moves, versions
 from apps.flags.clean_up import StaleFlag
+from apps.flags.models import Flag
 from apps.flags.queries import FlagView, RouteView
 
 DAY = timedelta(days=1)
+PAGE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +51,23 @@ def every(visit: Visit) -> HttpResponse:
     tab = next((one for one in ("stale", "archived") if asked.get("show") == one), "")
     wanted, owner = asked.get("q", "").strip(), asked.get("owner", "").strip()
     stale = flag_queries.stale(environment, visit.now)
-    found = flag_queries.served(environment, archived=tab == "archived", asked=wanted)
-    if owner:
-        found = [one for one in found if one.flag.owner == owner]
-    if tab == "stale":
-        found = [one for one in found if one.flag.key in stale]
-    rows = [row_of(visit, one, stale.get(one.flag.key)) for one in found]
+    found = flag_queries.listed(
+        environment, archived=tab == "archived", asked=wanted, owner=owner, keys=stale if tab == "stale" else None
+    )
+    shown = Paginator(found, PAGE).get_page(asked.get("page"))
+    rows = [row_of(visit, flag_queries.view_of(row), stale.get(row.key)) for row in shown]
+    kept = {"environment": environment, "show": tab, "q": wanted, "owner": owner}
     return visit.page(
         "console/flags/list.html",
         current="flags",
         rows=rows,
+        shown=shown,
+        kept=urlencode({name: value for name, value in kept.items() if value}),
         tab=tab,
         asked={"q": wanted, "owner": owner},
         stale_count=len(stale),
         is_filtered=bool(wanted or owner),
-        summary=summary(rows, tab, len(stale)),
+        summary=summary(found, tab, len(stale)),
     )
 
 
@@ -77,13 +84,13 @@ def row_of(visit: Visit, one: Served, stale: StaleFlag | None) -> FlagRow:
     )
 
 
-def summary(rows: list[FlagRow], tab: str, stale: int) -> str:
+def summary(found: "QuerySet[Flag]", tab: str, stale: int) -> str:
     if tab == "stale":
         return "Nobody was seen asking for these, or everybody gets the same. Ask the owner before one goes."
     if tab == "archived":
         return "No longer served. Each can be brought back as it was."
-    routes = sum(row.is_route for row in rows)
-    told = f"{figures.counted(routes, 'route')} and {figures.counted(len(rows) - routes, 'plain flag')}."
+    routes, count = found.exclude(route=None).count(), found.count()
+    told = f"{figures.counted(routes, 'route')} and {figures.counted(count - routes, 'plain flag')}."
     return f"{told} {stale} may be ready to go." if stale else told
 
 
@@ -128,7 +135,7 @@ def context(visit: Visit, found: Served, draft: Draft) -> dict[str, Any]:
         "flag": flag,
         "live": live,
         "is_route": found.is_route,
-        "serves": flag_words.serves(live),
+        "serves": flag_words.serving_html(live),
         "kind": "route" if found.is_route else flag_words.TYPES.get(live.type, live.type),
         "rules": rule_rows(flag),
         "logic": flag_forms.variant_text(flag.targeting, "object") if flag.rules is None else "",

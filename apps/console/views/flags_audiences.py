@@ -72,8 +72,8 @@ def form_of(found: AudienceView | None) -> RuleForm:
 
 def save(visit: Visit, found: AudienceView | None, form: RuleForm) -> HttpResponse:
     data = visit.request.POST
-    because = data.get("because", "").strip()
-    conditions, description = flag_forms.read_group(form), data.get("description", "").strip()[:1000]
+    because = data.get("because", "").replace("\0", "").strip()
+    conditions, description = flag_forms.read_group(form), data.get("description", "").replace("\0", "").strip()[:1000]
     whole: dict[str, Any] = {"environment": visit.environment.key, "by": visit.actor, "now": visit.now}
     if found is None:
         made = audiences.create_audience(
@@ -105,7 +105,7 @@ def delete(visit: Visit, found: AudienceView) -> HttpResponse:
         environment=visit.environment.key,
         key=found.key,
         by=visit.actor,
-        because=visit.request.POST.get("because", "").strip() or "Deleted in the console.",
+        because=visit.request.POST.get("because", "").replace("\0", "").strip() or "Deleted in the console.",
         now=visit.now,
     )
     return HttpResponseRedirect(to(visit, "audiences"))
@@ -123,7 +123,7 @@ def page(visit: Visit, found: AudienceView | None, form: RuleForm, *, error: str
         because=data.get("because", ""),
         error=error,
         operators=flag_forms.operators(with_audiences=False),
-        attributes=flag_queries.attributes(one.flag for one in flag_queries.served(visit.environment.key)),
+        attributes=flag_queries.attributes(visit.environment.key),
         audiences=[],
         may_edit=visit.may(Role.OPERATOR),
         who_may=visit.who_may(Role.OPERATOR),

@@ -69,7 +69,7 @@ def every(visit: Visit) -> HttpResponse:
 
 
 def row_of(visit: Visit, row: ChangeRequest) -> RequestRow:
-    glyph, tone, word = STATES[row.state]
+    glyph, tone, word = state_of(row)
     return RequestRow(
         id=row.id,
         href=to(visit, "change", row.id),
@@ -83,6 +83,12 @@ def row_of(visit: Visit, row: ChangeRequest) -> RequestRow:
         waits_for=waits_for(visit, row),
         is_open=row.is_open,
     )
+
+
+def state_of(row: ChangeRequest) -> tuple[str, str, str]:
+    if row.state == ChangeRequest.State.SUBMITTED and not row.environment.is_protected:
+        return "steady", "", "Submitted"
+    return STATES[row.state]
 
 
 def waits_for(visit: Visit, row: ChangeRequest) -> str:
@@ -124,7 +130,7 @@ def loaded(request: ConsoleRequest, id: str) -> tuple[Visit, ChangeRequest]:
 
 def shown(visit: Visit, row: ChangeRequest, *, error: str = "", status: int = 200) -> HttpResponse:
     view = requests_seen.view(row)
-    glyph, tone, word = STATES[view.state]
+    glyph, tone, word = state_of(row)
     return visit.page(
         "console/flags/change.html",
         current="changes",
@@ -259,7 +265,7 @@ def refused(request: ConsoleRequest, id: str, error: str) -> HttpResponse:
 
 
 def reason(visit: Visit, *, needed: bool) -> str:
-    because = visit.request.POST.get("because", "").strip()[:500]
+    because = visit.request.POST.get("because", "").replace("\0", "").strip()[:500]
     if needed and not because:
         raise Invalid("Say why: the person who asked will read it.", because="Say why: who asked will read it.")
     return because

@@ -79,7 +79,6 @@ def rule(visit: Visit, *, key: str, number: int) -> HttpResponse:
 def rule_page(
     visit: Visit, found: Served, flag: FlagView, number: int, form: RuleForm, *, error: str = ""
 ) -> HttpResponse:
-    everything = flag_queries.served(visit.environment.key)
     return visit.page(
         "console/flags/rule.html",
         current="flags",
@@ -93,7 +92,7 @@ def rule_page(
         divides=flag_forms.DIVIDES,
         may_divide=not found.is_route,
         audiences=[one.key for one in queries.audiences(visit.environment.key)],
-        attributes=flag_queries.attributes(one.flag for one in everything),
+        attributes=flag_queries.attributes(visit.environment.key),
         links=pages.links(visit, flag.key),
         here=to(visit, "flag-rule", flag.key, number),
     )
@@ -160,7 +159,7 @@ def part_page(
     weights: dict[str, int] | None = None,
 ) -> HttpResponse:
     preview, no_preview = pages.preview(visit, flag.key, weights) if weights is not None else (None, "")
-    others = [one for one in flag_queries.served(visit.environment.key) if one.flag.key != flag.key]
+    others = flag_queries.keys_of(visit.environment.key) if part == "prerequisites" else []
     return visit.page(
         "console/flags/edit.html",
         current="flags",
@@ -177,7 +176,7 @@ def part_page(
         unit=pages.unit_of(flag),
         unit_words=flag_words.unit_words(pages.unit_of(flag)),
         sticky_words=flag_words.STICKY.format(unit="unit"),
-        others=[one.flag.key for one in others] if part == "prerequisites" else [],
+        others=[one for one in others if one != flag.key],
         links=pages.links(visit, flag.key),
         here=to(visit, "flag-edit", flag.key, part),
     )

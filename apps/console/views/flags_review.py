@@ -32,7 +32,7 @@ def review(visit: Visit, *, key: str) -> HttpResponse:
         return conflict_page(visit, found, draft)
     if visit.request.method != "POST":
         return review_page(visit, found, draft)
-    because = visit.request.POST.get("because", "").strip()
+    because = visit.request.POST.get("because", "").replace("\0", "").strip()
     if not because or len(because) > 500:
         return review_page(visit, found, draft, error="Say why, in up to 500 characters: the journal will quote it.")
     seen = visit.request.POST.get("revision", "")
@@ -95,7 +95,7 @@ def review_page(visit: Visit, found: Served, draft: Draft, *, error: str = "", b
         rows=flag_words.rows(changes_of(found.flag, draft)),
         preview=preview,
         no_preview=no_preview,
-        serves=flag_words.serves(after),
+        serves=flag_words.serving_html(after),
         warnings=targeting.warnings(draft.fields.get("targeting") or {}),
         held_by=found.flag.held_by,
         is_protected=visit.environment.is_protected,

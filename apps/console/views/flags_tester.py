@@ -37,7 +37,10 @@ def page(visit: Visit) -> HttpResponse:
     data = visit.request.POST if visit.request.method == "POST" else visit.request.GET
     environment = visit.environment.key
     recent = flag_queries.snapshots(environment)
-    asked = {name: data.get(name, "").strip() for name in ("flag", "context", "at", "ids", "from", "to", "do")}
+    asked = {
+        name: data.get(name, "").replace("\0", "").strip()
+        for name in ("flag", "context", "at", "ids", "from", "to", "do")
+    }
     shown: list[Shown] = []
     compared: Comparison | None = None
     error, is_asked = "", "context" in data
@@ -67,15 +70,14 @@ def page(visit: Visit) -> HttpResponse:
         compared=compared,
         moved=compared.moved[:100] if compared else (),
         error=error,
-        attributes=flag_queries.attributes(one.flag for one in flag_queries.served(environment)),
+        attributes=flag_queries.attributes(environment),
         left_out=max(len(keys) - MOST_TRACED, 0) if shown and not asked["flag"] else 0,
     )
 
 
 def prefilled(visit: Visit, key: str) -> str:
     """A subject that was seen lately, and the attributes that the flag's rules ask for."""
-    found = flag_queries.served(visit.environment.key, asked=key) if key else []
-    names = flag_queries.attributes(one.flag for one in found if one.flag.key == key)
+    names = flag_queries.attributes(visit.environment.key, key) if key else []
     subject = flag_queries.last_subject(visit.environment.key) or "request-1"
     return "\n".join([f"targetingKey={subject}", *(f"{name}=" for name in names if name != "targetingKey")])
 

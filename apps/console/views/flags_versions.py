@@ -52,7 +52,7 @@ def revert(visit: Visit, *, key: str, revision: int) -> HttpResponse:
     fields = differences.to_revert(here.fields, target.fields)
     if visit.request.method != "POST":
         return revert_page(visit, key, here, target, fields)
-    because = visit.request.POST.get("because", "").strip()
+    because = visit.request.POST.get("because", "").replace("\0", "").strip()
     chosen = [name for name in fields if name in visit.request.POST.getlist("only")]
     seen = visit.request.POST.get("revision", "")
     try:
