@@ -127,6 +127,7 @@ def test_without_the_database_reads_go_on_and_say_how_old_they_are(on_its_own: S
 
 
 @pytest.mark.parametrize("lost", ["both", "database"])
+@pytest.mark.serial  # how long a start takes is told by a process that has the machine to itself
 def test_restarted_without_them_a_process_serves_what_the_last_one_served(
     lost: str, key: dict[str, str], static_files: Path, tmp_path: Path
 ):
