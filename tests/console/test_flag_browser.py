@@ -167,3 +167,16 @@ def test_a_change_passes_under_four_eyes(chromium, server, alice, dora, story, e
     assert ChangeRequest.objects.get().decided_by == "dora"
     assert page.wrongs == []
     page.context.close()
+
+
+def test_control_enter_runs_the_tester(chromium, server, alice, story):
+    page = opened(chromium, server, alice, "/tester/", **WIDE)
+
+    page.get_by_label("Flag").select_option(KEY)
+    page.get_by_label("Context").fill("targetingKey=u-1\nmail=a@example.com")
+    page.keyboard.press("Control+Enter")
+
+    page.get_by_text("A rule answered on.").wait_for()
+    assert page.get_by_text("Not reached").count() == 1
+    assert page.wrongs == []
+    page.context.close()
