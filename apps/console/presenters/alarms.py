@@ -144,6 +144,8 @@ def row(visit: Visit, one: Alert, show: str) -> AlertRow:
 
 
 def why_quiet(one: Alert) -> str:
+    if one.state == Alert.State.RESOLVED:
+        return "nobody was told"
     if one.state == Alert.State.SILENCED:
         return "nobody, it is silenced"
     return f"told by {one.spoken_for_by}" if one.spoken_for_by else "nobody yet"
@@ -238,7 +240,7 @@ def failing(visit: Visit, stuck: Sequence[Delivery], reached: dict[str, list[str
     out = []
     for rows in by_channel.values():
         newest = rows[0]
-        often = f"{figures.counted(newest.attempts, 'time')}, " if newest.attempts else ""
+        often = f", {figures.counted(newest.attempts, 'time')}" if newest.attempts > 1 else ""
         then = "it is not tried again" if newest.is_dead else f"next try at {figures.clock(newest.next_try_at)}"
         also = [name for name in reached.get(str(newest.alert_id), []) if name != newest.channel.name]
         more = f" {figures.counted(len(rows) - 1, 'more message')} wait behind it." if len(rows) > 1 else ""
@@ -247,7 +249,7 @@ def failing(visit: Visit, stuck: Sequence[Delivery], reached: dict[str, list[str
             Failing(
                 id=newest.id,
                 name=newest.channel.name,
-                words=f"{newest.answer or 'no answer'} {often}{then}.",
+                words=f"{newest.answer or 'no answer'}{often}; {then}.",
                 second=(f"The same alert reached {listed(also)}." if also else "Nobody else was reached by this alert.")
                 + more,
                 tone="danger" if newest.is_dead else "warn",
@@ -302,15 +304,17 @@ CHANNEL_STATES = {
 }
 
 
-def channel_row(visit: Visit, one: Channel, last: Delivery | None) -> ChannelRow:
+def channel_row(visit: Visit, one: Channel, last: Delivery | None, stuck: Delivery | None) -> ChannelRow:
     word, tone, glyph = CHANNEL_STATES[one.state]
-    if one.state == "working" and one.failures_in_row:
+    if one.state == "working" and (one.failures_in_row or stuck is not None):
         word, tone, glyph = "Failing", "danger", "firing"
     if one.state == "working" and one.last_taken_at is None and not one.failures_in_row:
         word, tone, glyph = "Not used yet", "", "inconclusive"
     second = f"last {figures.moment(one.last_taken_at, visit.now)}" if one.last_taken_at else "nothing was sent yet"
     if one.failures_in_row:
         second = f"{figures.counted(one.failures_in_row, 'failure')} in a row: {one.last_answer}"
+    elif stuck is not None:
+        second = f"since {figures.moment(stuck.created_at, visit.now)}: {stuck.answer or 'no answer'}"
     took = ""
     if last is not None and last.done_at is not None:
         took = figures.seconds((last.done_at - last.created_at).total_seconds())

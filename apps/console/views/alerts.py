@@ -17,7 +17,7 @@ from apps.console.presenters import alarms
 from apps.console.visits import ConsoleRequest, Visit, console, visit_of, visited
 from apps.core.refusals import NotFound, Refused
 
-LOG = 12
+LOG = 8
 WEEK = timedelta(days=7)
 
 
@@ -60,7 +60,8 @@ def channel_rows(visit: Visit) -> list[alarms.ChannelRow]:
     last: dict[str, Delivery] = {}
     for one in alerts.deliveries(visit.environment.key, state="taken")[:200]:
         last.setdefault(one.channel_id, one)
-    return [alarms.channel_row(visit, one, last.get(one.pk)) for one in rows]
+    stuck = {one.channel_id: one for one in reversed(alerts.failing_deliveries(visit.environment.key))}
+    return [alarms.channel_row(visit, one, last.get(one.pk), stuck.get(one.pk)) for one in rows]
 
 
 def reached(stuck: list[Delivery]) -> dict[str, list[str]]:

@@ -1,0 +1,158 @@
+"""Sources: what reports, what finds no route and how it is mapped in two presses, what has no price."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.urls import reverse
+
+from apps.telemetry.models import Heard, Mapping, SuspectedShadow, Unassigned
+from tests.budgets.make_rows import spend
+from tests.telemetry.make_telemetry import call, count, make_route, sent
+
+pytestmark = pytest.mark.django_db
+NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
+STRAY = "invoice-worker: gpt-4.1"
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    monkeypatch.setattr("django.utils.timezone.now", lambda: NOW)
+
+
+@pytest.fixture
+def story(environment):
+    make_route()
+    count(sent(call(), call(), call(route="no-such-route")))
+    Unassigned.objects.create(
+        environment="production", name=STRAY, service="invoice-worker", model="gpt-4.1", calls=100,
+        first_at=NOW - timedelta(hours=2), last_at=NOW,
+    )  # fmt: skip
+    heard(("span", "calls", 900), ("span", "by:flag", 800), ("span", "by:unassigned", 100), ("metric", "calls", 1000))
+    heard(("span", "rejected:too_old", 7))
+    spend(NOW - timedelta(hours=1), 1.25, route=STRAY)
+
+
+def heard(*rows: tuple[str, str, int], service: str = "invoice-worker") -> None:
+    for source, what, n in rows:
+        Heard.objects.create(environment="production", service=service, source=source, what=what, hour=NOW, n=n)
+
+
+def text(answer) -> str:
+    return answer.content.decode().replace("\u00a0", " ")
+
+
+@pytest.mark.parametrize("who", ["alice", "bob"])
+def test_operator_and_viewer_see_sources(who, story, client, request):
+    client.force_login(request.getfixturevalue(who))
+
+    answer = client.get(reverse("sources"))
+
+    assert answer.status_code == 200
+    assert "invoice-worker" in text(answer)
+
+
+def test_a_stranger_sees_nothing(story, client, charlie):
+    client.force_login(charlie)
+
+    answer = client.get(reverse("sources"))
+
+    assert answer.status_code == 403
+    assert "invoice-worker" not in text(answer)
+
+
+def test_a_service_tells_its_dialect_its_coverage_and_what_was_refused(story, client, alice):
+    client.force_login(alice)
+
+    (row,) = client.get(reverse("sources")).context["sources"]
+
+    assert row.dialect == "metrics, spans"
+    assert (row.assigned, row.found_by) == ("89\u00a0%", "the flag on the call")
+    assert (row.coverage, row.coverage_second) == ("90\u00a0%", "of the metered calls have a span")
+    assert row.rejected_words == "7 too old"
+
+
+def test_a_service_with_metrics_alone_is_too_coarse(story, client, alice):
+    client.force_login(alice)
+    heard(("metric", "calls", 50), service="gateway")
+
+    rows = {row.service: row for row in client.get(reverse("sources")).context["sources"]}
+
+    assert rows["gateway"].coverage == "too coarse"
+
+
+def test_a_stray_shows_its_money_and_the_route_that_it_looks_like(story, client, alice):
+    client.force_login(alice)
+
+    rows = {row.id: row for row in client.get(reverse("sources"), {"map": STRAY}).context["strays"]}
+
+    assert (rows[STRAY].calls, rows[STRAY].cost, rows[STRAY].likely) == ("100", "$1.25", "invoice-extraction")
+    assert rows[STRAY].is_open
+    assert not rows["no-such-route"].can_map
+
+
+def test_the_second_press_maps_the_calls(story, client, alice):
+    client.force_login(alice)
+
+    client.post(reverse("map"), {"service": "invoice-worker", "model": "gpt-4.1", "route": "invoice-extraction"})
+
+    made = Mapping.objects.get()
+    assert (made.service, made.model, made.route, made.by) == (
+        "invoice-worker",
+        "gpt-4.1",
+        "invoice-extraction",
+        "alice",
+    )
+
+
+def test_a_mapping_is_taken_back(story, client, alice):
+    client.force_login(alice)
+    client.post(reverse("map"), {"service": "invoice-worker", "model": "", "route": "invoice-extraction"})
+
+    client.post(reverse("unmap", args=[Mapping.objects.get().id]))
+
+    assert not Mapping.objects.exists()
+
+
+def test_a_mapping_to_a_route_that_is_not_there_says_so(story, client, alice):
+    client.force_login(alice)
+
+    answer = client.post(reverse("map"), {"service": "invoice-worker", "model": "", "route": "gone"})
+
+    assert answer.status_code == 409
+    assert not Mapping.objects.exists()
+
+
+def test_a_viewer_maps_nothing(story, client, bob):
+    client.force_login(bob)
+
+    answer = client.post(reverse("map"), {"service": "invoice-worker", "model": "", "route": "invoice-extraction"})
+
+    assert answer.status_code == 403
+    assert not Mapping.objects.exists()
+
+
+def test_models_without_a_price_and_suspected_shadows_are_listed(story, client, alice):
+    client.force_login(alice)
+    line = spend(NOW - timedelta(days=2), 0.0, model="o9-preview")
+    line.unpriced = 40
+    line.save(update_fields=["unpriced"])
+    SuspectedShadow.objects.create(
+        environment="production", call_id="c", trace_id="t", model_group="fast", model="gpt-5", route="r",
+        cost_nano=10**9, at=NOW,
+    )  # fmt: skip
+
+    shown = client.get(reverse("sources")).context
+
+    assert [(row.model, row.calls) for row in shown["unpriced"]] == [("openai/o9-preview", "40")]
+    assert [(row.model, row.cost) for row in shown["suspected"]] == [("gpt-5", "$1.00")]
+
+
+def test_late_calls_are_told_as_a_share(story, client, alice):
+    from apps.telemetry.models import Window
+
+    client.force_login(alice)
+    Window.objects.filter(route="invoice-extraction").update(late=1)
+
+    rows = {row.route: row for row in client.get(reverse("sources")).context["arrivals"]}
+
+    assert (rows["invoice-extraction"].calls, rows["invoice-extraction"].late) == ("2", "50\u00a0%")
