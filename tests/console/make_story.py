@@ -162,6 +162,14 @@ def tell(now: datetime, *, short: bool = False, environment: str = "production")
     return Decision.objects.filter(environment=environment, kind="roll_back").latest("at")
 
 
+def go_on(now: datetime, *, short: bool = False, environment: str = "production") -> None:
+    """One more minute of calls, so that what is told stays fresh."""
+    dice = random.Random(4118)
+    plans = [INVOICE, EMAIL] if short else PLANS
+    calls = [call for plan in plans for call in minute_of(plan, environment, now, dice, is_harmful=False)]
+    send(environment, calls, WriterMemory(), now)
+
+
 def make(plans: list[Plan], environment: str, at: datetime, length: int) -> None:
     catalog.ensure_contenders(now=at)
     Environment.objects.get_or_create(
