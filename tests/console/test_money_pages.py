@@ -76,7 +76,7 @@ def test_the_worst_budget_stands_first_and_is_drawn(budget, client, alice):
 
     shown = client.get(reverse("budgets")).context
 
-    assert [row.name for row in shown["rows"]][0] == "support-triage"
+    assert next(row.name for row in shown["rows"]) == "support-triage"
     assert shown["rows"][0].state == "exceeded"
     assert shown["budget"].name == "support-triage"
 

@@ -46,7 +46,6 @@ def page(visit: Visit) -> HttpResponse:
             {"title": title, "href": alarms.address(show=name), "count": len(listed[name]), "is_current": name == show}
             for name, title in alarms.TABS.items()
         ],
-        opened=visit.request.GET.get("silence", ""),
         failing=alarms.failing(visit, stuck, reached(stuck)),
         log=[alarms.log_line(one) for one in alerts.deliveries(key)[:LOG]],
         channels=channel_rows(visit),
