@@ -1,7 +1,7 @@
 """Alerts as rows: the state, the sentence, when in the last day it was open, who was told, what may be pressed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from html import escape
 from urllib.parse import urlencode
@@ -107,7 +107,13 @@ def address(**asked: str) -> str:
     return f"{reverse('alerts')}?{urlencode(kept)}" if kept else reverse("alerts")
 
 
-def row(visit: Visit, one: Alert, show: str) -> AlertRow:
+def rows(visit: Visit, found: Sequence[Alert], show: str) -> list[AlertRow]:
+    """One main act in the view: that of the first that fires."""
+    first = next((one.id for one in found if one.state == Alert.State.FIRING), "")
+    return [row(visit, one, show, is_first=one.id == first) for one in found]
+
+
+def row(visit: Visit, one: Alert, show: str, *, is_first: bool = False) -> AlertRow:
     now = visit.now
     told = [each for each in one.deliveries.all() if each.event == "firing" and each.state != "replaced"]
     sent, took = {each.channel.name for each in told}, {each.channel.name for each in told if each.done_at}
@@ -134,7 +140,7 @@ def row(visit: Visit, one: Alert, show: str) -> AlertRow:
         delivered=f"{len(took)} of {len(sent)}" if sent else "",
         channels=", ".join(sorted(took)) or ("" if sent else why_quiet(one)),
         failed=", ".join(failed),
-        acts=acts(visit, one) if is_open else [],
+        acts=acts(visit, one, is_first=is_first) if is_open else [],
         silence_href=address(show=show, silence=one.id)
         if one.state in (Alert.State.FIRING, Alert.State.ACKNOWLEDGED) and opened is None and visit.may(Role.OPERATOR)
         else "",
@@ -171,9 +177,10 @@ def second(one: Alert, now: datetime) -> str:
     return f"told {one.told + 1} times" if one.told > 1 else one.severity
 
 
-def acts(visit: Visit, one: Alert) -> list[Act]:
+def acts(visit: Visit, one: Alert, *, is_first: bool) -> list[Act]:
     if one.state == Alert.State.FIRING:
-        return [presses.acknowledge(visit, one.id)]
+        act = presses.acknowledge(visit, one.id)
+        return [act if is_first else replace(act, css="", shortcut="")]
     if one.state == Alert.State.SILENCED and one.silenced_until is not None and one.silenced_until > visit.now:
         can, why_not = presses.who(visit, Role.OPERATOR)
         return [

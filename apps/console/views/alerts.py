@@ -40,8 +40,8 @@ def page(visit: Visit) -> HttpResponse:
     return visit.page(
         "console/alerts.html",
         current="alerts",
-        rows=[alarms.row(visit, one, show) for one in listed[show]],
-        over=[alarms.row(visit, one, show) for one in lately] if show == "open" else [],
+        rows=alarms.rows(visit, listed[show], show),
+        over=alarms.rows(visit, lately, show) if show == "open" else [],
         tabs=[
             {"title": title, "href": alarms.address(show=name), "count": len(listed[name]), "is_current": name == show}
             for name, title in alarms.TABS.items()
