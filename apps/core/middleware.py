@@ -10,7 +10,7 @@ SENTENCE = "A text may not contain the NUL character."
 
 
 class RefuseNul:
-    """PostgreSQL keeps no NUL in a text. An address, a cookie or a form that carries one is answered with 400, once, here.
+    """PostgreSQL keeps no NUL in a text. An address, a cookie or a form that carries one is answered with 400, here.
 
     JSON bodies are checked field by field where they are read.
     """
@@ -30,7 +30,7 @@ class RefuseNul:
 def has_nul(request: HttpRequest) -> bool:
     if NUL in request.path or "%00" in request.META.get("QUERY_STRING", ""):
         return True
-    if any(NUL in value for value in request.COOKIES.values()):  # written as \\000 in the header
+    if any(NUL in value for value in request.COOKIES.values()):  # written as \000 in the header
         return True
     if request.content_type not in FORMS or request.path.startswith("/api/"):  # the API takes no forms
         return False
