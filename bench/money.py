@@ -69,8 +69,9 @@ def told(database: str, found: dict[str, float], *, is_whole: bool) -> list[Row]
             f"judging {BUDGETS} budgets, one tick, {database}",
             found["tick_ms"],
             "ms",
-            beside={"idle": found["idle_ms"]},
+            beside={"worst_ms": found["tick_worst_ms"]},
         ),
+        Row(f"first forecasts of the {BUDGETS // 5} wide ones, {database}", found["wide_ms"], "ms"),
         Row(f"reserving under 3 hard caps and settling, {database}", found["hold_ms"], "ms"),
     ]
 

@@ -34,6 +34,7 @@ SPENT_STAYS = {  # others are asked at every tick
     "rolling_month": timedelta(seconds=60),
     "request": timedelta(seconds=15),
 }
+FEW_ROUTES, MANY_ROUTES = 3, 5000  # between them their budgets ask together
 WHOLE_STAYS = timedelta(days=1)
 CALLS_COME = timedelta(hours=49)  # up to so late
 BEING_MADE = "No forecast yet. It is being made."
@@ -54,23 +55,32 @@ def where(rule: money.Rule) -> dict[str, str]:
 
 
 class Asked:
-    """Of one tick: budgets wider than a route share their questions. Each time is asked once for all of them."""
+    """Of one tick: budgets share their questions. Each time is asked once for all that are wider than a route, and once
+    for all routes that have budgets of their own."""
 
     def __init__(self, rules: Iterable[money.Rule] = ()) -> None:
-        self.columns: dict[str, set[str]] = {}
-        self.known: dict[tuple[str, datetime, datetime], list[SpendRow]] = {}
+        self.columns: dict[tuple[str, bool], set[str]] = {}
+        self.routes: dict[str, set[str]] = {}
+        self.known: dict[tuple[str, bool, datetime, datetime], dict[str, list[SpendRow]]] = {}
         for rule in rules:
-            if "route" not in rule.scope:
-                self.columns.setdefault(rule.environment, set()).update(where(rule))
+            self.columns.setdefault((rule.environment, "route" in rule.scope), set()).update(where(rule))
+            if "route" in rule.scope:
+                self.routes.setdefault(rule.environment, set()).add(rule.scope["route"])
 
     def rows(self, rule: money.Rule, since: datetime, until: datetime) -> list[SpendRow]:
-        named, by = where(rule), self.columns.get(rule.environment, set())
-        if "route" in named or not named.keys() <= by:
-            return telemetry.spend(rule.environment, since, until, where=named)
-        key = (rule.environment, since, until)
+        named, environment, is_narrow = where(rule), rule.environment, "route" in rule.scope
+        by, routes = self.columns.get((environment, is_narrow), set()), self.routes.get(environment, set())
+        if not named.keys() <= by or (is_narrow and not FEW_ROUTES < len(routes) < MANY_ROUTES):
+            return telemetry.spend(environment, since, until, where=named)
+        key = (environment, is_narrow, since, until)
         if key not in self.known:
-            self.known[key] = telemetry.spend(rule.environment, since, until, by=sorted(by))
-        return [row for row in self.known[key] if all(row.keys[name] == value for name, value in named.items())]
+            of_routes = {"route": sorted(routes)} if is_narrow else None
+            found: dict[str, list[SpendRow]] = {}
+            for row in telemetry.spend(environment, since, until, by=sorted(by), where=of_routes):
+                found.setdefault(row.keys["route"] if is_narrow else "", []).append(row)
+            self.known[key] = found
+        rows = self.known[key].get(named.get("route", ""), [])
+        return [row for row in rows if all(row.keys[name] == value for name, value in named.items())]
 
     def spent(self, rule: money.Rule, since: datetime, until: datetime) -> Spent:
         rows = self.rows(rule, since, until)

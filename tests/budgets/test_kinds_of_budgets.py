@@ -295,3 +295,19 @@ def test_a_burn_up_adds_up_to_what_is_spent(now):
     assert shown.actual[-1][1] == queries.status_of(budget, now).verdict.spent_nano
     assert shown.expected[-1][1] == pytest.approx(queries.status_of(budget, now).verdict.forecast.nano, rel=0.01)
     assert sum(nano for _, _, nano in shown.by_day_and_model) == shown.actual[-1][1]
+
+
+def test_budgets_that_ask_together_are_told_what_each_would_be_told_alone(now):
+    for number in range(8):
+        for variant in ("old", "new"):
+            spend(now - number * HOUR, 1 + number, route=f"r-{number % 6}", variant=variant, owner=f"o-{number % 2}")
+    burns = [{"burn": "page"}, {"burn": "ticket"}]
+    scopes = [{"route": f"r-{n}"} for n in range(6)] + [{"route": "r-1", "variant": "new"}, {"owner": "o-1"}, {}]
+    made = [make_budget(now, scope=scope, thresholds=burns, period=p) for scope in scopes for p in ("day", "week")]
+
+    together = {verdict.budget: verdict for verdict in services.judge_money(now=now)}
+
+    for budget in made:
+        alone = queries.status_of(budget, now).verdict
+        mine = together[budget.id]
+        assert (mine.spent_nano, mine.burns) == (alone.spent_nano, alone.burns)

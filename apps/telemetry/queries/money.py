@@ -14,7 +14,7 @@ from apps.telemetry.queries.steps import ALL, Steps, floor
 ROLLED = "LedgerTotals"  # up to which line they go
 HOUR, DAY = 3600, 86_400  # seconds
 TRIES = 5
-FEW_LINES = timedelta(hours=6)  # of one route they are read faster than totals with all their edges
+FEW_LINES = timedelta(hours=7)  # of one route they are read faster than totals with all their edges
 NAMES = ("environment", "route", "variant", "provider", "model", "owner", "arm", "trial", "tag", "rule")
 BY = ("route", "variant", "provider", "model", "owner", "arm", "trial", "tag", "rule")
 
