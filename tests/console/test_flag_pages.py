@@ -446,7 +446,7 @@ def test_four_eyes_approve_and_apply(protected, client, alice, dora):
     client.force_login(dora)
 
     text = body(client.get(address("change", row.id)))
-    digest = re.search(r'name="digest" value="(\w+)"', text)[1]
+    digest = re.search(r'name="digest"\s+value="(\w+)"', text)[1]
     client.post(address("change-act", row.id, "approve"), {"digest": digest, "expected": row.revision})
     armed = body(client.get(address("change-act", row.id, "apply")))
     for _ in range(2):  # a double tap
