@@ -57,7 +57,8 @@
   }
 
   function isHeld(part) {
-    if (part.querySelector("[data-armed], [data-result], details[open]") || part.matches("[data-armed]")) return true;
+    const waits = "[data-armed], [data-result], details[open], .htmx-request"; // the last: a press under way
+    if (part.querySelector(waits) || part.matches("[data-armed]")) return true;
     if (part.contains(document.activeElement) && document.activeElement !== document.body) return true;
     return part.matches("[data-row]:hover");
   }
