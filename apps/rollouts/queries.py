@@ -213,6 +213,7 @@ class Measured:
     p95_ms: float | None
     cost_per_1k_nano: int | None
     estimated_nano: int
+    handoffs: int | None  # None: nobody reports them
     handoffs_per_day: float | None
 
 
@@ -242,6 +243,7 @@ def measured(environment: str, route: str, since: datetime, until: datetime) -> 
             p95_ms=None if p95 is None else round(p95 * 1000, 1),
             cost_per_1k_nano=round(row.cost_nano * 1000 / row.priced) if row.priced else None,
             estimated_nano=row.estimated_nano,
+            handoffs=handoffs.get(row.variant),
             handoffs_per_day=handoffs[row.variant] / days if row.variant in handoffs else None,
         )
     return found

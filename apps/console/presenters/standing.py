@@ -270,12 +270,16 @@ def before_after(
     def per(errors: int, requests: int) -> float | None:
         return errors / requests if requests else None
 
+    def per_1k(one: Compared) -> float | None:
+        return None if one.handoffs is None else one.handoffs / one.requests * 1000
+
     lines = [
         line("Median latency", before.p50_ms, after.p50_ms, lambda ms: figures.seconds(ms / 1000)),
         line("p95 latency", before.p95_ms, after.p95_ms, lambda ms: figures.seconds(ms / 1000)),
         line("Cost per 1k requests", before.cost_per_1k_nano, after.cost_per_1k_nano, figures.nano),
         line("Errors", per(before.errors, before.requests), per(after.errors, after.requests), figures.percent),
-        line("Handoffs a day", before.handoffs_per_day, after.handoffs_per_day, figures.count),
+        # By the request and not by the day: before and after are spans of unlike length and traffic.
+        line("Handoffs per 1k requests", per_1k(before), per_1k(after), lambda rate: f"{rate:,.1f}"),
         BeforeAfter(measure="Requests", before=figures.count(before.requests), after=figures.count(after.requests)),
     ]
     return [one for one in lines if one.before or one.after]
