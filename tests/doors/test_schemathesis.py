@@ -23,7 +23,7 @@ from tests.flags.doors import make_key
 from tests.flags.make_flags import ALICE, NOW, make_flag, make_route
 from tests.processes import Server
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.fuzz, pytest.mark.slow, pytest.mark.timeout(600)]
 STREAMS = {"/api/v1/changes"}  # it never ends
 TO_THE_LETTER = ("/ofrep/", "/flagd/")
 MANAGEMENT = [

@@ -15,7 +15,7 @@ from apps.flags import audiences, change_requests
 from tests.flags.make_flags import ALICE, NOW, make_flag, make_route
 from tests.flags.test_api import with_key
 
-pytestmark = [pytest.mark.django_db, pytest.mark.slow]
+pytestmark = [pytest.mark.django_db, pytest.mark.fuzz, pytest.mark.slow]
 OURS = ("flags", "routes", "audiences", "change-requests", "clients", "evaluate")
 EXAMPLES = 12
 SAID = {"environment": "production", "by": ALICE, "because": "", "now": NOW}
