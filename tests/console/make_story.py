@@ -135,10 +135,9 @@ PLANS = [
 ]
 
 
-def tell(now: datetime, *, short: bool = False, environment: str = "production") -> Decision:
+def tell(now: datetime, *, environment: str = "production") -> Decision:
     """Ends with the rollback; gives its decision."""
-    plans = [INVOICE, EMAIL] if short else PLANS
-    length = 50 if short else 90
+    plans, length = PLANS, 90
     dice = random.Random(4117)
     begin = now - length * MINUTE
     make(plans, environment, begin, length)
@@ -155,18 +154,16 @@ def tell(now: datetime, *, short: bool = False, environment: str = "production")
             rollouts.run_due_steps(now=moment)
         alerts.read_journal(at)
         rollouts.run_due_steps(now=at + timedelta(seconds=3))
-        if not short:
-            meanwhile(environment, minute, at)
+        meanwhile(environment, minute, at)
     rollouts.run_due_steps(now=now)
     alerts.read_journal(now)
     return Decision.objects.filter(environment=environment, kind="roll_back").latest("at")
 
 
-def go_on(now: datetime, *, short: bool = False, environment: str = "production") -> None:
+def go_on(now: datetime, *, environment: str = "production") -> None:
     """One more minute of calls, so that what is told stays fresh."""
     dice = random.Random(4118)
-    plans = [INVOICE, EMAIL] if short else PLANS
-    calls = [call for plan in plans for call in minute_of(plan, environment, now, dice, is_harmful=False)]
+    calls = [call for plan in PLANS for call in minute_of(plan, environment, now, dice, is_harmful=False)]
     send(environment, calls, WriterMemory(), now)
 
 
