@@ -12,6 +12,7 @@
   let again = false;
   let triedAt = 0;
   let told = {};
+  let leaving = false; // a form or a link is on its way: its answer must not be overtaken by a reload
 
   const one = (selector) => document.querySelector(selector);
   const all = (selector) => [...document.querySelectorAll(selector)];
@@ -112,6 +113,11 @@
     if (words) lastWords = words;
   }
 
+  window.addEventListener("beforeunload", () => {
+    leaving = true;
+    window.setTimeout(() => (leaving = false), 10000); // it may have been a download
+  });
+
   async function refresh(routes) {
     if (!one("[data-part]")) return;
     const only = document.body.querySelector("[data-about]")?.dataset.about;
@@ -123,6 +129,7 @@
     busy = true;
     try {
       const answer = await fetch(location.href, { headers: { "X-Live": "1" }, credentials: "same-origin" });
+      if (leaving) return;
       if (answer.redirected && new URL(answer.url).pathname !== location.pathname) return location.reload();
       if (!answer.ok) return;
       wanted = new DOMParser().parseFromString(await answer.text(), "text/html");

@@ -1,7 +1,6 @@
 """An evening in production, through the real doors: ten routes, one of which is rolled back two minutes ago.
 
 `tell(now)` begins an hour and a half earlier, lets a minute of traffic and a tick follow one another, ends at `now`.
-`short=True` has two routes and twenty minutes, for tests.
 """
 
 import json
