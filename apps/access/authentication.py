@@ -55,7 +55,7 @@ def bearer_of(authorization: str | None, api_key: str | None) -> str | None:
     return api_key or None
 
 
-class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # drf-spectacular hooks subclasses without types
     target_class = KeyAuthentication
     name = "apiKey"
 

@@ -28,7 +28,7 @@ class Sign:
     key: str  # "beat", "telemetry", "deliveries"
     environment: str
     wrong: str = ""
-    severity: str = "critical"
+    severity: journal.Severity = "critical"
     runbook: str = ""
 
 
@@ -64,7 +64,7 @@ def tell(sign: Sign, key: str, now: datetime) -> None:
         condition=journal.Condition(
             key=key,
             effect="opens" if sign.wrong else "closes",
-            severity=sign.severity,  # type: ignore[arg-type]
+            severity=sign.severity,
             sentence=sentence,
             link="/alerts/",
             runbook=sign.runbook,

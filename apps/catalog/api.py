@@ -150,7 +150,7 @@ class ModelView(ModelsView):
     http_method_names = ["get", "head", "options"]
 
     @extend_schema(responses=ModelOut, summary="One model")
-    def get(self, request: Request, key: str) -> Response:  # type: ignore[override]
+    def get(self, request: Request, key: str) -> Response:  # type: ignore[override]  # its address carries a key
         return Response(self.shown(key))
 
 
@@ -158,7 +158,7 @@ class PricesView(ModelsView):
     http_method_names = ["post", "options"]
 
     @extend_schema(request=PriceIn, responses={201: ModelOut}, summary="Add a price, valid from a moment on")
-    def post(self, request: Request, key: str) -> Response:  # type: ignore[override]
+    def post(self, request: Request, key: str) -> Response:  # type: ignore[override]  # its address carries a key
         self.must_be_admin()
         data = self.read(PriceIn)
         services.add_price(key=key, price=new_price(data), by=self.actor, because=data["because"], now=self.now)

@@ -50,7 +50,7 @@ class Listener(threading.Thread):
 
     def listen(self) -> None:
         client = redis.Redis.from_url(settings.BELL_URL, socket_connect_timeout=1)
-        with client.pubsub(ignore_subscribe_messages=True) as bell:  # type: ignore[no-untyped-call]
+        with client.pubsub(ignore_subscribe_messages=True) as bell:  # type: ignore[no-untyped-call]  # redis-py
             bell.subscribe(CHANNEL)
             while not self.stopping.is_set():
                 if bell.get_message(timeout=0.5):

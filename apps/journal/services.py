@@ -7,6 +7,8 @@ from typing import Any, Literal
 from apps.core.actors import Actor
 from apps.journal.models import Entry
 
+Severity = Literal["critical", "error", "warning", "info"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
@@ -14,7 +16,7 @@ class Condition:
 
     key: str
     effect: Literal["opens", "closes"] = "opens"
-    severity: Literal["critical", "error", "warning", "info"] = "warning"
+    severity: Severity = "warning"
     sentence: str
     route: str = ""
     owner: str = ""
