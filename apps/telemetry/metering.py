@@ -14,7 +14,8 @@ import msgspec
 from django.db import connection
 
 from apps.telemetry import rows
-from apps.telemetry.domain import aliases, points, spans
+from apps.telemetry.domain import aliases, endings, points, providers
+from apps.telemetry.domain.attributes import text
 from apps.telemetry.domain.fold import Fold
 from apps.telemetry.domain.intake import Intake
 from apps.telemetry.domain.otlp import Point
@@ -172,19 +173,19 @@ def book(
 
 def describe(environment: str, point: Point, writer: WriterMemory) -> dict[str, Any]:
     told = points.told_of(point)
-    asked, answered = spans.text(told, "asked_model", 200), spans.text(told, "response_model", 200)
-    route = spans.text(told, "route", 512)
-    variant = spans.text(told, "variant")
-    flag = spans.text(told, "flag", 512)
+    asked, answered = text(told, "asked_model", 200), text(told, "response_model", 200)
+    route = text(told, "route", 512)
+    variant = text(told, "variant")
+    flag = text(told, "flag", 512)
     routes, service = writer.routes.get(environment, {}), service_of(point)
     if not route and flag in routes:
-        route, variant = flag, spans.text(told, "flag_variant")
+        route, variant = flag, text(told, "flag_variant")
     if not route:
         route = str(point.resource.attributes.get("changeover.route") or "")[:512]
     rules = writer.rules.get(environment, {})
     ruled = rules.get((service, asked)) or rules.get((service, answered)) or rules.get((service, ""))
     at = moment(point.at)
-    provider = spans.provider_of(told)
+    provider = providers.provider_of(told)
     price = next(
         (
             price
@@ -205,7 +206,7 @@ def describe(environment: str, point: Point, writer: WriterMemory) -> dict[str, 
         "asked": model,
         # Many calls in one number: a tier of large prompts cannot be seen in it.
         "price": replace(price, above=None) if price else None,
-        "error": spans.error_class(told.get("error"), None),
+        "error": endings.error_class(told.get("error"), None),
     }
 
 

@@ -16,7 +16,7 @@ from apps.telemetry.domain import traces
 from apps.telemetry.domain.batch import Call
 from apps.telemetry.domain.fold import Attempt, Fold
 from apps.telemetry.domain.intake import Intake
-from apps.telemetry.domain.spans import SpanCall
+from apps.telemetry.domain.span_calls import SpanCall
 from apps.telemetry.domain.sums import LedgerKey, LedgerSum
 from apps.telemetry.domain.traces import Booked, Line, Reading, Trace
 from apps.telemetry.memory import WriterMemory

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from apps.telemetry.domain import aliases, points, spans
+from apps.telemetry.domain import aliases, naming, points, spans
+from apps.telemetry.domain.attributes import of_resource_named
 from apps.telemetry.domain.otlp import Body, Point, Resource
-from apps.telemetry.domain.spans import Evaluation, SpanCall
+from apps.telemetry.domain.span_calls import Evaluation, SpanCall
 
 SECOND = 10**9
 BACK = 48 * 3600 * SECOND
@@ -103,13 +104,13 @@ def of_body(body: Body, *, environment: str, now: int) -> Intake:
         part = intake.part(span.trace_id)
         if span.parent_id:
             part.links[span.span_id] = span.parent_id
-        part.evaluations += spans.evaluations_of(span)
+        part.evaluations += naming.evaluations_of(span)
         call = spans.call_of_span(span)
         if call is not None:
             intake.add(span.trace_id, call, now)
     for log in body.logs:
         meet(intake, log.resource, environment)
-        evaluation = spans.evaluation_of_log(log) if log.name in aliases.FLAG_EVENTS else None
+        evaluation = naming.evaluation_of_log(log) if log.name in aliases.FLAG_EVENTS else None
         if evaluation is not None:
             intake.part(log.trace_id).evaluations.append(evaluation)
         call = spans.call_of_log(log) if log.name == aliases.CALL_EVENT and log.span_id and log.trace_id else None
@@ -131,11 +132,11 @@ def of_body(body: Body, *, environment: str, now: int) -> Intake:
 
 
 def meet(intake: Intake, resource: Resource, environment: str) -> None:
-    service = spans.of_resource_named(resource.attributes, "service")[:128]
+    service = of_resource_named(resource.attributes, "service")[:128]
     sender = (service, str(resource.attributes.get("service.instance.id") or "")[:200])
     if sender in intake.senders:
         return
     intake.senders.add(sender)
-    told = spans.of_resource_named(resource.attributes, "environment")
+    told = of_resource_named(resource.attributes, "environment")
     if told and told != environment:  # the key decides
         intake.hear(service, "otlp", "other_environment")

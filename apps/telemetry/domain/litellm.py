@@ -12,11 +12,12 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from apps.telemetry.domain import aliases, spans
+from apps.telemetry.domain import aliases, endings, naming, providers
+from apps.telemetry.domain import usage as usages
 from apps.telemetry.domain.batch import Unreadable
 from apps.telemetry.domain.intake import Intake
 from apps.telemetry.domain.otlp import clean, is_finite
-from apps.telemetry.domain.spans import SpanCall
+from apps.telemetry.domain.span_calls import SpanCall
 
 SERVICE = "litellm"
 MOST_ROWS = 10_000
@@ -114,27 +115,27 @@ def call_of(row: Row) -> SpanCall | None:
     provider = (row.custom_llm_provider or "")[:64].lower()
     call.provider = aliases.PROVIDERS.get(provider, provider)
     if call.provider == "openai" and row.api_base:
-        call.provider = spans.provider_at(row.api_base) or call.provider
+        call.provider = providers.provider_at(row.api_base) or call.provider
     model = clean(row.model or "")[:200]
     head, slash, tail = model.partition("/")
     call.asked_model = tail if slash and head.lower() == provider else model
     tell_usage(call, row)
     if row.status == "failure":
         error = row.error_information or Error()
-        call.error = spans.error_class(error.error_class, error.error_code) or "other"
+        call.error = endings.error_class(error.error_class, error.error_code) or "other"
     if row.stream and row.completionStartTime is not None and row.startTime <= row.completionStartTime <= row.endTime:
         call.first_token_ms = (row.completionStartTime - row.startTime) * 1000
     call.response_id = clean(row.id or "")[:200]
-    call.told_cost_nano = spans.nano(row.response_cost)
+    call.told_cost_nano = usages.nano(row.response_cost)
     call.group = clean(row.model_group or "")[:128]
     call.request_id = clean(row.trace_id or "")[:200]
     call.is_final = not call.error
-    spans.name_by_tags(call, row.request_tags)
+    naming.name_by_tags(call, row.request_tags)
     return call
 
 
 def tell_usage(call: SpanCall, row: Row) -> None:
-    inputs, outputs = spans.tokens(row.prompt_tokens), spans.tokens(row.completion_tokens)
+    inputs, outputs = usages.tokens(row.prompt_tokens), usages.tokens(row.completion_tokens)
     if not inputs and not outputs:
         return  # no usage came from the provider: LiteLLM writes zeros
     call.input_tokens, call.output_tokens = inputs, outputs
@@ -143,7 +144,7 @@ def tell_usage(call: SpanCall, row: Row) -> None:
     except msgspec.DecodeError:
         return
     details = usage.usage_object.prompt_tokens_details if usage and usage.usage_object else None
-    cached = spans.tokens(details.cached_tokens) if details else None
+    cached = usages.tokens(details.cached_tokens) if details else None
     if cached is not None and (inputs is None or cached > inputs):
         call.notes = [*call.notes, "cached_too_large"]
     else:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from msgspec import Struct
 
 from apps.telemetry.domain import aliases, spans
+from apps.telemetry.domain.attributes import Told, fields_of
 from apps.telemetry.domain.histogram import HIGHEST, LOWEST, SCALE, Histogram
 from apps.telemetry.domain.otlp import Attributes, Point, is_finite
 
@@ -71,8 +72,8 @@ def meaning_of(point: Point) -> str | None:
     return meaning
 
 
-def told_of(point: Point) -> spans.Told:
-    return spans.fields_of(attributes_of(point))
+def told_of(point: Point) -> Told:
+    return fields_of(attributes_of(point))
 
 
 def attributes_of(point: Point) -> Attributes:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import msgspec
 from msgspec import Struct
 
-from apps.telemetry.domain.spans import SECOND, Evaluation, SpanCall
+from apps.telemetry.domain.span_calls import Evaluation, SpanCall
+from apps.telemetry.domain.spans import SECOND
 
 MOST_LINKS = 5_000
 MOST_STEPS = 200  # from a call to its ancestors

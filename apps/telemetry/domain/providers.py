@@ -1,0 +1,41 @@
+"""Who was asked: the provider by whatever name a sender gives it, or by the address that answered."""
+
+from __future__ import annotations
+
+import ipaddress
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+from apps.telemetry.domain import aliases
+from apps.telemetry.domain.attributes import Told, packed
+
+
+def provider_of(told: Told) -> str:
+    named = told.get("provider")
+    provider = named.lower()[:64] if isinstance(named, str) else ""
+    provider = aliases.PROVIDERS.get(provider, provider)
+    endpoint = told.get("endpoint")
+    if provider == "openai" and isinstance(endpoint, str):
+        return provider_at(endpoint) or provider
+    return provider
+
+
+@lru_cache(maxsize=1_000)
+def provider_at(endpoint: str) -> str:
+    """Whose address it is; empty for our own networks, whose gateways speak for whom they say they do."""
+    host = ((urlsplit(endpoint).hostname or "") if "//" in endpoint else endpoint.partition(":")[0]).lower()[:64]
+    for ending, provider in aliases.ENDPOINTS.items():
+        if host == ending or host.endswith(f".{ending}"):
+            return provider
+    try:
+        return "" if ipaddress.ip_address(host).is_private else host
+    except ValueError:
+        return host if "." in host and not host.endswith((".local", ".internal", ".svc", ".lan")) else ""
+
+
+def invoked_model(told: Told) -> str:
+    for name in aliases.INVOCATION:
+        model = packed(told.get(name)).get("model")
+        if isinstance(model, str):
+            return model[:200]
+    return ""

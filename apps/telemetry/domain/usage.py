@@ -1,0 +1,72 @@
+"""Tokens and stated costs. Cached tokens are part of the input and reasoning tokens part of the output: never added."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from apps.telemetry.domain import aliases
+from apps.telemetry.domain.attributes import Told, packed
+from apps.telemetry.domain.otlp import is_finite
+
+MOST_TOKENS = 1_000_000_000
+
+
+def tokens(value: Any) -> int | None:
+    """A number of tokens; None for what is none."""
+    if isinstance(value, str) and value.isdigit():
+        value = int(value[:20])
+    if isinstance(value, bool) or not isinstance(value, int | float) or not is_finite(value):
+        return None
+    return int(value) if 0 <= value <= MOST_TOKENS else None
+
+
+def usage_of(told: Told, notes: list[str]) -> tuple[int | None, int | None, int | None]:
+    said = [told.get(field) for field in ("input_tokens", "cached_input_tokens", "output_tokens")]
+    inputs, cached, outputs = (tokens(value) for value in said)
+    if any(value is not None and number is None for value, number in zip(said, (inputs, cached, outputs), strict=True)):
+        notes.append("tokens_unreadable")
+    for name in aliases.USAGE:
+        usage = packed(told.get(name)) if name in told else None
+        if usage:
+            more = usage_in(usage)
+            inputs = more[0] if inputs is None else inputs
+            cached = more[1] if cached is None else cached
+            outputs = more[2] if outputs is None else outputs
+    if inputs == 0 and not outputs and told.get("error") is not None:
+        inputs = outputs = None  # a failed call that says 0 does not know
+    if cached is not None and (inputs is None or cached > inputs):
+        notes.append("cached_too_large")
+        cached = None
+    return inputs, cached, outputs
+
+
+def usage_in(usage: Mapping[str, Any]) -> tuple[int | None, int | None, int | None]:
+    """A provider's usage, whose input includes what was cached; or disjoint numbers, whose keys have no `tokens`."""
+    if "input" in usage or "output" in usage:
+        fresh, outputs = tokens(usage.get("input")), tokens(usage.get("output"))
+        cached = tokens(usage.get("cache_read_input_tokens") or usage.get("input_cached_tokens")) or 0
+        written = tokens(usage.get("cache_creation_input_tokens")) or 0
+        inputs = None if fresh is None else fresh + cached + written
+        return inputs, cached or None, outputs
+    inputs = tokens(usage.get("prompt_tokens", usage.get("input_tokens")))
+    outputs = tokens(usage.get("completion_tokens", usage.get("output_tokens")))
+    details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
+    return inputs, tokens(details.get("cached_tokens")) if isinstance(details, dict) else None, outputs
+
+
+def told_cost_nano(told: Told) -> int | None:
+    usd = told.get("told_cost")
+    for name in aliases.COSTS:
+        costs = packed(told.get(name))
+        if usd is None and costs:
+            parts = [cost for cost in costs.values() if isinstance(cost, int | float)]
+            usd = costs.get("total", math.fsum(parts))
+    return nano(usd)
+
+
+def nano(usd: Any) -> int | None:
+    if isinstance(usd, bool) or not isinstance(usd, int | float) or not is_finite(usd) or not 0 <= usd <= 1e6:
+        return None
+    return round(usd * 1e9)
