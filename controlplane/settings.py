@@ -30,6 +30,7 @@ def kept_secret(file: Path) -> str:
 
 
 SECRET_KEY = env.str("SECRET_KEY", default="") or kept_secret(DATA / "secret_key")
+SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])  # older ones: still opened, never sealed with
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 PUBLIC_URL = env.str("PUBLIC_URL", default="http://127.0.0.1:8000")  # links in alerts begin with it
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
@@ -44,6 +45,8 @@ ALERT_PRIVATE_ADDRESSES = env.bool("ALERT_PRIVATE_ADDRESSES", default=False)  # 
 ALERT_PLAIN_HTTP = env.bool("ALERT_PLAIN_HTTP", default=False)  # may they go over http://?
 ALERT_PORTS = [int(port) for port in env.list("ALERT_PORTS", default=[])]  # to which ports, beside 443 and 80?
 WATCH_SECONDS = env.float("WATCH_SECONDS", default=5.0)  # how often web looks whether the worker lives; 0: never
+METRICS_SECONDS = env.float("METRICS_SECONDS", default=10.0)  # how often /metrics asks the tables anew; 0: never
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")  # who scrapes must send it; empty: /metrics is open
 DEAD_MAN_URL = env.str("DEAD_MAN_URL", default="")  # called each minute while the protection works
 TELEMETRY_STALE_SECONDS = env.int("TELEMETRY_STALE_SECONDS", default=120)  # under a live rollout: then people are told
 

@@ -87,7 +87,7 @@ class ApiView(APIView):
 
     def handle_exception(self, exc: Exception) -> Response:
         if isinstance(exc, Replay):
-            answer = Response(exc.answer.body, status=exc.answer.status or 200)
+            answer = Response(exc.answer.said, status=exc.answer.status or 200)
             answer["Idempotency-Replayed"] = "true"
             return answer
         return super().handle_exception(exc)
@@ -159,7 +159,7 @@ class ApiView(APIView):
                 raise PreconditionRequired(environment=environment.key)
             return None
         number = tag.removeprefix("W/").strip('"')
-        if not number.isdigit():
+        if not (number.isascii() and number.isdigit()):
             raise Invalid('If-Match carries the revision that you saw, as in If-Match: "7".')
         return int(number)
 

@@ -9,6 +9,7 @@ from django.db.models.functions import Now
 
 from apps.access.domain.roles import KeyScope, Role, role_of_scopes
 from apps.core.ids import new_id
+from apps.core.sealing import seal, unseal
 
 slug = RegexValidator(r"^[a-z0-9][a-z0-9-]{0,63}$", "Lower-case letters, digits and dashes, 64 at most.")
 
@@ -135,5 +136,10 @@ class RememberedAnswer(models.Model):
         return f"{self.actor} {self.key}"
 
     def remember(self, status: int, body: object) -> None:
-        self.status, self.body = status, body
+        """Sealed: an answer may hold a key or a secret that is shown just once."""
+        self.status, self.body = status, seal(body)
         self.save(update_fields=["status", "body"])
+
+    @property
+    def said(self) -> Any:
+        return unseal(self.body) if isinstance(self.body, str) else self.body

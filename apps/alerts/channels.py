@@ -165,6 +165,14 @@ def rotate_secret(
     return channel
 
 
+@transaction.atomic
+def seal_anew() -> None:
+    """Under the newest SECRET_KEY."""
+    for channel in Channel.objects.select_for_update().order_by("pk"):
+        if channel.config and channel.is_sealed_under_an_older_key():
+            channel.change(config=channel.config)
+
+
 def locked(id: str) -> Channel:
     channel = Channel.objects.select_for_update().filter(pk=id).first()
     if channel is None:

@@ -38,6 +38,8 @@ class Outcome:
 
 
 def send(channel: Channel, message: Message, *, now: datetime) -> Outcome:
+    if not channel.config:
+        return Outcome(False, "its secrets cannot be read: SECRET_KEY is another one than when they were saved")
     return SENDERS[Channel.Kind(channel.kind)](channel, message, now)
 
 

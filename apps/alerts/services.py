@@ -47,7 +47,9 @@ def dispatch(now: datetime) -> None:
 
 
 def forget_old(now: datetime, *, most: int = 2000) -> int:
-    """Deliveries and alerts that have been over for long, some at a time. The journal keeps what happened."""
+    """Deliveries and alerts that have been over for long, some at a time. The journal keeps what happened. What an
+    older key has sealed is sealed anew, so that nothing needs that key any more."""
+    channels.seal_anew()
     before = now - KEPT_FOR
     over = Delivery.objects.filter(created_at__lt=before).exclude(pk__in=Delivery.objects.waiting().values("pk"))
     gone, _ = Delivery.objects.filter(pk__in=list(over.values_list("pk", flat=True)[:most])).delete()

@@ -2,10 +2,12 @@ from datetime import datetime
 from typing import Any, Self
 
 from django.db import models
+from django.db.models.functions import Cast
 
 from apps.alerts.domain import rate
 from apps.core.claims import Leased
 from apps.core.ids import new_id
+from apps.core.sealing import SealedJson, is_of_newest_key
 
 
 class ChannelQuerySet(models.QuerySet["Channel"]):
@@ -28,7 +30,7 @@ class Channel(Leased):
     environment = models.CharField(max_length=64)
     kind = models.CharField(max_length=16, choices=Kind.choices)
     name = models.CharField(max_length=128)
-    config = models.JSONField(default=dict)  # addresses and secrets; what is in it depends on the kind
+    config = SealedJson()  # addresses and secrets; what is in it depends on the kind
     least_severity = models.CharField(max_length=16, default="info")
     is_active = models.BooleanField(default=True)
     off_because = models.CharField(max_length=300, blank=True)
@@ -65,6 +67,11 @@ class Channel(Leased):
         if self.kind == self.Kind.APPRISE:
             return ", ".join(str(url).partition(":")[0] for url in self.config.get("urls", []))
         return str(self.config.get("url", "")).partition("://")[2].partition("/")[0]
+
+    def is_sealed_under_an_older_key(self) -> bool:
+        as_it_stands = Cast("config", models.TextField())
+        token = Channel.objects.filter(pk=self.pk).annotate(token=as_it_stands).values_list("token", flat=True).get()
+        return not is_of_newest_key(token)
 
     def change(self, **fields: Any) -> None:
         for name, value in fields.items():
