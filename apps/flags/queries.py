@@ -11,7 +11,7 @@ from apps.catalog.models import Model, Tier
 from apps.core.refusals import NotFound
 from apps.flags.domain import conditions, definition, rules, targeting
 from apps.flags.domain.segments import Segments
-from apps.flags.models import Audience, ClientSeen, Exposure, Flag, Snapshot, Split
+from apps.flags.models import Audience, ClientSeen, Exposure, Flag, RefusedClient, Snapshot, Split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +126,21 @@ class ClientView:
     snapshot: int | None
     seen_at: datetime
     behind: int | None = None  # snapshots published since the one it has; None: it did not say
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedView:
+    """Somebody whom a flag door refuses: who, from where, why, how often."""
+
+    environment: str  # empty: no key of ours told which
+    door: str  # ofrep, flagd, changes, sync (gRPC)
+    why: str  # no key, unknown key, revoked, expired, wrong scope
+    key: str  # its name; of an unknown one how it begins
+    address: str
+    agent: str
+    count: int
+    first_at: datetime
+    last_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +270,15 @@ def clients(environment: str, since: datetime | None = None) -> list[ClientView]
         ClientView(name, sdk, snapshot, seen_at, None if snapshot is None else max(newest - snapshot, 0))
         for name, sdk, snapshot, seen_at in rows.values_list("name", "sdk", "snapshot", "seen_at")
     ]
+
+
+def refused_clients(environment: str, since: datetime | None = None) -> list[RefusedView]:
+    """Those whose key is of this environment, and those whose key is nobody's; the latest first."""
+    rows = RefusedClient.objects.filter(environment__in=(environment, "")).order_by("-last_at", "-id")
+    if since is not None:
+        rows = rows.filter(last_at__gte=since)
+    names = ("environment", "door", "why", "key", "address", "agent", "count", "first_at", "last_at")
+    return [RefusedView(**row) for row in rows.values(*names)]
 
 
 def exposures(environment: str, flag: str, since: datetime | None = None) -> list[ExposureView]:

@@ -1,12 +1,13 @@
 from celery import shared_task
 from django.utils import timezone
 
-from apps.flags import change_requests, services
+from apps.flags import change_requests, refused, services
 
 
 @shared_task
 def forget_old(**_: object) -> None:
     services.forget_old(now=timezone.now())
+    refused.forget_old(now=timezone.now())
 
 
 @shared_task

@@ -1,23 +1,27 @@
 """flagd's gRPC sync door, with the real provider of the field."""
 
+import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
+from django.utils import timezone
 from openfeature import api
 from openfeature.contrib.provider.flagd import FlagdProvider
 from openfeature.contrib.provider.flagd.config import ResolverType
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.event import ProviderEvent
+from openfeature.provider import ProviderStatus
 from openfeature.schemas.protobuf.flagd.sync.v1 import sync_pb2, sync_pb2_grpc
 
 from apps.access import services as access_services
 from apps.access.models import ApiKey
-from apps.flags import services
+from apps.flags import queries, services
 from tests.flags.doors import make_key
 from tests.flags.make_flags import ALICE, NOW, make_flag
 from tests.processes import free_port, start, stop
@@ -33,19 +37,39 @@ def environment_key(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def secret(transactional_db: None, environment_key: str) -> str:
     make_flag(environment=environment_key)
-    return make_key(environment_key)["Authorization"].removeprefix("Bearer ")
+    return secret_in(environment_key)
 
 
-@pytest.fixture
-def port(secret: str, tmp_path: Path) -> Iterator[int]:
-    number, log = free_port(), tmp_path / "sync.log"
-    process = start(sys.executable, "-m", "controlplane.sync", "--port", str(number), log=log, DATA_DIR=str(tmp_path))
-    end = time.monotonic() + 20
-    while b"flagd sync on" not in log.read_bytes():
+def secret_in(environment: str, **more: Any) -> str:
+    return make_key(environment, **more)["Authorization"].removeprefix("Bearer ")
+
+
+def sync_process(folder: Path, port: int) -> Any:
+    folder.mkdir(exist_ok=True)
+    log = folder / "sync.log"
+    process = start(sys.executable, "-m", "controlplane.sync", "--port", str(port), log=log, DATA_DIR=str(folder))
+    end, begun = time.monotonic() + 20, log.read_bytes().count(b"flagd sync on")
+    while log.read_bytes().count(b"flagd sync on") == begun:
         assert process.poll() is None and time.monotonic() < end, log.read_text()
         time.sleep(0.05)
+    return process
+
+
+@pytest.fixture(scope="module")
+def port(django_db_setup: None, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """One process for all tests: each has an environment of its own."""
+    number = free_port()
+    with django_db_blocker.unblock():
+        process = sync_process(tmp_path_factory.mktemp("sync"), number)
     yield number
     stop(process)
+
+
+def until(true: Callable[[], object], seconds: float = 5) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def channel(port: int, secret: str) -> grpc.Channel:
@@ -55,79 +79,161 @@ def channel(port: int, secret: str) -> grpc.Channel:
     return grpc.secure_channel(f"127.0.0.1:{port}", credentials)
 
 
-def test_the_real_provider_gets_flags_and_hears_of_changes(port, secret, environment_key):
-    provider = FlagdProvider(
+def fetch(port: int, secret: str, selector: str = "") -> dict[str, Any]:
+    """Waits for a key that is too new for the process."""
+    with channel(port, secret) as opened:
+        stub, end = sync_pb2_grpc.FlagSyncServiceStub(opened), time.monotonic() + 5
+        while True:
+            try:
+                answer = stub.FetchAllFlags(sync_pb2.FetchAllFlagsRequest(selector=selector), timeout=5)
+                return json.loads(answer.flag_configuration)
+            except grpc.RpcError as refused:
+                early = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.UNAVAILABLE)
+                if refused.code() not in early or time.monotonic() > end:
+                    raise
+                time.sleep(0.02)
+
+
+def refusal(port: int, secret: str, selector: str = "") -> grpc.StatusCode:
+    with channel(port, secret) as opened, pytest.raises(grpc.RpcError) as refused:
+        stub = sync_pb2_grpc.FlagSyncServiceStub(opened)
+        next(stub.SyncFlags(sync_pb2.SyncFlagsRequest(), timeout=5, metadata=[("flagd-selector", selector)]))
+    return refused.value.code()
+
+
+def provider_of(port: int, secret: str, **more: Any) -> FlagdProvider:
+    return FlagdProvider(
         host="127.0.0.1", port=port, resolver_type=ResolverType.IN_PROCESS, deadline_ms=5000,
         channel_credentials=grpc.composite_channel_credentials(
             grpc.local_channel_credentials(), grpc.access_token_call_credentials(secret)
-        ),
+        ), **more,
     )  # fmt: skip
-    heard: list[object] = []
-    api.set_provider_and_wait(provider, "sync")
+
+
+def test_the_real_provider_gets_flags_and_hears_of_changes(port, secret, environment_key):
+    fetch(port, secret)
+    heard: list[Any] = []
+    api.set_provider_and_wait(provider_of(port, secret), "sync")
     client = api.get_client("sync")
     client.add_handler(ProviderEvent.PROVIDER_CONFIGURATION_CHANGED, heard.append)
     context = EvaluationContext("u")
     before = client.get_boolean_value("new-parser", True, context)
 
     services.update_flag(environment=environment_key, key="new-parser", default_variant="on", **SAID)
-    end = time.monotonic() + 4
-    while time.monotonic() < end and not client.get_boolean_value("new-parser", False, context):
-        time.sleep(0.02)
+    until(lambda: client.get_boolean_value("new-parser", False, context))
 
     assert before is False
-    assert client.get_boolean_value("new-parser", False, context) is True
-    assert heard
+    until(lambda: any("new-parser" in (told.flags_changed or []) for told in heard))
     api.shutdown()
 
 
-def test_a_stub_fetches_all_and_a_selector_may_name_the_keys_own_environment(port, secret, environment_key):
-    with channel(port, secret) as open_channel:
-        stub = sync_pb2_grpc.FlagSyncServiceStub(open_channel)
-        for selector in ("", environment_key, f"flagSetId={environment_key}", f"source={environment_key}"):
-            request = sync_pb2.FetchAllFlagsRequest(provider_id="p", selector=selector)
-            answer = stub.FetchAllFlags(request, timeout=5)
-            assert '"new-parser"' in answer.flag_configuration
+def test_after_a_restart_the_real_provider_is_ready_again_and_has_missed_nothing(secret, environment_key, tmp_path):
+    number = free_port()
+    process = sync_process(tmp_path / "first", number)
+    provider = provider_of(number, secret, retry_backoff_ms=100, retry_backoff_max_ms=500, retry_grace_period=1)
+    api.set_provider_and_wait(provider, "restart")
+    client, context = api.get_client("restart"), EvaluationContext("u")
+
+    stop(process)
+    until(lambda: client.get_provider_status() is not ProviderStatus.READY)
+    assert client.get_boolean_value("new-parser", True, context) is False, "flags go on from the last set"
+    services.update_flag(environment=environment_key, key="new-parser", default_variant="on", **SAID)
+    process = sync_process(tmp_path / "first", number)
+
+    until(lambda: client.get_boolean_value("new-parser", False, context), 10)
+    until(lambda: client.get_provider_status() is ProviderStatus.READY)
+    api.shutdown()
+    stop(process)
+
+
+def test_a_selector_may_name_the_keys_own_environment(port, secret, environment_key):
+    for selector in ("", environment_key, f"flagSetId={environment_key}", f"source={environment_key}"):
+        assert set(fetch(port, secret, selector)["flags"]) == {"new-parser"}
+
+
+def test_a_selector_of_an_owner_gives_that_owners_flags_alone_as_they_change(port, secret, environment_key):
+    make_flag("ours", environment=environment_key, owner="payments")
+    make_flag("theirs", environment=environment_key, owner="search")
+    until(lambda: len(fetch(port, secret)["flags"]) == 3)
+
+    whole, part = fetch(port, secret), fetch(port, secret, f"flagSetId={environment_key},owner=payments")
+
+    assert part == whole | {"flags": {"ours": whole["flags"]["ours"]}}
+    with channel(port, secret) as opened:
+        stub = sync_pb2_grpc.FlagSyncServiceStub(opened)
+        stream = stub.SyncFlags(sync_pb2.SyncFlagsRequest(selector="owner=payments"), timeout=10)
+        next(stream)
+        services.update_flag(environment=environment_key, key="ours", default_variant="on", **SAID)
+        assert json.loads(next(stream).flag_configuration)["flags"]["ours"]["defaultVariant"] == "on"
 
 
 @pytest.mark.parametrize(
     ("selector", "code"),
-    [("other", grpc.StatusCode.PERMISSION_DENIED), ("colour=red", grpc.StatusCode.INVALID_ARGUMENT)],
+    [
+        ("other", grpc.StatusCode.PERMISSION_DENIED),
+        ("colour=red", grpc.StatusCode.INVALID_ARGUMENT),
+        ("owner=", grpc.StatusCode.INVALID_ARGUMENT),
+        ("owner=nobody", grpc.StatusCode.NOT_FOUND),
+    ],
 )
 def test_another_selector_is_refused(port, secret, selector, code):
-    with channel(port, secret) as open_channel, pytest.raises(grpc.RpcError) as refused:
-        stub = sync_pb2_grpc.FlagSyncServiceStub(open_channel)
-        stub.FetchAllFlags(sync_pb2.FetchAllFlagsRequest(), timeout=5, metadata=[("flagd-selector", selector)])
-    assert refused.value.code() is code
+    fetch(port, secret)
+
+    assert refusal(port, secret, selector) is code
 
 
-def test_no_key_a_wrong_key_and_a_key_without_the_scope(port, environment_key):
-    wrong_scope = make_key(environment_key, scopes=["telemetry:write"])["Authorization"].removeprefix("Bearer ")
-    time.sleep(2.5)  # until the server has looked
-    codes = []
-    for secret in ("wrong", wrong_scope):
-        with channel(port, secret) as open_channel, pytest.raises(grpc.RpcError) as refused:
-            next(
-                iter(sync_pb2_grpc.FlagSyncServiceStub(open_channel).SyncFlags(sync_pb2.SyncFlagsRequest(), timeout=5))
-            )
-        codes.append(refused.value.code())
+def test_a_wrong_key_and_one_without_the_scope_are_refused_and_told(port, secret, environment_key):
+    narrow = secret_in(environment_key, scopes=["telemetry:write"])
 
-    assert codes == [grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED]
+    assert refusal(port, "co_wrong") is grpc.StatusCode.UNAUTHENTICATED
+    until(lambda: refusal(port, narrow) is grpc.StatusCode.PERMISSION_DENIED)
+
+    until(lambda: len(queries.refused_clients(environment_key)) == 2, 7)
+    told = {row.why: row for row in queries.refused_clients(environment_key)}
+    assert told["unknown key"].key == "co_wrong…"
+    assert (told["wrong scope"].environment, told["wrong scope"].key) == (environment_key, "key 1")
+    assert {(row.door, row.address, row.agent[:11]) for row in told.values()} == {("sync", "127.0.0.1", "grpc-python")}
 
 
-def test_a_revoked_key_loses_its_stream(port, secret):
-    with channel(port, secret) as open_channel:
-        stream = sync_pb2_grpc.FlagSyncServiceStub(open_channel).SyncFlags(sync_pb2.SyncFlagsRequest(), timeout=20)
+def test_a_key_that_asks_too_often_is_told_to_wait(port, environment_key, transactional_db):
+    make_flag(environment=environment_key)
+    key = secret_in(environment_key)
+    access_services.set_rate(key=ApiKey.objects.get(), rate_per_second=1, **SAID)
+    fetch(port, key)
+
+    assert [refusal(port, key) for _ in range(2)] == [grpc.StatusCode.RESOURCE_EXHAUSTED] * 2
+
+
+def test_pings_as_often_as_a_client_likes_do_not_cut_its_stream(port, secret, environment_key):
+    fetch(port, secret)
+    often = [("grpc.keepalive_time_ms", 10), ("grpc.http2.max_pings_without_data", 0)]
+    credentials = grpc.composite_channel_credentials(
+        grpc.local_channel_credentials(), grpc.access_token_call_credentials(secret)
+    )
+    with grpc.secure_channel(f"127.0.0.1:{port}", credentials, options=often) as opened:
+        stream = sync_pb2_grpc.FlagSyncServiceStub(opened).SyncFlags(sync_pb2.SyncFlagsRequest(), timeout=10)
         next(stream)
-        access_services.revoke_key(key=ApiKey.objects.get(), **(SAID | {"now": NOW.replace(year=2020)}))
+        time.sleep(0.5)  # some fifty pings: a server with limits cuts the third
+        services.update_flag(environment=environment_key, key="new-parser", default_variant="on", **SAID)
+
+        assert json.loads(next(stream).flag_configuration)["flags"]["new-parser"]["defaultVariant"] == "on"
+
+
+def test_a_revoked_key_loses_its_stream_within_two_seconds(port, secret):
+    fetch(port, secret)
+    with channel(port, secret) as opened:
+        stream = sync_pb2_grpc.FlagSyncServiceStub(opened).SyncFlags(sync_pb2.SyncFlagsRequest(), timeout=20)
+        next(stream)
+        access_services.revoke_key(key=ApiKey.objects.get(), by=ALICE, because="leaked", now=timezone.now())
         began = time.monotonic()
         with pytest.raises(grpc.RpcError) as refused:
             next(stream)
 
     assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 2.5  # two seconds, and half of one for this machine
 
 
-def test_a_busy_port_is_said(port, secret, tmp_path):
+def test_a_busy_port_is_said(port, tmp_path):
     log = tmp_path / "second.log"
     second = start(sys.executable, "-m", "controlplane.sync", "--port", str(port), log=log, **os.environ)
 

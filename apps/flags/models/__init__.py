@@ -4,6 +4,7 @@ from apps.flags.models.audience import Audience
 from apps.flags.models.change_request import ChangeRequest
 from apps.flags.models.fields import ExactJson
 from apps.flags.models.flag import Flag, Route
+from apps.flags.models.refused import RefusedClient
 from apps.flags.models.seen import ClientSeen, Exposure
 from apps.flags.models.snapshot import Snapshot, Split
 from apps.flags.models.version import FlagVersion
@@ -16,6 +17,7 @@ __all__ = [
     "Exposure",
     "Flag",
     "FlagVersion",
+    "RefusedClient",
     "Route",
     "Snapshot",
     "Split",

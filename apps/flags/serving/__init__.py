@@ -7,6 +7,7 @@ from apps.flags.serving import changes as change_stream
 from apps.flags.serving import events, flagd, ofrep
 from apps.flags.serving.changes import changes
 from apps.flags.serving.counting import counter
+from apps.flags.serving.refusing import refusals
 from apps.flags.serving.shelf import shelf
 
 DOORS: dict[tuple[str, str], Door] = {
@@ -32,9 +33,10 @@ def load_disk_copy() -> bool:
 
 
 def refresh() -> None:
-    """For the refresher's thread: newer snapshots in, counted exposures out."""
+    """For the refresher's thread: newer snapshots in, counted exposures and refusals out."""
     shelf.refresh()
     counter.flush_if_due()
+    refusals.flush_if_due()
 
 
 def is_loaded() -> bool:

@@ -10,6 +10,7 @@ from apps.access import serving as access
 from apps.access.serving import KeyGrant
 from apps.core.asgi import Header, Scope, header
 from apps.flags.serving.held import Held
+from apps.flags.serving.refusing import refusals
 from apps.flags.serving.shelf import shelf
 
 SCOPE = "flags:read"
@@ -36,12 +37,16 @@ TOO_FAST = Denied(
 )
 
 
+def may_read(grant: KeyGrant | None) -> bool:
+    """Asked again and again while a stream is open: the key may be revoked, or its scopes changed."""
+    return grant is not None and grant.allows(SCOPE)
+
+
 def grant_of(scope: Scope) -> KeyGrant:
     grant = access.keys.find(access.bearer(scope))
-    if grant is None:
-        raise UNKNOWN
-    if not grant.allows(SCOPE):
-        raise WRONG_SCOPE
+    if grant is None or not grant.allows(SCOPE):
+        refusals.count_request(scope)
+        raise UNKNOWN if grant is None else WRONG_SCOPE
     if grant.rate_per_second is not None and access.is_too_fast(grant):
         raise TOO_FAST
     return grant

@@ -75,7 +75,7 @@ async def door(scope: Scope, receive: Receive, send: Send) -> None:
     except asking.Denied as denied:
         return await problem(send, denied.status, denied.code, denied.detail, *denied.headers)
     secret = access.bearer(scope)
-    await changes.serve(grant, lambda: access.keys.find(secret) == grant, scope, receive, send)
+    await changes.serve(grant, lambda: asking.may_read(access.keys.find(secret)), scope, receive, send)
 
 
 def frame(environment: str, told: int | None) -> bytes:

@@ -48,7 +48,7 @@ def grant_of(given: str, now: float) -> KeyGrant | None:
     if not given.isascii() or not hmac.compare_digest(token(key_id, int(number)), given):
         return None
     grant = access.keys.find_id(key_id)
-    return grant if grant is not None and grant.allows(asking.SCOPE) else None
+    return grant if asking.may_read(grant) else None
 
 
 offers: dict[str, tuple[int, bytes]] = {}  # key: the quarter of an hour, and what its bulk answers end with
@@ -72,7 +72,7 @@ async def door(scope: Scope, receive: Receive, send: Send) -> None:
     if access.is_too_fast(grant):
         denied = asking.TOO_FAST
         return await problem(send, denied.status, denied.code, denied.detail, *denied.headers)
-    await events.serve(grant, lambda: access.keys.find_id(grant.key_id) == grant, scope, receive, send)
+    await events.serve(grant, lambda: asking.may_read(access.keys.find_id(grant.key_id)), scope, receive, send)
 
 
 def frame(environment: str, told: int | None) -> bytes:

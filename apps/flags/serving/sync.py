@@ -4,16 +4,22 @@ The messages are so small that they are read and written by hand: a response is 
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 import grpc
 
 from apps.access import serving as access
 from apps.access.authentication import bearer_of
 from apps.access.serving import KeyGrant
+from apps.flags.domain import definition
+from apps.flags.serving import asking
 from apps.flags.serving.asking import SCOPE
 from apps.flags.serving.held import Held
+from apps.flags.serving.refusing import refusals
 from apps.flags.serving.shelf import shelf
 
 SERVICE = "flagd.sync.v1.FlagSyncService"
@@ -29,7 +35,7 @@ Context = grpc.aio.ServicerContext[bytes, bytes]
 class Sync:
     def __init__(self) -> None:
         self.changed: asyncio.Future[None] | None = None
-        self.messages: dict[str, tuple[Held, bytes]] = {}
+        self.messages: dict[Selected, tuple[Held, bytes]] = {}
         self.ended = False
 
     def tell(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -49,51 +55,81 @@ class Sync:
         self.ended = True
         self.wake()
 
-    def message(self, held: Held) -> bytes:
-        known = self.messages.get(held.environment)
+    async def message(self, held: Held, of: "Selected") -> bytes:
+        known = self.messages.get(of)
         if known is None or known[0] is not held:
-            known = self.messages[held.environment] = (held, text_field(1, held.plain.body))
+            body = held.plain.body if not of.owner else await asyncio.to_thread(body_of_owner, held, of.owner)
+            known = self.messages[of] = (held, text_field(1, body))
         return known[1]
 
     async def sync_flags(self, request: bytes, context: Context) -> AsyncIterator[bytes]:
-        grant = await allowed(request, context)
+        grant, of = await allowed(request, context)
         told: Held | None = None
         while not self.ended:
-            if access.keys.find(secret_of(context)) != grant:
+            if not asking.may_read(access.keys.find(secret_of(context))):
                 await context.abort(grpc.StatusCode.UNAUTHENTICATED, "This key has been revoked or has expired.")
             held = shelf.get(grant.environment)
             if held is not None and held is not told:  # a slow reader skips versions and gets the newest
                 told = held
-                yield self.message(held)
+                yield await self.message(held, of)
                 continue
             if self.changed is None:
                 self.changed = asyncio.get_running_loop().create_future()
             await asyncio.wait({self.changed}, timeout=KEY_SECONDS)
 
     async def fetch_all_flags(self, request: bytes, context: Context) -> bytes:
-        grant = await allowed(request, context)
+        grant, of = await allowed(request, context)
         held = shelf.get(grant.environment)
         if held is None:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "This process has no snapshot yet.")
         assert held is not None
-        return self.message(held)
+        return await self.message(held, of)
 
 
-async def allowed(request: bytes, context: Context) -> KeyGrant:
-    """The key decides the environment; a selector may only name that one."""
-    grant = access.keys.find(secret_of(context))
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """What a selector names. Without an owner: all flags of the environment."""
+
+    environment: str
+    owner: str = ""
+
+
+async def allowed(request: bytes, context: Context) -> tuple[KeyGrant, Selected]:
+    """The key decides the environment; a selector may only name that one, and an owner in it."""
+    secret = secret_of(context)
+    grant = access.keys.find(secret)
+    if not asking.may_read(grant):
+        refusals.count("sync", secret, address_of(context), metadata_of(context).get("user-agent", ""))
     if grant is None:
         await context.abort(grpc.StatusCode.UNAUTHENTICATED, "Send an API key: authorization: Bearer …")
     assert grant is not None
     if not grant.allows(SCOPE):
         await context.abort(grpc.StatusCode.PERMISSION_DENIED, f"This key has no scope {SCOPE}.")
+    if access.is_too_fast(grant):
+        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "This key asks more often than it may.")
     try:
-        named = selected(metadata_of(context).get("flagd-selector") or fields_of(request).get(2, ""))
+        of = selected(metadata_of(context).get("flagd-selector") or fields_of(request).get(2, ""), grant.environment)
     except ValueError as fault:
         await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(fault))
-    if named and named != grant.environment:
-        await context.abort(grpc.StatusCode.PERMISSION_DENIED, f"This key is of another environment than {named}.")
-    return grant
+    if of.environment != grant.environment:
+        told = f"This key is of another environment than {of.environment}."
+        await context.abort(grpc.StatusCode.PERMISSION_DENIED, told)
+    held = shelf.get(grant.environment)
+    if of.owner and held is not None and of.owner not in owners(held):
+        await context.abort(grpc.StatusCode.NOT_FOUND, f"No flag here is owned by {of.owner}.")
+    return grant, of
+
+
+def owners(held: Held) -> set[object]:
+    return {flag.metadata.get("owner") for flag in held.flags.flags.compiled.values()}
+
+
+def body_of_owner(held: Held, owner: str) -> bytes:
+    """The definition with the flags of one owner: for clients that take 4 MiB and no more."""
+    flags = json.loads(held.plain.body)["flags"]
+    own = {key: flag for key, flag in flags.items() if flag.get("metadata", {}).get("owner") == owner}
+    fragments = [(key, definition.encode(flag)) for key, flag in own.items()]
+    return definition.document(fragments, environment=held.environment, version=held.version)
 
 
 def secret_of(context: Context) -> str | None:
@@ -101,18 +137,30 @@ def secret_of(context: Context) -> str | None:
     return bearer_of(given.get("authorization"), given.get("x-api-key"))
 
 
+def address_of(context: Context) -> str:
+    """`ipv4:127.0.0.1:50312` without kind and port."""
+    kind, _, rest = context.peer().partition(":")
+    return unquote(rest.rpartition(":")[0]).strip("[]") if kind in ("ipv4", "ipv6") else kind
+
+
 def metadata_of(context: Context) -> dict[str, str]:
     return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
 
 
-def selected(selector: str) -> str:
-    """`flagSetId=x`, `source=x` or bare `x`: the environment that it names; empty if none."""
-    name, sign, value = selector.strip().partition("=")
-    if not sign:
-        return name
-    if name.strip() not in ("flagSetId", "source") or not value.strip():
-        raise ValueError("A selector is flagSetId=…, source=… or the name alone.")
-    return value.strip()
+PLACES = {"flagSetId": "environment", "source": "environment", "owner": "owner"}
+
+
+def selected(selector: str, environment: str) -> Selected:
+    """`flagSetId=x`, `source=x` or bare `x` name the environment, `owner=x` an owner in it; both go with a comma."""
+    found = {"environment": environment}
+    for part in selector.split(",") if selector.strip() else ():
+        name, sign, value = (text.strip() for text in part.partition("="))
+        if not sign:
+            name, value = "source", name
+        if name not in PLACES or not value:
+            raise ValueError("A selector is flagSetId=…, source=…, owner=… or the name alone.")
+        found[PLACES[name]] = value
+    return Selected(**found)
 
 
 def fields_of(message: bytes) -> dict[int, str]:
