@@ -194,11 +194,16 @@ def route_state(environment: str, key: str, now: datetime) -> RouteState:
     return state_of(route, newest, last, naming.names_of(route), asks=asks, protected=is_protected(now), now=now)
 
 
-def way_back(environment: str, key: str, now: datetime) -> tuple[RollbackPlan | None, list[Cost]]:
-    """The route's rollback plan, and what each target would cost by the hour now."""
+def way_back(
+    environment: str, key: str, now: datetime, *, rollout: Rollout | None = None
+) -> tuple[RollbackPlan | None, list[Cost]]:
+    """The route's rollback plan, and what each target would cost by the hour now.
+
+    `rollout`: whose baseline and candidate are meant, where it is not the live one.
+    """
     route = flags.route(environment, key)
-    live = Rollout.objects.live().filter(environment=environment, route=key).first()
-    rows = costs.of_route(route, now, candidate=live.candidate if live else "", baseline=live.baseline if live else "")
+    one = rollout or Rollout.objects.live().filter(environment=environment, route=key).first()
+    rows = costs.of_route(route, now, candidate=one.candidate if one else "", baseline=one.baseline if one else "")
     return RollbackPlan.objects.filter(environment=environment, route=key).first(), rows
 
 

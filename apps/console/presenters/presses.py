@@ -70,6 +70,11 @@ def of_route(visit: Visit, one: Standing, prices: Prices) -> list[Act]:
     return acts
 
 
+def to_take_back(one: Standing, now: datetime) -> Rollout | None:
+    """The live rollout, or one that has just finished."""
+    return one.live or lately_finished(one, now)
+
+
 def lately_finished(one: Standing, now: datetime) -> Rollout | None:
     """A rollout that finished within a day can still be taken back."""
     last = one.rollout
@@ -87,7 +92,7 @@ def named(visit: Visit, one: Standing, name: str) -> Act | None:
         case "resume":
             return resume(visit, live, one) if live else None
         case "roll-back":
-            back = live or lately_finished(one, visit.now)
+            back = to_take_back(one, visit.now)
             return roll_back(visit, one, back, unpriced) if back else None
         case "next-stage":
             return next_stage(visit, one, live) if live else None

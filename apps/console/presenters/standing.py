@@ -65,7 +65,7 @@ def page(
         before_after_note=before_after_note(one),
         acts=acts,
         acts_note="" if acts else "Nothing moves here: no rollout runs, and all traffic is on the fallback already.",
-        budget=budget_panel(budget, prices) if budget else None,
+        budget=budget_panel(budget, prices, one.names) if budget else None,
         way_back=way_back(one, plan, clients, visit),
     )
 
@@ -289,7 +289,7 @@ def before_after_note(one: Standing) -> str:
     return "the 24 h before the rollout, and what the candidate answered since" if one.rollout else ""
 
 
-def budget_panel(status: BudgetStatus, prices: Sequence[Cost]) -> BudgetPanel:
+def budget_panel(status: BudgetStatus, prices: Sequence[Cost], names: Mapping[str, str]) -> BudgetPanel:
     verdict = status.verdict
     pairs = []
     if verdict.forecast is not None:
@@ -306,14 +306,11 @@ def budget_panel(status: BudgetStatus, prices: Sequence[Cost]) -> BudgetPanel:
             )
     if status.next_action:
         pairs.append(Pair(name="Next", value=status.next_action.replace("_", " ")))
-    hourly = {row.target: row.nano_per_hour for row in prices if row.nano_per_hour is not None}
-    for target, name in (
-        ("now", "An hour now"),
-        ("baseline", "An hour on the baseline"),
-        ("candidate", "An hour on the candidate"),
-    ):
-        if target in hourly:
-            pairs.append(Pair(name=name, value=figures.nano(hourly[target])))
+    hourly = {row.target: row for row in prices if row.nano_per_hour is not None}
+    for target in ("now", "baseline", "candidate"):
+        if (cost := hourly.get(target)) is not None:
+            on = f"on {figures.short_name(names.get(cost.variant, cost.variant))}" if cost.variant else "now"
+            pairs.append(Pair(name=f"An hour {on}", value=figures.nano(cost.nano_per_hour or 0)))
     if verdict.estimated_nano:
         pairs.append(Pair(name="Of it estimated", value=figures.nano(verdict.estimated_nano)))
     note = verdict.no_forecast if verdict.forecast is None else ""

@@ -44,7 +44,9 @@ def press(visit: Visit, *, key: str, act: str) -> HttpResponse:
 
 def with_price(visit: Visit, one: Standing, act: str) -> Act:
     """The act as the route's page offers it, with what it costs."""
-    _, prices = rollout_queries.way_back(visit.environment.key, one.route.key, visit.now)
+    _, prices = rollout_queries.way_back(
+        visit.environment.key, one.route.key, visit.now, rollout=presses.to_take_back(one, visit.now)
+    )
     offered = presses.of_route(visit, one, presses.Prices(prices))
     found = next((each for each in offered if each.key == act), None) or presses.named(visit, one, act)
     if found is None:

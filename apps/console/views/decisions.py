@@ -20,7 +20,7 @@ def page(request: ConsoleRequest, *, id: str) -> HttpResponse:
     since, until, step = around.window(row, now)
     try:
         one = queries.standing(environment, row.route, now)
-        _, prices = rollouts.way_back(environment, row.route, now)
+        _, prices = rollouts.way_back(environment, row.route, now, rollout=row.rollout)
     except NotFound:  # the route is gone; its decisions are kept
         one, prices = None, []
     verdict = around.decisive(row)

@@ -6,7 +6,7 @@ from django.http import HttpResponse
 
 from apps.budgets import queries as budgets
 from apps.console import queries
-from apps.console.presenters import board, rows, standing
+from apps.console.presenters import board, presses, rows, standing
 from apps.console.visits import Visit, visited
 from apps.flags import queries as flags
 from apps.rollouts import queries as rollouts
@@ -33,7 +33,7 @@ def page(visit: Visit, *, key: str) -> HttpResponse:
     environment, now = visit.environment.key, visit.now
     span, step = window_of(visit, key)
     one = queries.standing(environment, key, now, since=now - span, step=step)
-    plan, prices = rollouts.way_back(environment, key, now)
+    plan, prices = rollouts.way_back(environment, key, now, rollout=presses.to_take_back(one, now))
     decisions: list[Decision] = list(rollouts.decisions(environment, key).order_by("-last_at", "-id")[:60])
     money = queries.budgets_by_route(budgets.budget_status(environment, now))
     compared = None
