@@ -7,7 +7,7 @@ server draws each chart twice, wide and for the phone, because the text of a sca
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from html import escape
 from itertools import pairwise
@@ -22,7 +22,7 @@ Arm = Literal["baseline", "candidate", "ink"]
 
 WIDE, PHONE = 800, 330
 TOP, AXIS = 18, 20
-MARK_WORDS = 130  # about how wide they are
+MARK_WORDS, STAGE_WORDS = 130, 34  # about how wide they are
 STEPS = (60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800)
 
 
@@ -88,7 +88,7 @@ class Chart:
             "seconds": lambda v: f"{v:g}{figures.NBSP}s",
             "usd": lambda v: f"${v / 1000:g}k" if v >= 1000 else f"${v:g}",
             "percent": lambda v: f"{v:g}{figures.NBSP}%",
-            "odds": lambda v: f"{v:g}{figures.NBSP}:{figures.NBSP}1",
+            "odds": figures.short_odds,
         }[self.unit]
 
     @property
@@ -242,7 +242,7 @@ def ends(frame: Frame) -> str:
     """Names and last values beside the lines' ends, pushed apart where they would overlap."""
     told = [(one, last) for one in frame.chart.series if one.told and (last := one.last)]
     told.sort(key=lambda pair: frame.y(pair[1][1]))
-    places = spread([frame.y(value) for _, (_, value) in told], TOP + frame.chart.height - 4)
+    places = spread([frame.y(value) for _, (_, value) in told], TOP + frame.chart.height - 16)
     x = frame.width - frame.right + 8
     return "".join(
         text(x, y, one.name, f"end-word is-{one.arm}") + text(x, y + 14, one.told, "end-word")
@@ -304,7 +304,7 @@ def svg(chart: Chart, width: int = WIDE) -> str:
             parts.append(f'<path class="limit" d="M{x0} {y:g}H{x1}"/>{word}')
         else:
             parts.append(text(x0 + 3, y - 5, limit.words, "halo"))
-    parts += [mark(one, frame, x1, phone) for one in chart.marks]
+    parts += [mark(one, frame, x1, phone) for one in apart(chart.marks, frame)]
     for one in chart.series:
         if (last := one.last) and not one.steps and not one.kind:
             x, y = frame.x(last[0]), frame.y(last[1])
@@ -315,6 +315,22 @@ def svg(chart: Chart, width: int = WIDE) -> str:
         parts.append(text((x0 + x1) / 2, TOP + chart.height / 2 + 4, chart.waits or "No calls yet.", "", "middle"))
     parts.append("</svg>")
     return "".join(parts)
+
+
+def apart(marks: Sequence[Mark], frame: Frame) -> list[Mark]:
+    """Every act, the newest of a crowd with its words; a stage only where its words run into nobody's."""
+    acts = [one for one in marks if one.kind == "act"]
+    taken = [frame.x(one.at) for one in acts]
+    kept = [
+        replace(one, words="") if any(0 < other - x < STAGE_WORDS for other in taken) else one
+        for one, x in zip(acts, taken, strict=True)
+    ]
+    for one in marks:
+        x = frame.x(one.at)
+        if one.kind == "stage" and all(abs(x - other) >= STAGE_WORDS for other in taken):
+            taken.append(x)
+            kept.append(one)
+    return kept
 
 
 def mark(one: Mark, frame: Frame, x1: float, phone: bool) -> str:

@@ -64,6 +64,12 @@ def odds(evidence: float) -> str:
     return f"{text}{NBSP}:{NBSP}1"
 
 
+def short_odds(evidence: float) -> str:
+    """For an axis: 500 : 1, 10k : 1, 1M : 1."""
+    size, word = next((each for each in ((1e6, "M"), (1e3, "k")) if evidence >= each[0]), (1, ""))
+    return f"{evidence / size:g}{word}{NBSP}:{NBSP}1"
+
+
 def usd(value: Decimal | float) -> str:
     """Dollars as people read them: cents up to a thousand, whole dollars above, more figures below a cent."""
     amount = Decimal(value)

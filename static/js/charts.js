@@ -22,7 +22,7 @@
     seconds: (v) => `${v}${NBSP}s`,
     usd: (v) => (v >= 1000 ? `$${v / 1000}k` : `$${v}`),
     percent: (v) => `${v}${NBSP}%`,
-    odds: (v) => `${v}${NBSP}:${NBSP}1`,
+    odds: (v) => `${v >= 1e6 ? `${v / 1e6}M` : v >= 1e3 ? `${v / 1e3}k` : v}${NBSP}:${NBSP}1`,
   };
   const exact = {
     seconds: (v) => `${three(v)}${NBSP}s`,
@@ -108,10 +108,18 @@
           weight: isLimit ? 500 : 400,
         });
       }
+      const place = (mark) => u.valToPos(mark.at, "x", true);
+      const acts = spec.marks.filter((mark) => mark.kind === "act").map(place);
+      const taken = [...acts];
       for (const mark of spec.marks) {
-        const x = u.valToPos(mark.at, "x", true);
+        const x = place(mark);
+        if (mark.kind !== "act") { // a stage only where its words run into nobody's
+          if (taken.some((other) => Math.abs(x - other) < 34 * ratio)) continue;
+          taken.push(x);
+        }
         const isAct = mark.kind === "act";
         level(u, x, bbox.top - 8 * ratio, x, bbox.top + bbox.height, isAct ? "ink" : "ink3", 1);
+        if (isAct && acts.some((other) => other > x && other - x < 34 * ratio)) continue; // the newest of a crowd is named
         if (isAct && mark.words) {
           const { ctx } = u;
           ctx.fillStyle = colour("ink");
@@ -139,7 +147,7 @@
       const named = told.filter(({ one }) => one.told && spec.endRoom >= 40);
       let lowest = -Infinity;
       for (const each of named) lowest = each.place = Math.max(each.y, lowest + 30 * ratio);
-      let limit = bbox.top + bbox.height - 4 * ratio;
+      let limit = bbox.top + bbox.height - 16 * ratio;
       for (const each of [...named].reverse()) limit = (each.place = Math.min(each.place, limit)) - 30 * ratio;
       for (const { one, x, y: at, place } of told) {
         const { ctx } = u;

@@ -114,15 +114,24 @@ def budget_words(one: BudgetStatus) -> str:
 
 
 def spark(one: Standing, baseline: str, candidate: str, now: datetime) -> SafeString:
+    """Both arms; one line of all answers where nothing moves, whichever models gave them."""
     since = now - HOUR
     drawn: list[tuple[charts.Arm, list[tuple[float, float | None]]]] = []
     for arm, variant in (("baseline", baseline), ("candidate", candidate)):
-        steps = one.measured.get(variant, {}) if variant else {}
+        steps = (one.measured.get(variant, {}) if candidate else of_all(one.measured)) if variant else {}
         if steps:
             drawn.append((arm, minutes(steps, since, now, 60 if queries.total(steps).requests > 600 else 180)))  # type: ignore[arg-type]  # the two literals above
     limit = judged.limit_of(one.verdicts, "latency_p95")
     says = f"p95 latency of {one.route.key} over the last hour"
     return mark_safe(drawings.spark(drawn, limit, says, since=since.timestamp(), until=now.timestamp()))
+
+
+def of_all(measured: Mapping[str, Mapping[datetime, Measured]]) -> dict[datetime, Measured]:
+    out: dict[datetime, Measured] = {}
+    for steps in measured.values():
+        for at, one in steps.items():
+            out.setdefault(at, Measured()).add(one)
+    return out
 
 
 def minutes(

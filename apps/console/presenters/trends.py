@@ -29,7 +29,6 @@ def charts_of(
         for row in decisions
         if row.kind in ("advance", "roll_back", "step_back", "finish") and since < row.at < until
     ]
-    marks = thinned(marks, until.timestamp() - since.timestamp())
     begin = first_moment(one, [variant for _, variant in variants], since)
     latency, cost = [], []
     for arm, variant in variants:
@@ -72,17 +71,6 @@ def charts_of(
             gaps=gaps(one, begin, until, step),
         ),
     ]
-
-
-def thinned(marks: list[Mark], span: float) -> list[Mark]:
-    """Words of marks that stand too close would run into each other: the line stays, the words go."""
-    out: list[Mark] = []
-    for mark in sorted(marks, key=lambda one: one.at):
-        crowded = out and mark.at - out[-1].at < span / 9
-        if crowded and mark.kind == "act":
-            out[-1] = Mark(out[-1].at, "", out[-1].kind)
-        out.append(Mark(mark.at, "", mark.kind) if crowded and mark.kind == "stage" else mark)
-    return out
 
 
 def first_moment(one: Standing, variants: Sequence[str], since: datetime) -> datetime:
