@@ -9,7 +9,7 @@ from django.db.models import Max, Sum
 
 from apps.catalog.models import Model, Tier
 from apps.core.refusals import NotFound
-from apps.flags.domain import conditions, definition, rules, targeting
+from apps.flags.domain import conditions, definition, lint, rules, segments
 from apps.flags.domain.segments import Segments
 from apps.flags.models import Audience, ClientSeen, Exposure, Flag, RefusedClient, Snapshot, Split
 
@@ -56,6 +56,10 @@ class FlagView:
         return list(rules.sentences(self.rules))
 
     @property
+    def is_split(self) -> bool:
+        return segments.divides(self.segments, self.default_variant)
+
+    @property
     def on_fallback(self) -> bool:
         return self.switch == definition.FALLBACK
 
@@ -66,7 +70,7 @@ class FlagView:
     @property
     def warnings(self) -> list[str]:
         """What its rules do differently in other languages."""
-        return targeting.warnings(self.targeting)
+        return lint.warnings(self.targeting, by_hand=self.rules is None)
 
     def share(self, variant: str) -> float:
         """In percent."""

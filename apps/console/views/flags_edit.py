@@ -18,7 +18,7 @@ from apps.console.views.flags_draft import Draft, to
 from apps.console.visits import Visit, visited
 from apps.core.refusals import Forbidden, Invalid, NotFound
 from apps.flags import queries
-from apps.flags.domain import targeting
+from apps.flags.domain import lint
 from apps.flags.queries import FlagView, RouteView
 from apps.flags.refusals import FlagIsArchived
 
@@ -172,7 +172,7 @@ def part_page(
         preview=preview,
         no_preview=no_preview,
         form=FORMS[part](flag, data),
-        warnings=targeting.warnings(flag.targeting) if part == "logic" else [],
+        warnings=lint.warnings(flag.targeting) if part == "logic" else [],
         unit=pages.unit_of(flag),
         unit_words=flag_words.unit_words(pages.unit_of(flag)),
         sticky_words=flag_words.STICKY.format(unit="unit"),

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from apps.flags.domain import prerequisites, targeting
+from apps.flags.domain import prerequisites, segments, targeting
 from apps.flags.domain.segments import Segments
 
 SCHEMA = "https://flagd.dev/schema/v0/flags.json"
@@ -49,8 +49,7 @@ class FlagParts:
 
     @property
     def is_split(self) -> bool:
-        """Whether a subject's hash decides anything: all on the default variant needs no split."""
-        return bool(self.segments) and [variant for variant, _ in self.segments] != [self.default_variant]
+        return segments.divides(self.segments, self.default_variant)
 
 
 def definition(flag: FlagParts) -> dict[str, Any]:

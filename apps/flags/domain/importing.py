@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from apps.flags.domain import targeting, variants
+from apps.flags.domain import lint, targeting, variants
 from apps.flags.domain.unfit import Unfit
 
 LONGEST_KEY = 512
@@ -137,7 +137,7 @@ def rules_of(
         targeting.check(written, values)
     except Unfit as unfit:
         found.warn(key, str(unfit))
-    for warning in targeting.warnings(written):
+    for warning in lint.warnings(written):
         found.warn(key, warning)
     return written
 

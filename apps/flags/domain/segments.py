@@ -34,6 +34,11 @@ def weights_of(segments: Segments) -> dict[str, int]:
     return weights
 
 
+def divides(segments: Segments, default: str) -> bool:
+    """Whether a subject's hash decides anything: all on the default variant needs no split."""
+    return bool(segments) and [variant for variant, _ in segments] != [default]
+
+
 def check(weights: Weights, variants: Iterable[str]) -> None:
     known = set(variants)
     for variant, size in weights.items():

@@ -110,61 +110,6 @@ def answers(rule: Any) -> Iterator[Any]:
             yield node
 
 
-def warnings(rule: Rule) -> list[str]:
-    """What evaluates differently in other languages, for the editor to show."""
-    found: dict[str, None] = {}
-    guarded = {id(part) for node, _ in walk(rule) for part in behind_a_guard(node)}
-    for node, _ in walk(rule):
-        if not isinstance(node, dict) or len(node) != 1:
-            continue
-        ((operator, given),) = node.items()
-        if operator in ("%", "/"):
-            found[f"{operator} rounds and fails differently in other languages."] = None
-        elif operator == "cat" and any(not isinstance(part, str | dict) for part in as_list(given)):
-            found["cat of values that are no text gives another text in other languages."] = None
-        elif operator in ORDERS and id(node) not in guarded and any(is_var(part) for part in as_list(given)):
-            found["A missing attribute passes >= 0: guard it with and, !!."] = None
-        elif operator in ("==", "!=") and any(part == "" or is_list(part) for part in as_list(given)):
-            found[
-                f"{operator} with an empty text or a list answers differently in other languages: take {operator}=."
-            ] = None
-        elif operator == "in" and any(isinstance(one, bool) for one in in_values(given)):
-            found["in finds true among 1, and 1 among true, in Python only."] = None
-    for answer in answers(rule):
-        if isinstance(answer, int | float) and not isinstance(answer, bool):
-            found["A rule answers with text: a number reads differently in other languages."] = None
-    return list(found)
-
-
-def is_var(node: Any) -> bool:
-    return isinstance(node, dict) and "var" in node
-
-
-def is_list(node: Any) -> bool:
-    return isinstance(node, list)
-
-
-def in_values(given: Any) -> list[Any]:
-    arguments = as_list(given)
-    return arguments[1] if len(arguments) == 2 and isinstance(arguments[1], list) else []
-
-
-def behind_a_guard(node: Any) -> Iterator[Any]:
-    """The comparisons of an `and` whose attribute an earlier part has asked for."""
-    if not isinstance(node, dict) or list(node) != ["and"]:
-        return
-    asked: list[Any] = []
-    for part in as_list(node["and"]):
-        if not isinstance(part, dict) or len(part) != 1:
-            continue
-        ((operator, given),) = part.items()
-        arguments = as_list(given)
-        if operator == "!!" or (operator in ("!=", "!==") and None in [one for one in arguments if one is None]):
-            asked += [one for one in arguments if is_var(one)]
-        elif operator in ORDERS and all(one in asked for one in arguments if is_var(one)):
-            yield part
-
-
 def as_list(given: Any) -> list[Any]:
     return given if isinstance(given, list) else [given]
 
