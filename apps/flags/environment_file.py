@@ -156,26 +156,7 @@ class Application:
                 self.change_flag(row, one)
 
     def add_flag(self, one: WantedFlag) -> None:
-        flag = (imported if one.as_imported else checked)(self.change, one)
-        if one.is_route:
-            flag.segments = segments.whole(flag.default_variant)
-        if one.split is not None:
-            flag.segments = [list(part) for part in one.split]
-        elif one.weights is not None:
-            start = segments.whole(flag.default_variant)
-            flag.segments = editing.reweighed(flag, one.weights, split=start)
-        flag.encode()
-        if one.is_route:
-            route = Route(flag=flag, **{name: one.fields[name] for name in file.OF_ROUTES})
-            editing.must_name(flag.variants, flag.default_variant, "default_variant")
-            editing.must_name(flag.variants, route.fallback_variant, "fallback_variant", or_none=True)
-            served = {str(part[0]) for part in flag.segments}
-            editing.must_not_be_preview(flag, route, flag.default_variant, route.fallback_variant, *served)
-            flag.add()
-            route.add()
-        else:
-            flag.add()
-        self.change.add(flag)
+        flag = add(self.change, one)
         self.rows[one.key] = flag
         told = differences.between({}, file.flag_entry(flag.fields, one.is_route))
         self.steps.append(Step(action="add", kind=kind_of(flag), key=flag.key, changes=told))
@@ -294,6 +275,31 @@ def in_file(kind: str, key: str) -> Iterator[None]:
             yield
     except Invalid as invalid:
         raise Invalid(f"{kind} {key}: {invalid}", **invalid.errors) from invalid
+
+
+def add(change: Change, one: WantedFlag) -> Flag:
+    """The row of a flag that is not there yet, and its route's."""
+    flag = (imported if one.as_imported else checked)(change, one)
+    if one.is_route:
+        flag.segments = segments.whole(flag.default_variant)
+    if one.split is not None:
+        flag.segments = [list(part) for part in one.split]
+    elif one.weights is not None:
+        start = segments.whole(flag.default_variant)
+        flag.segments = editing.reweighed(flag, one.weights, split=start)
+    flag.encode()
+    if one.is_route:
+        route = Route(flag=flag, **{name: one.fields[name] for name in file.OF_ROUTES})
+        editing.must_name(flag.variants, flag.default_variant, "default_variant")
+        editing.must_name(flag.variants, route.fallback_variant, "fallback_variant", or_none=True)
+        served = {str(part[0]) for part in flag.segments}
+        editing.must_not_be_preview(flag, route, flag.default_variant, route.fallback_variant, *served)
+        flag.add()
+        route.add()
+    else:
+        flag.add()
+    change.add(flag)
+    return flag
 
 
 def checked(change: Change, one: WantedFlag) -> Flag:

@@ -12,6 +12,7 @@ urlpatterns = [
     path("flags/<str:key>/archive/", flags.ArchiveView.as_view()),
     path("flags/<str:key>/unarchive/", flags.UnarchiveView.as_view()),
     path("flags/<str:key>/rename/", flags.RenameView.as_view()),
+    path("flags/<str:key>/copy/", flags.CopyView.as_view()),
     path("flags/<str:key>/exposures/", flags.ExposuresView.as_view()),
     path("flags/<str:key>/versions/", versions.VersionsView.as_view()),
     path("flags/<str:key>/versions/compare/", versions.CompareView.as_view()),

@@ -12,11 +12,12 @@ from apps.access.domain.roles import Role
 from apps.access.endpoint import ApiView
 from apps.access.models import Environment
 from apps.core.refusals import Invalid
-from apps.flags import clean_up, keeping, moves, queries, services
+from apps.flags import clean_up, copying, keeping, moves, queries, services
 from apps.flags.api.shapes import (
     IN_ENVIRONMENT,
     Because,
     ClientOut,
+    CopyIn,
     ExposuresOut,
     FlagIn,
     FlagOut,
@@ -140,6 +141,23 @@ class RenameView(ApiView):
             environment=where.key, key=key, by=self.actor, now=self.now, expected=expected, **data
         )
         return with_etag(queries.flag(where.key, data["to"]), published.version)
+
+
+class CopyView(ApiView):
+    @extend_schema(
+        parameters=[IN_ENVIRONMENT],
+        request=CopyIn,
+        responses={201: FlagOut},
+        summary="Copy a flag or a route, here or into another environment; the salt travels along",
+    )
+    def post(self, request: Request, key: str) -> Response:
+        where = self.asked_environment().key
+        data = self.read(CopyIn)
+        target = self.environment(data.pop("to_environment", where), role=Role.OPERATOR).key
+        published = copying.copy_flag(
+            environment=where, key=key, to_environment=target, by=self.actor, now=self.now, **data
+        )
+        return with_etag(queries.flag(target, data["to"]), published.version, status.HTTP_201_CREATED)
 
 
 class WeightsView(ApiView):

@@ -160,6 +160,11 @@ class RenameIn(Because):
     to = serializers.CharField(max_length=128)
 
 
+class CopyIn(Because):
+    to = serializers.CharField(max_length=128)
+    to_environment = serializers.CharField(max_length=64, required=False, help_text="The same one if not named.")
+
+
 class PreviewIn(serializers.Serializer[Any]):
     weights = Shares(help_text="Percent of each variant; together 100.")
 
