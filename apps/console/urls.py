@@ -13,6 +13,7 @@ from apps.console.views import (
     flags_changes,
     flags_clients,
     flags_edit,
+    flags_keeping,
     flags_review,
     flags_switches,
     flags_tester,
@@ -55,6 +56,8 @@ urlpatterns = [
     path("protection/", protection.page, name="protection"),
     path("b/", RedirectView.as_view(pattern_name="budgets")),  # where alerts of budgets lead
     path("flags/", flags.every, name="flags"),
+    path("flags/-/", flags_keeping.new, name="flag-new"),  # no key of ours begins with a dash
+    path("flags/<path:key>/keep/<slug:act>/", flags_keeping.press, name="flag-keep"),
     path("flags/<path:key>/rules/<int:number>/", flags_edit.rule, name="flag-rule"),
     path("flags/<path:key>/rules/<int:number>/<slug:act>/", flags_edit.arrange, name="flag-rule-act"),
     path("flags/<path:key>/edit/<slug:part>/", flags_edit.part, name="flag-edit"),

@@ -87,7 +87,7 @@ def html(words: str) -> str:
 
 
 def is_split(flag: FlagView) -> bool:
-    return bool(flag.weights) and set(flag.weights) != {flag.default_variant}
+    return bool(flag.weights) and {name for name, size in flag.weights.items() if size} != {flag.default_variant}
 
 
 def shares(weights: Mapping[str, int]) -> str:

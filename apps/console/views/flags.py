@@ -12,7 +12,7 @@ from django.http import HttpResponse
 from apps.access.domain.roles import Role
 from apps.console import figures, flag_queries
 from apps.console.flag_queries import Served
-from apps.console.presenters import flag_forms, flag_switches, flag_words
+from apps.console.presenters import flag_forms, flag_keeping, flag_switches, flag_words
 from apps.console.views import flags_draft
 from apps.console.views.flags_draft import Draft, to
 from apps.console.visits import Visit, visited
@@ -68,6 +68,7 @@ def every(visit: Visit) -> HttpResponse:
         stale_count=len(stale),
         is_filtered=bool(wanted or owner),
         summary=summary(found, tab, len(stale)),
+        new=to(visit, "flag-new") if visit.may(Role.OPERATOR) else "",
     )
 
 
@@ -149,6 +150,7 @@ def context(visit: Visit, found: Served, draft: Draft) -> dict[str, Any]:
         "versions": versions.versions(environment, live.key)[:6],
         "waiting": flag_queries.waiting_on(environment, live.key),
         "switches": flag_switches.of(visit, found),
+        "keeping": [(one, to(visit, "flag-keep", live.key, one.act)) for one in flag_keeping.links(visit, found)],
         "draft": draft,
         "is_outdated": bool(draft.count) and draft.revision != live.revision,
         "may_edit": may_edit,

@@ -56,7 +56,7 @@ def one(visit: Visit, *, key: str) -> HttpResponse:
         error = f"{stale.facts['by']} changed this audience since you looked: {words(stale)}. Save again to replace it."
         return page(visit, queries.audience(visit.environment.key, key), form, error=error)
     except Refused as refused:
-        error = sentences_of(refused) if isinstance(refused, Invalid) else refused.detail
+        error = sentences_of(refused)
         return page(visit, found, form, error=error)
 
 

@@ -235,7 +235,7 @@ def press(request: ConsoleRequest, *, id: str, act: str) -> HttpResponse:
         told = f"{stale.facts['by']} changed this request since you looked. This is how it stands now."
         return refused(request, id, told)
     except Refused as refusal:
-        return refused(request, id, sentences_of(refusal) if isinstance(refusal, Invalid) else refusal.detail)
+        return refused(request, id, sentences_of(refusal))
     if visit.is_fragment:
         answer = HttpResponse(status=204)
         answer["HX-Redirect"] = here

@@ -15,7 +15,7 @@ from django.urls import reverse
 
 from apps.console.flag_queries import Served
 from apps.console.visits import Visit
-from apps.core.refusals import Invalid
+from apps.core.refusals import Invalid, Refused
 from apps.flags import change_requests
 from apps.flags.domain import differences
 from apps.flags.queries import FlagView
@@ -101,8 +101,9 @@ def check(visit: Visit, key: str, fields: Mapping[str, Any]) -> None:
         transaction.set_rollback(True)
 
 
-def sentences_of(refused: Invalid) -> str:
-    return " ".join(dict.fromkeys(refused.errors.values())) or refused.detail
+def sentences_of(refused: Refused) -> str:
+    errors = refused.errors.values() if isinstance(refused, Invalid) else ()
+    return " ".join(dict.fromkeys(errors)) or refused.detail
 
 
 def to(visit: Visit, name: str, *args: Any, **query: Any) -> str:

@@ -19,7 +19,7 @@ from apps.console.views.flags_edit import back, opened
 from apps.console.visits import Visit, visited
 from apps.core.refusals import Invalid, NotFound, Refused, Stale
 from apps.flags import change_requests, services, versions
-from apps.flags.domain import differences, targeting
+from apps.flags.domain import differences, lint
 from apps.flags.queries import FlagView
 
 
@@ -43,7 +43,7 @@ def review(visit: Visit, *, key: str) -> HttpResponse:
     except Stale:
         return conflict_page(visit, flag_queries.one(visit.environment.key, key), draft)
     except Refused as refused:
-        told = flags_draft.sentences_of(refused) if isinstance(refused, Invalid) else refused.detail
+        told = flags_draft.sentences_of(refused)
         return review_page(visit, found, draft, error=told, because=because)
 
 
@@ -96,7 +96,7 @@ def review_page(visit: Visit, found: Served, draft: Draft, *, error: str = "", b
         preview=preview,
         no_preview=no_preview,
         serves=flag_words.serving_html(after),
-        warnings=targeting.warnings(draft.fields.get("targeting") or {}),
+        warnings=lint.warnings(draft.fields.get("targeting") or {}),
         held_by=found.flag.held_by,
         is_protected=visit.environment.is_protected,
         approvers=visit.who_may(Role.APPROVER),

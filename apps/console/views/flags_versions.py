@@ -65,7 +65,7 @@ def revert(visit: Visit, *, key: str, revision: int) -> HttpResponse:
     except Stale as stale:
         error = f"{stale.facts['by']} changed {key} since you looked. This is how it differs now."
     except Refused as refused:
-        error = sentences_of(refused) if isinstance(refused, Invalid) else refused.detail
+        error = sentences_of(refused)
     return revert_page(visit, key, here, target, fields, error=error, because=because)
 
 
