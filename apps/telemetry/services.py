@@ -1,5 +1,6 @@
 """Counting batches: one commit group, one transaction, and nothing counted twice."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -104,15 +105,17 @@ def claim(sent: Sequence[Sent], now: datetime) -> list[Claimed]:
         else ([], [], [])
         for one, is_new in zip(sent, first, strict=True)
     ]
-    new = rows.claim_calls({key for of_batch in keys for kind in of_batch for key in kind})
+    offered = [key for of_batch in keys for kind in of_batch for key in kind]
+    distinct = set(offered)
+    new = rows.claim_calls(distinct) if distinct else distinct
     if new:
         minutes = sorted({minute for minute, _ in new})
         latest = "ON CONFLICT (minute) DO UPDATE SET last_arrival_at = excluded.last_arrival_at"
         rows.insert(CallMinute, [(minute, now) for minute in minutes], latest)
-        new = set(new)  # ours to take from
+    pick = take_all if len(new) == len(offered) else take
     claimed = []
     for one, is_new, (calls, outcomes, traced) in zip(sent, first, keys, strict=True):
-        claimed.append(Claimed(one, is_new, take(calls, new), take(outcomes, new), take(traced, new)))
+        claimed.append(Claimed(one, is_new, pick(calls, new), pick(outcomes, new), pick(traced, new)))
     return claimed
 
 
@@ -135,6 +138,10 @@ def traced_keys(sent: Sent) -> list[rows.CallKey]:
     ]
 
 
+def take_all(keys: Sequence[rows.CallKey], new: set[rows.CallKey]) -> list[bool]:
+    return [True] * len(keys)
+
+
 def take(keys: Sequence[rows.CallKey], new: set[rows.CallKey]) -> list[bool]:
     taken = []
     for key in keys:
@@ -151,8 +158,10 @@ def fold_all(fresh: Sequence[Claimed], writer: WriterMemory, now: datetime) -> F
         routes.update((environment, outcome.route) for outcome in batch.outcomes)
     book = writer.refresh({one.sent.environment for one in fresh}, routes, now)
     fold = Fold(writer, book, window_seconds=settings.WINDOW_SECONDS, arrived_at=now.timestamp())
+    for environment in {one.sent.environment for one in fresh}:
+        batches = [(one.sent.batch.calls, one.calls) for one in fresh if one.sent.environment == environment]
+        fold.add_calls(environment, batches)
     for one in fresh:
-        fold.add_calls(one.sent.environment, one.sent.batch.calls, one.calls)
         fold.add_outcomes(one.sent.environment, one.sent.batch.outcomes, one.outcomes)
     return fold
 
@@ -290,9 +299,10 @@ def receipt_of(one: Claimed, writer: WriterMemory) -> Receipt:
         accepted_outcomes=accepted_outcomes,
         duplicate_outcomes=len(batch.outcomes) - accepted_outcomes,
     )
-    for call, is_new in zip(batch.calls, one.calls, strict=False):  # of a batch that came before, none is new
-        if is_new and not writer.route(one.sent.environment, call.route).is_known:
-            receipt.unassigned[call.route] = receipt.unassigned.get(call.route, 0) + 1
+    if accepted:
+        counts = Counter([call.route for call, is_new in zip(batch.calls, one.calls, strict=True) if is_new])
+        environment = one.sent.environment
+        receipt.unassigned = {name: n for name, n in counts.items() if not writer.route(environment, name).is_known}
     return receipt
 
 

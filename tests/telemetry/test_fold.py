@@ -42,9 +42,8 @@ def fold(*calls, new=None, known=None, batches=None, now=NOW):
         window_seconds=10,
         arrived_at=now.timestamp(),
     )
-    for batch in batches or [calls]:
-        plain = plain_calls(*batch)
-        folded.add_calls("production", plain, new or [True] * len(plain))
+    plain = [plain_calls(*batch) for batch in batches or [calls]]
+    folded.add_calls("production", [(one, new or [True] * len(one)) for one in plain])
     return folded
 
 

@@ -7,12 +7,14 @@ to us call by call (`new`), and nothing of it is counted again. A call belongs t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from apps.catalog.domain.pricing import PriceBook, normalised
 from apps.telemetry.domain.batch import Call, Outcome
-from apps.telemetry.domain.pricing import Priced, TokenHistory, price_call
+from apps.telemetry.domain.cohorts import Cohort, Cohorts, Parts
+from apps.telemetry.domain.histogram import Histogram
+from apps.telemetry.domain.pricing import REMEMBERED, Priced, TokenHistory, price_call
 from apps.telemetry.domain.routes import RouteFacts
 from apps.telemetry.domain.sums import (
     LedgerKey,
@@ -36,6 +38,19 @@ class Known(Protocol):
     def history(self, environment: str, route: str) -> TokenHistory: ...
 
 
+def variant_of(call: Call) -> str:
+    """Where the sender names none, the one that the flag chose."""
+    return call.variant or call.assigned or ""
+
+
+def tokens_of(calls: Sequence[Call]) -> tuple[int, int, int]:
+    """Input, cached, output. Cached is a part of the input: a larger one means something else."""
+    inputs = [call.input_tokens or 0 for call in calls]
+    cached = [call.cached_input_tokens or 0 for call in calls]
+    fitting = [part for part, whole in zip(cached, inputs, strict=True) if part <= whole]
+    return sum(inputs), sum(fitting), sum([call.output_tokens or 0 for call in calls])
+
+
 class Attempt:
     """One call, with all that is found out about it."""
 
@@ -46,7 +61,7 @@ class Attempt:
         self.facts = facts
         self.price = price
         self.is_new = is_new
-        self.variant = call.variant or call.assigned or ""  # where the sender names none, the one the flag chose
+        self.variant = variant_of(call)
         self.arm = call.arm or "live"
         self.split = facts.split_of(call.snapshot, call.at)
         self.seconds = call.latency_ms / 1000
@@ -77,25 +92,19 @@ class Fold:
         self.learned: set[tuple[str, str]] = set()  # routes whose token history grew
         self._windows: dict[Memo, WindowSum] = {}
         self._requests: dict[Memo, RequestSum] = {}
-        self._calls: dict[Memo, tuple[WindowSum, LedgerSum]] = {}
 
-    def add_calls(self, environment: str, calls: Sequence[Call], new: Sequence[bool]) -> None:
-        """One batch's calls, in the order in which they were sent."""
-        if not any(new):
-            return
-        self.learn(environment, calls, new)
-        groups: dict[Memo, list[Attempt]] = {}
-        for call, is_new in zip(calls, new, strict=True):
-            facts = self.known.route(environment, call.route)
-            attempt = Attempt(call, facts, self.price(environment, call, facts), is_new=is_new)
-            if is_new:
-                self.add_call(environment, attempt)
-            if call.request_id:
-                groups.setdefault((call.route, attempt.arm, call.request_id), []).append(attempt)
-            elif is_new:
-                self.add_request(environment, attempt, [attempt], is_final=True)
-        for attempts in groups.values():
-            self.add_group(environment, attempts)
+    def add_calls(self, environment: str, batches: Iterable[tuple[Sequence[Call], Sequence[bool]]]) -> None:
+        """Calls of some batches, each in the order in which it was sent, and which of them are new."""
+        cohorts = Cohorts(self.window_seconds)
+        requests: list[Parts] = []
+        for calls, new in batches:
+            if any(new):
+                requests += cohorts.add(calls, new)
+        self.learn(environment, cohorts)
+        for cohort in cohorts:
+            self.add_cohort(environment, cohort)
+        for parts in requests:
+            self.add_group(environment, [self.attempt_of(environment, call, is_new=is_new) for call, is_new in parts])
 
     def add_group(self, environment: str, attempts: list[Attempt]) -> None:
         """The attempts of one request. Without a final one each new call stands for a request, and is marked so."""
@@ -112,72 +121,93 @@ class Fold:
         elif last.is_new:
             self.add_request(environment, last, attempts, is_final=True)
 
-    def learn(self, environment: str, calls: Sequence[Call], new: Sequence[bool]) -> None:
+    def learn(self, environment: str, cohorts: Iterable[Cohort]) -> None:
         """Before pricing: an unknown call of a route's first batch is taken for what its neighbours were."""
-        histories: dict[str, TokenHistory] = {}
-        for call, is_new in zip(calls, new, strict=True):
-            if is_new and not call.error and call.input_tokens is not None and call.output_tokens is not None:
-                history = histories.get(call.route)
-                if history is None:
-                    history = histories[call.route] = self.known.history(environment, call.route)
-                    self.learned.add((environment, call.route))
-                history.learn(call.input_tokens, call.output_tokens)
+        for cohort in cohorts:
+            first = cohort.calls[0]
+            if first.error or first.input_tokens is None or first.output_tokens is None:  # as all of them
+                continue
+            history = self.known.history(environment, first.route)
+            for call in cohort.calls[-REMEMBERED:]:
+                history.learn(call.input_tokens or 0, call.output_tokens or 0)
+            self.learned.add((environment, first.route))
 
-    def price(self, environment: str, call: Call, facts: RouteFacts) -> Priced:
-        variant = call.variant or call.assigned or ""
-        price = self.book.find(call.provider, call.model or facts.model_of(variant), call.at)
-        return price_call(call, price, self.known.history(environment, call.route), facts.variants.get(variant))
+    def prices(self, environment: str, calls: Sequence[Call], facts: RouteFacts) -> list[Priced]:
+        """Of calls of one variant and model."""
+        first = calls[0]
+        variant, find = variant_of(first), self.book.find
+        model, settings = first.model or facts.model_of(variant), facts.variants.get(variant)
+        history = self.known.history(environment, first.route)
+        return [price_call(call, find(call.provider, model, call.at), history, settings) for call in calls]
 
-    def add_call(self, environment: str, attempt: Attempt) -> None:
-        call, price = attempt.call, attempt.price
-        inputs, outputs, cached = call.input_tokens or 0, call.output_tokens or 0, call.cached_input_tokens or 0
-        if cached > inputs:  # it is a part of the input: a larger one means something else
-            cached = 0
-        confirmed, estimated, is_unpriced, rule = price
-        ended_at = attempt.ended_at
-        memo = (
-            environment, call.route, attempt.variant, attempt.arm, ended_at // self.window_seconds, ended_at // 60,
-            call.provider, call.model, attempt.split.trial, call.tag, rule,
-        )  # fmt: skip
-        pair = self._calls.get(memo)
-        if pair is None:
-            line_key = self.ledger_key(environment, attempt)
-            line = self.ledger.setdefault(line_key, LedgerSum())
-            pair = self._calls[memo] = (self.window_of(environment, attempt), line)
-        window, line = pair
+    def add_cohort(self, environment: str, cohort: Cohort) -> None:
+        """Parts whose price has the same rule, and that are of one split, are counted at once: mostly all of it."""
+        first = cohort.calls[0]
+        facts = self.known.route(environment, first.route)
+        prices = self.prices(environment, cohort.calls, facts)
+        kinds: list[object] = [price.rule for price in prices]
+        if first.snapshot is None:  # then the moment tells the split
+            kinds = [(rule, facts.split_of(None, call.at)) for rule, call in zip(kinds, cohort.calls, strict=True)]
+        if kinds.count(kinds[0]) == len(kinds):
+            self.count_cohort(environment, cohort, facts, prices)
+            return
+        parts: dict[object, tuple[Cohort, list[Priced]]] = {}
+        for kind, call, ended_at, price in zip(kinds, cohort.calls, cohort.ends, prices, strict=True):
+            part, of_part = parts.setdefault(kind, (Cohort([], [], cohort.is_whole, cohort.is_final), []))
+            part.calls.append(call)
+            part.ends.append(ended_at)
+            of_part.append(price)
+        for part, of_part in parts.values():
+            self.count_cohort(environment, part, facts, of_part)
 
-        window.calls += 1
-        if call.error:
-            window.errors += 1
+    def count_cohort(self, environment: str, cohort: Cohort, facts: RouteFacts, prices: Sequence[Priced]) -> None:
+        calls, n = cohort.calls, len(cohort.calls)
+        example = Attempt(calls[0], facts, prices[0], is_new=True)
+        starts_at = self.window_at(example.ended_at)
+        errors = n if example.call.error else 0
+        inputs, cached, outputs = tokens_of(calls)
+        confirmed = sum([price.confirmed_nano for price in prices])
+        estimated = sum([price.estimated_nano for price in prices])
+        unpriced = n if example.price.is_unpriced else 0  # the rule is the same, so this is
+        latency = Histogram.of([call.latency_ms / 1000 for call in calls])
+
+        window = self.window_of(environment, example)
+        window.calls += n
+        window.errors += errors
         window.input_tokens += inputs
         window.cached_input_tokens += cached
         window.output_tokens += outputs
-        window.latency.add(attempt.seconds)
-        line.calls += 1
-        line.input_tokens += inputs
-        line.cached_input_tokens += cached
-        line.output_tokens += outputs
-        if confirmed:
-            window.confirmed_nano += confirmed
-            line.confirmed_nano += confirmed
-        elif estimated:
-            window.estimated_nano += estimated
-            line.estimated_nano += estimated
-        elif is_unpriced:
-            window.unpriced += 1
-            line.unpriced += 1
+        window.confirmed_nano += confirmed
+        window.estimated_nano += estimated
+        window.unpriced += unpriced
+        window.latency.merge(latency)
+        window.late += n if starts_at < self.late_before else 0
 
-        if not attempt.facts.is_known:
-            name = (environment, call.route)
-            self.unassigned[name] = self.unassigned.get(name, 0) + 1
-        if ended_at < self.late_before:
-            window.late += self.window_at(ended_at) < self.late_before
+        sums = LedgerSum(n, confirmed, estimated, unpriced, inputs, cached, outputs)
+        self.add_line(self.ledger_key(environment, example), sums)
+        if not facts.is_known:
+            name = (environment, example.call.route)
+            self.unassigned[name] = self.unassigned.get(name, 0) + n
+        if not cohort.is_whole:
+            return
+        request = self.request_of(environment, example, [example], starts_at)
+        request.requests += n
+        request.attempts += n
+        request.errors += errors
+        request.unfinal += 0 if cohort.is_final else n
+        request.unpriced += unpriced
+        request.first_at = min(request.first_at, min(cohort.ends))
+        request.last_at = max(request.last_at, max(cohort.ends))
+        if not errors:
+            request.latency.merge(latency)
+        if not unpriced:
+            request.cost_nano += confirmed + estimated
+            request.estimated_nano += estimated
+            request.cost.add_all([(price.confirmed_nano + price.estimated_nano) / 1e9 for price in prices])
 
     def add_window(self, environment: str, attempt: Attempt, *, has_latency: bool = True) -> None:
         call, price = attempt.call, attempt.price
-        inputs, outputs, cached = call.input_tokens or 0, call.output_tokens or 0, call.cached_input_tokens or 0
-        if cached > inputs:
-            cached = 0
+        inputs, cached, outputs = tokens_of([call])
         window = self.window_of(environment, attempt)
         window.calls += 1
         if call.error:
@@ -192,9 +222,7 @@ class Fold:
             window.latency.add(attempt.seconds)
         else:
             window.coarse += 1
-        if attempt.ended_at < self.late_before:
-            starts_at = self.window_at(attempt.ended_at)
-            window.late += starts_at < self.late_before
+        window.late += self.window_at(attempt.ended_at) < self.late_before
 
     def window_at(self, seconds: float) -> int:
         return int(seconds // self.window_seconds) * self.window_seconds
@@ -220,9 +248,9 @@ class Fold:
 
     # What comes through other doors than the native one: money at once, and moved when more is known; the rest once.
 
-    def attempt_of(self, environment: str, call: Call) -> Attempt:
+    def attempt_of(self, environment: str, call: Call, *, is_new: bool = True) -> Attempt:
         facts = self.known.route(environment, call.route)
-        return Attempt(call, facts, self.price(environment, call, facts), is_new=True)
+        return Attempt(call, facts, self.prices(environment, [call], facts)[0], is_new=is_new)
 
     def add_line(self, key: LedgerKey, sums: LedgerSum, sign: int = 1) -> None:
         """With the sign -1 a line takes back what another one booked."""

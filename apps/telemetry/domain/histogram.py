@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 SCALE = 4
 CELLS_PER_DOUBLING = 1 << SCALE
@@ -55,16 +56,24 @@ class Histogram:
     @classmethod
     def of(cls, values: Iterable[float]) -> Histogram:
         histogram = cls()
-        for value in values:
-            histogram.add(value)
+        histogram.add_all(list(values))
         return histogram
 
     def add(self, value: float, n: int = 1) -> None:
         if value <= 0:
             self.zero += n
-            return
-        mantissa, exponent = math.frexp(value)  # index_of, written out: this line is run once for every call
-        index = (exponent - 1) * CELLS_PER_DOUBLING + bisect_left(_MANTISSAS, mantissa) - 1
+        else:
+            self.add_cell(index_of(value), n)
+
+    def add_all(self, values: Sequence[float]) -> None:
+        positive = [value for value in values if value > 0]
+        self.zero += len(values) - len(positive)
+        edges, find = _MANTISSAS, bisect_left  # index_of, written out: this line is run twice for every call
+        cells = Counter([16 * exponent + find(edges, mantissa) for mantissa, exponent in map(math.frexp, positive)])
+        for cell, n in cells.items():
+            self.add_cell(cell - 17, n)
+
+    def add_cell(self, index: int, n: int) -> None:
         if not LOWEST <= index <= HIGHEST:
             index = LOWEST if index < LOWEST else HIGHEST
             self.clamped += n
