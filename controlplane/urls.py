@@ -26,3 +26,6 @@ urlpatterns = [
     path("welcome/<str:uidb64>/<str:token>/", set_password, name="set_password"),
     path("", include("apps.console.urls")),
 ]
+
+handler404 = "controlplane.errors.not_found"
+handler500 = "controlplane.errors.fault"
