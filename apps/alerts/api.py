@@ -15,6 +15,7 @@ from apps.alerts.domain.matching import Matcher
 from apps.alerts.models import Alert, Channel, Delivery, Silence
 from apps.alerts.shapes import (
     AlertOut,
+    AssignIn,
     ChannelIn,
     ChannelOut,
     ChannelPatchIn,
@@ -22,6 +23,7 @@ from apps.alerts.shapes import (
     DeliveryOut,
     EscalationIn,
     EscalationOut,
+    MaintenanceIn,
     MatchedOut,
     MatcherIn,
     RotateIn,
@@ -99,6 +101,15 @@ class ResolveView(AlertView):
     def post(self, request: Request, id: str) -> Response:
         alert = self.load(id, Role.OPERATOR)
         return Response(alert_dict(services.resolve(alert=alert, by=self.actor, now=self.now, **self.read(WhyIn))))
+
+
+class AssignView(AlertView):
+    http_method_names = ("post", "options")
+
+    @extend_schema(request=AssignIn, responses=AlertOut, summary="Say who looks after an alert")
+    def post(self, request: Request, id: str) -> Response:
+        alert = self.load(id, Role.OPERATOR)
+        return Response(alert_dict(services.assign(alert=alert, by=self.actor, now=self.now, **self.read(AssignIn))))
 
 
 class ChannelsView(ApiView):
@@ -188,6 +199,7 @@ class SendAgainView(ApiView):
 
 class SilencesView(ApiView):
     is_maintenance = False
+    shape: type[SilenceIn] = SilenceIn
 
     @extend_schema(
         parameters=[IN_ENVIRONMENT, OpenApiParameter("over", bool, description="With those that have ended.")],
@@ -202,7 +214,7 @@ class SilencesView(ApiView):
     @extend_schema(request=SilenceIn, responses={201: SilenceOut}, summary="Tell nobody of what fits, until a moment")
     def post(self, request: Request) -> Response:
         environment = self.asked_environment(role=Role.OPERATOR)
-        data = self.read(SilenceIn) | {"environment": environment.key, "is_maintenance": self.is_maintenance}
+        data = self.read(self.shape) | {"environment": environment.key, "is_maintenance": self.is_maintenance}
         row = services.create_silence(**data, by=self.actor, now=self.now)
         return Response(dict(SilenceOut(row).data), status=status.HTTP_201_CREATED)
 
@@ -237,6 +249,7 @@ class EndSilenceView(ApiView):
 
 class MaintenanceWindowsView(SilencesView):
     is_maintenance = True
+    shape = MaintenanceIn
 
     @extend_schema(
         parameters=[IN_ENVIRONMENT, OpenApiParameter("over", bool, description="With those that have ended.")],
@@ -246,7 +259,7 @@ class MaintenanceWindowsView(SilencesView):
     def get(self, request: Request) -> Response:
         return super().get(request)
 
-    @extend_schema(request=SilenceIn, responses={201: SilenceOut}, summary="Plan a maintenance window")
+    @extend_schema(request=MaintenanceIn, responses={201: SilenceOut}, summary="Plan a maintenance window")
     def post(self, request: Request) -> Response:
         return super().post(request)
 

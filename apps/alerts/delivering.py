@@ -20,6 +20,7 @@ from apps.alerts import channels, sending
 from apps.alerts.domain import life, messages, rate, retry
 from apps.alerts.domain.messages import Message
 from apps.alerts.models import Alert, Channel, Delivery
+from apps.core import metrics
 from apps.core.claims import claim_next
 from apps.core.ids import new_id
 
@@ -174,6 +175,7 @@ def message_of(channel: Channel, rows: Sequence[Delivery]) -> Message:
 
 def settle(turn: Turn, outcome: sending.Outcome, now: datetime) -> None:
     channel = turn.channel
+    metrics.deliveries.labels(channel.kind, "taken" if outcome.taken else "failed").inc(len(turn.carried))
     if outcome.taken:
         for row in turn.carried:
             row.finish(answer=outcome.answer, at=now)

@@ -1,6 +1,6 @@
 """New alerts by the hundred: what happens when a provider goes down under every route at once.
 
-Most entries of a storm are plain: a condition that nobody knows, covered by no silence, spoken for by none. Those are
+Most entries of a storm are plain: a condition that nobody knows, covered by no silence, muted by none. Those are
 opened together, in a few statements; whatever is not plain goes its own way.
 """
 
@@ -28,11 +28,19 @@ def new_alert(entry: Entry) -> Alert:
         sentence=entry.sentence,
         link=entry.link,
         runbook=entry.runbook,
+        mutes=routes_of(entry),
         entry=entry.id,
         opened_at=entry.at,
         last_at=entry.at,
         firing_since=entry.at,
     )
+
+
+def routes_of(entry: Entry) -> list[str]:
+    """Those of a provider that is down."""
+    if not entry.condition.startswith(life.PROVIDER):
+        return []
+    return list((entry.after or {}).get("routes", ()))
 
 
 class Opening:
@@ -57,6 +65,7 @@ class Opening:
         }
         self.steps: dict[str, list[Step]] = {key: telling.policy(key) for key in self.environments}
         self.channels: dict[str, list[Channel]] = {key: list(Channel.objects.active(key)) for key in self.environments}
+        self.look_for_sources()
         self.alerts: list[Alert] = []
         self.deliveries: list[Delivery] = []
 
@@ -67,11 +76,16 @@ class Opening:
             entry.effect == Entry.Effect.OPENS
             and key not in self.known
             and entry.environment not in self.silenced
-            and not life.may_be_spoken_for(entry.condition)
+            and not entry.condition.startswith(life.SOURCES)
+            and not life.muted_by(entry.condition, entry.route, self.sources[entry.environment])
             and not entry.condition.startswith(telling.OF_CHANNELS)
         )
         self.known.add(key)
         return plain
+
+    def look_for_sources(self) -> None:
+        """Again after each entry that is not plain: it may be one that mutes those behind it."""
+        self.sources = {key: telling.sources(key) for key in self.environments}
 
     def add(self, entry: Entry) -> None:
         alert = new_alert(entry)

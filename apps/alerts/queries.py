@@ -91,7 +91,7 @@ class Told:
     took: list[str] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
-    quiet: str = ""  # why nobody was told: silenced, acknowledged, spoken for by another
+    quiet: str = ""  # why nobody was told: silenced, acknowledged, muted by another
     joins_at: datetime | None = None
 
 
@@ -120,7 +120,7 @@ def quiet_words(alert: Alert) -> str:
         return f"silenced by {alert.silenced_by}"
     if alert.state == Alert.State.ACKNOWLEDGED:
         return f"{alert.acknowledged_by} has it"
-    return f"told by {alert.spoken_for_by}" if alert.spoken_for_by else ""
+    return f"muted by {alert.muted_by}" if alert.muted_by else ""
 
 
 # --- silences ----------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.db import transaction
 
 from apps.alerts import telling
@@ -11,6 +12,7 @@ from apps.alerts.opening import Opening, new_alert
 from apps.journal.models import Entry, EntryQuerySet
 
 LOOK_BACK = timedelta(days=1)  # an entry older than this alerts nobody any more
+LOOKS = "worker:"  # who looks again by itself; what a person closes is closed
 AT_A_TIME = 500
 MOST = 5000  # entries in one dispatch
 
@@ -46,6 +48,7 @@ def read_some(now: datetime) -> int:
         else:
             new.write()
             tell(entry, now)
+            new.look_for_sources()
     new.write()
     return len(entries)
 
@@ -54,15 +57,21 @@ def tell(entry: Entry, now: datetime) -> None:
     known = Alert.objects.select_for_update().open()
     alert = known.filter(environment=entry.environment, condition=entry.condition).first()
     if entry.effect == Entry.Effect.CLOSES:
-        if alert:
-            if entry.sentence:
-                alert.sentence = entry.sentence
-            alert.resolve(now)
-            telling.tell_those_who_know(alert, event=telling.RESOLVED, occasion=entry.id, now=now)
+        if alert and entry.by.startswith(LOOKS):
+            alert.begin_to_clear(entry=entry.id, at=entry.at)
+        elif alert:
+            close(alert, entry, now)
     elif alert:
         again(alert, entry, now)
     else:
         open_alert(entry, now)
+
+
+def close(alert: Alert, entry: Entry, now: datetime) -> None:
+    if entry.sentence:
+        alert.sentence = entry.sentence
+    alert.resolve(now)
+    telling.tell_those_who_know(alert, event=telling.RESOLVED, occasion=entry.id, now=now)
 
 
 def again(alert: Alert, entry: Entry, now: datetime) -> None:
@@ -87,6 +96,7 @@ def open_alert(entry: Entry, now: datetime) -> None:
         alert.silence(by=words_of(silence), until=silence.ends_at, row=silence)
         return
     telling.fire(alert, occasion=entry.id, now=now)
+    telling.mute_others(alert, now)
 
 
 def covering(alert: Alert, now: datetime) -> Silence | None:
@@ -101,11 +111,26 @@ def words_of(silence: Silence) -> str:
 
 def turn_the_clock(now: datetime) -> None:
     """What happens by itself: silences begin and end, nobody acknowledges, hours go by."""
+    bring_back(now)
     begin_silences(now)
     end_silences(now)
     take_over(now)
     escalate(now)
     repeat(now)
+
+
+def bring_back(now: datetime) -> None:
+    """Maintenance that is over for this time stands there for the next."""
+    for row in Silence.objects.exclude(repeats="").filter(ends_at__lte=now).order_by("id"):
+        row.come_back(now)
+
+
+def resolve_cleared(now: datetime) -> None:
+    """One look that finds nothing may be luck: the next one, a tick later, resolves. A fire in between starts over."""
+    a_look_ago = now - timedelta(seconds=settings.TICK_SECONDS)
+    for alert in Alert.objects.open().filter(clearing_since__lte=a_look_ago).order_by("id"):
+        with transaction.atomic():
+            close(alert, Entry.objects.get(pk=alert.clearing_entry), now)
 
 
 def begin_silences(now: datetime) -> None:
@@ -134,11 +159,11 @@ def end_silences(now: datetime) -> None:
 
 
 def take_over(now: datetime) -> None:
-    """The alert that spoke for these is over and they are not."""
-    for alert in Alert.objects.firing().exclude(spoken_for_by="").order_by("id"):
-        if not Alert.objects.open().filter(environment=alert.environment, condition=alert.spoken_for_by).exists():
+    """The alert that muted these is over and they are not."""
+    for alert in Alert.objects.firing().exclude(muted_by="").order_by("id"):
+        if not Alert.objects.open().filter(environment=alert.environment, condition=alert.muted_by).exists():
             with transaction.atomic():
-                alert.leave_to("")
+                alert.mute("")
                 telling.fire(alert, occasion=f"{alert.entry}:own", now=now)
 
 
@@ -147,7 +172,7 @@ def escalate(now: datetime) -> None:
     for row in EscalationPolicy.objects.order_by("environment"):
         steps = escalation.read(row.steps)
         waiting = Alert.objects.firing().filter(
-            environment=row.environment, escalated__lt=len(steps), spoken_for_by="", firing_since__isnull=False
+            environment=row.environment, escalated__lt=len(steps), muted_by="", firing_since__isnull=False
         )
         for alert in waiting.order_by("id"):
             reached = escalation.reached(steps, since=alert.firing_since or now, now=now)
@@ -164,6 +189,6 @@ def escalate(now: datetime) -> None:
 
 def repeat(now: datetime) -> None:
     """Unchanged and unacknowledged for hours: said again."""
-    for alert in Alert.objects.firing().filter(told_at__lte=now - life.REPEAT_INTERVAL).order_by("id"):
+    for alert in Alert.objects.firing().filter(muted_by="", told_at__lte=now - life.REPEAT_INTERVAL).order_by("id"):
         with transaction.atomic():
             telling.fire(alert, occasion=f"{alert.id}:again:{alert.told}", now=now, at_once=True)

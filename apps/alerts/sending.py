@@ -15,6 +15,7 @@ from apps.alerts.domain import formats, messages, retry
 from apps.alerts.domain.messages import Message
 from apps.alerts.domain.signature import sign
 from apps.alerts.models import Channel
+from apps.core import spans
 
 GONE = 410
 # Answers that another try will not change. A webhook's receiver may be mended within the hours of our tries; services
@@ -37,7 +38,9 @@ class Outcome:
     is_gone: bool = False  # the receiver wants no more, ever
 
 
+@spans.traced("deliver")
 def send(channel: Channel, message: Message, *, now: datetime) -> Outcome:
+    spans.note(channel=channel.kind, alerts=len(message.notices))
     if not channel.config:
         return Outcome(False, "its secrets cannot be read: SECRET_KEY is another one than when they were saved")
     return SENDERS[Channel.Kind(channel.kind)](channel, message, now)

@@ -1,13 +1,17 @@
 """What an operator can say about alerts, and the two things that beat asks for: read the journal, deliver."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.db import transaction
 
+from apps.access import queries as access
+from apps.access.domain.roles import Role
+from apps.access.models import Environment
 from apps.alerts import channels, delivering, reading, telling, watching
-from apps.alerts.domain import escalation
+from apps.alerts.domain import escalation, recurrence
 from apps.alerts.domain.life import SEVERITIES
 from apps.alerts.models import KEPT_FOR, Alert, Channel, Delivery, EscalationPolicy, Silence
 from apps.core.actors import Actor
@@ -43,6 +47,7 @@ def dispatch(now: datetime) -> None:
     """Safe to run in several processes at once: every row is claimed."""
     reading.turn_the_clock(now)
     reading.read_journal(now)
+    reading.resolve_cleared(now)
     delivering.deliver_due(now)
 
 
@@ -110,12 +115,41 @@ def resolve(*, alert: Alert, by: Actor, now: datetime, because: str = "") -> Ale
     return alert
 
 
+@transaction.atomic
+def assign(*, alert: Alert, to: str, by: Actor, now: datetime, because: str = "") -> Alert:
+    """`to` operates here: a person's name; empty: nobody's any more. Says who looks after it, moves nothing else."""
+    alert = load_open(alert)
+    if to == alert.assigned_to:
+        return alert
+    if to and to not in (able := access.people_with(Role.OPERATOR, Environment.objects.get(key=alert.environment))):
+        raise Invalid(f"{to} does not operate {alert.environment}.", to=f"one of {', '.join(able)}")
+    before = alert.assigned_to
+    alert.assign(to)
+    record(
+        "alert.assigned",
+        alert,
+        by=by,
+        because=because,
+        now=now,
+        before={"assigned_to": before},
+        after={"assigned_to": to},
+    )
+    return alert
+
+
 def record(
-    kind: str, alert: Alert, *, by: Actor, because: str, now: datetime, after: dict[str, Any] | None = None
+    kind: str,
+    alert: Alert,
+    *,
+    by: Actor,
+    because: str,
+    now: datetime,
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
 ) -> Entry:
     about = {"alert": alert.id} | ({"route": alert.route} if alert.route else {})
     return journal.record(
-        kind, environment=alert.environment, by=by, because=because, about=about, now=now, after=after
+        kind, environment=alert.environment, by=by, because=because, about=about, now=now, before=before, after=after
     )
 
 
@@ -133,13 +167,18 @@ def create_silence(
     owner: str = "",
     severity: str = "",
     condition: str = "",
+    repeats: str = "",
+    time_zone: str = "UTC",
 ) -> Silence:
-    """Whatever fits the matcher, open now or later, is told to nobody until `ends_at`. An empty matcher covers all."""
+    """Whatever fits the matcher, open now or later, is told to nobody until `ends_at`. An empty matcher covers all.
+    Maintenance may come back `daily` or `weekly`, at the same hour by the clocks of `time_zone`."""
     starts_at = max(starts_at or now, now)
     if ends_at <= starts_at:
         raise Invalid("A silence ends in the future, after it starts.", ends_at="a moment later than its start")
     if severity and severity not in SEVERITIES:
         raise Invalid(f"There is no severity {severity}.", severity=f"one of {', '.join(SEVERITIES)}")
+    if repeats:
+        check_repeats(repeats, time_zone, is_maintenance=is_maintenance, lasts=ends_at - starts_at)
     row = Silence.objects.create(
         environment=environment,
         is_maintenance=is_maintenance,
@@ -149,6 +188,8 @@ def create_silence(
         condition=condition,
         starts_at=starts_at,
         ends_at=ends_at,
+        repeats=repeats,
+        time_zone=time_zone,
         because=because[:500],
         by=str(by),
         created_at=now,
@@ -157,6 +198,19 @@ def create_silence(
     if starts_at <= now:
         reading.begin_silences(now)
     return row
+
+
+def check_repeats(repeats: str, time_zone: str, *, is_maintenance: bool, lasts: timedelta) -> None:
+    if not is_maintenance:
+        raise Invalid("Only maintenance comes back. A silence ends.", repeats="leave it out")
+    if repeats not in recurrence.DAYS:
+        raise Invalid(f"Maintenance does not come back {repeats}.", repeats=f"one of {', '.join(recurrence.DAYS)}")
+    if lasts >= timedelta(days=recurrence.DAYS[repeats]):
+        raise Invalid("Maintenance that never stops between two times is no maintenance.", ends_at="earlier")
+    try:
+        ZoneInfo(time_zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise Invalid(f"There is no time zone {time_zone}.", time_zone="as in Europe/Berlin") from None
 
 
 @transaction.atomic
@@ -174,6 +228,8 @@ def end_silence(*, silence: Silence, by: Actor, now: datetime, because: str = ""
 def record_silence(what: str, row: Silence, *, by: Actor, because: str, now: datetime) -> None:
     kind = "maintenance" if row.is_maintenance else "silence"
     after = {"covers": row.matcher.words, "starts_at": row.starts_at.isoformat(), "ends_at": row.ends_at.isoformat()}
+    if row.repeats:
+        after |= {"repeats": row.repeats, "time_zone": row.time_zone}
     about = {"silence": row.id} | ({"route": row.route} if row.route else {})
     journal.record(
         f"{kind}.{what}", environment=row.environment, by=by, because=because, about=about, now=now, after=after

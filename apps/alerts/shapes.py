@@ -5,6 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from apps.alerts.domain.life import SEVERITIES
+from apps.alerts.domain.recurrence import DAYS
 from apps.alerts.models import Alert, Channel
 
 
@@ -23,7 +24,10 @@ class AlertOut(serializers.Serializer[Any]):
     opened_at = serializers.DateTimeField()
     last_at = serializers.DateTimeField()
     told_at = serializers.DateTimeField(allow_null=True, help_text="When the last notice left, or will.")
-    spoken_for_by = serializers.CharField(help_text="The condition that tells people of this one too.")
+    muted_by = serializers.CharField(
+        help_text="The open condition that tells people of this one too."
+    )
+    assigned_to = serializers.CharField()
     acknowledged_at = serializers.DateTimeField(allow_null=True)
     acknowledged_by = serializers.CharField()
     silenced_until = serializers.DateTimeField(allow_null=True)
@@ -33,6 +37,10 @@ class AlertOut(serializers.Serializer[Any]):
 
 class WhyIn(serializers.Serializer[Any]):
     because = serializers.CharField(max_length=500, default="", allow_blank=True)
+
+
+class AssignIn(WhyIn):
+    to = serializers.CharField(max_length=150, allow_blank=True, help_text="Who operates here; empty: nobody.")
 
 
 class SilenceAlertIn(WhyIn):
@@ -110,6 +118,11 @@ class SilenceIn(MatcherIn, WhyIn):
     starts_at = serializers.DateTimeField(required=False, help_text="Left out: now.")
 
 
+class MaintenanceIn(SilenceIn):
+    repeats = serializers.ChoiceField(choices=list(DAYS), required=False, help_text="Left out: it comes once.")
+    time_zone = serializers.CharField(max_length=64, required=False, help_text="By whose clocks it comes back: UTC.")
+
+
 class SilenceOut(serializers.Serializer[Any]):
     id = serializers.CharField()
     environment = serializers.CharField()
@@ -123,6 +136,8 @@ class SilenceOut(serializers.Serializer[Any]):
     by = serializers.CharField()
     created_at = serializers.DateTimeField()
     ended_by = serializers.CharField()
+    repeats = serializers.CharField(help_text="Maintenance that comes back: daily, weekly. The times are the next.")
+    time_zone = serializers.CharField()
 
 
 class MatchedOut(serializers.Serializer[Any]):

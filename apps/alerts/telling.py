@@ -19,8 +19,8 @@ def fire(alert: Alert, *, occasion: str, now: datetime, at_once: bool = False) -
     """Tells the channels that are due: all of them, or those of the policy's steps that have been reached."""
     if alert.state != Alert.State.FIRING:
         return
-    if source := spoken_for_by(alert):
-        alert.leave_to(source)
+    if source := muted_by(alert):
+        alert.mute(source)
         return
     steps = policy(alert.environment)
     reached = escalation.reached(steps, since=alert.firing_since or now, now=now)
@@ -31,11 +31,32 @@ def fire(alert: Alert, *, occasion: str, now: datetime, at_once: bool = False) -
     alert.note_told(leaves_at=leaves_at, escalated=reached)
 
 
-def spoken_for_by(alert: Alert) -> str:
-    if not life.may_be_spoken_for(alert.condition):
+def muted_by(alert: Alert) -> str:
+    if not life.may_be_muted(alert.condition):
         return ""
-    others = Alert.objects.open().of_environment(alert.environment).exclude(pk=alert.pk)
-    return life.spoken_for_by(alert.condition, alert.route, others.values_list("condition", "route"))
+    return life.muted_by(alert.condition, alert.route, sources(alert.environment))
+
+
+def sources(environment: str) -> list[life.Source]:
+    """What is open there and may mute others, the oldest first."""
+    found = Alert.objects.open().of_environment(environment).that_may_mute().order_by("opened_at", "id")
+    return [source_of(one) for one in found]
+
+
+def source_of(alert: Alert) -> life.Source:
+    return life.Source(alert.condition, alert.route, alert.mutes)
+
+
+def mute_others(alert: Alert, now: datetime) -> None:
+    """What fires because of this one need not be told beside it. It is told when this one is over and it is not."""
+    if not alert.may_mute:
+        return
+    source = source_of(alert)
+    others = Alert.objects.firing().of_environment(alert.environment).filter(muted_by="").exclude(pk=alert.pk)
+    for other in others.order_by("id"):
+        if life.is_muted(other.condition, other.route, source):
+            other.mute(alert.condition)
+            replace_waiting(other, now)
 
 
 def when(alert: Alert, now: datetime) -> datetime:

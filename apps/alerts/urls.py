@@ -6,6 +6,7 @@ urlpatterns = [
     path("alerts/", api.AlertsView.as_view()),
     path("alerts/<str:id>/", api.AlertView.as_view()),
     path("alerts/<str:id>/acknowledge/", api.AcknowledgeView.as_view()),
+    path("alerts/<str:id>/assign/", api.AssignView.as_view()),
     path("alerts/<str:id>/silence/", api.SilenceAlertView.as_view()),
     path("alerts/<str:id>/resolve/", api.ResolveView.as_view()),
     path("channels/", api.ChannelsView.as_view()),

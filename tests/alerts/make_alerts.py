@@ -7,13 +7,14 @@ from typing import Any
 
 from apps.alerts import services
 from apps.alerts.models import Alert, Channel
-from apps.core.actors import WORKER, person
+from apps.core.actors import WORKER, Actor, person
 from apps.journal import services as journal
 from apps.journal.models import Entry
 from apps.journal.services import Condition
 
 ALICE = person("alice")
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+LOOK = 5 * SECOND
 ROUTE = "invoice-extraction"
 SENTENCE = (
     "Rolled back invoice-extraction from 25 % to 0 % GPT-5 because p95 latency was 4.34 s, limit 2.56 s. "
@@ -32,12 +33,13 @@ def say(
     link: str = "/d/1",
     environment: str = "production",
     owner: str = "payments",
+    by: Actor = WORKER,
 ) -> Entry:
     """What some part of the product writes when those on call must know."""
     return journal.record(
         "rollout.rolled_back",
         environment=environment,
-        by=WORKER,
+        by=by,
         because="p95",
         about={"route": route} if route else {},
         now=now,
@@ -51,6 +53,13 @@ def say(
             owner=owner,
         ),
     )
+
+
+def end(at: Any, key: str = "", **fields: Any) -> None:
+    """It is no longer so: one look has found that a tick ago, and at `at` another."""
+    say(at - LOOK, "closes", key, **fields)
+    services.dispatch(at - LOOK)
+    services.dispatch(at)
 
 
 def webhook(receiver: Any, now: Any, name: str = "hook", **config: Any) -> Channel:

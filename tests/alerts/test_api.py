@@ -92,6 +92,7 @@ def hook(receiver, environment, now):
         ("post", "/api/v1/silences/", {"environment": "production", "ends_at": "2099-01-01T00:00:00Z"}),
         ("post", "/api/v1/maintenance-windows/", {"environment": "production", "ends_at": "2099-01-01T00:00:00Z"}),
         ("put", "/api/v1/escalation/", {"environment": "production", "steps": []}),
+        ("post", "/api/v1/alerts/{alert}/assign/", {"to": "alice"}),
         ("post", "/api/v1/alerts/{alert}/resolve/", {}),
         ("post", "/api/v1/alerts/{alert}/silence/", {"until": "2099-01-01T00:00:00Z"}),
     ],
@@ -138,6 +139,7 @@ def test_nothing_acts_on_get(hook, alert, alice):
         f"/api/v1/alerts/{alert.id}/acknowledge/",
         f"/api/v1/alerts/{alert.id}/silence/",
         f"/api/v1/alerts/{alert.id}/resolve/",
+        f"/api/v1/alerts/{alert.id}/assign/",
         f"/api/v1/channels/{hook.id}/test/",
         f"/api/v1/channels/{hook.id}/rotate-secret/",
         "/api/v1/deliveries/x/send-again/",
@@ -238,6 +240,34 @@ def test_a_maintenance_window_is_no_silence_in_the_lists(environment, alice):
     assert client.get("/api/v1/silences/?environment=production").json()["count"] == 0
     assert client.post(f"/api/v1/silences/{made.json()['id']}/end/", {}, JSON).status_code == 404
     assert client.post(f"/api/v1/maintenance-windows/{made.json()['id']}/end/", {}, JSON).status_code == 200
+
+
+def test_maintenance_that_comes_back_is_planned_with_its_zone(environment, alice):
+    client = client_of(alice)
+    times = {"starts_at": "2098-12-31T02:00:00Z", "ends_at": "2098-12-31T04:00:00Z"}
+    asked = {"environment": "production", "repeats": "weekly", "time_zone": "Europe/Berlin", **times}
+
+    made = client.post("/api/v1/maintenance-windows/", asked, JSON).json()
+    wrong = client.post("/api/v1/maintenance-windows/", asked | {"repeats": "hourly"}, JSON)
+
+    assert (made["repeats"], made["time_zone"]) == ("weekly", "Europe/Berlin")
+    assert wrong.status_code == 400
+
+
+def test_an_alert_is_assigned_to_somebody_who_operates_there(alert, alice, bob):
+    client = client_of(alice)
+
+    def assign(to):
+        return client.post(f"/api/v1/alerts/{alert.id}/assign/", {"to": to, "because": "on call"}, JSON)
+
+    viewer, stranger, given = assign("bob"), assign("nobody"), assign("alice").json()
+    entry = Entry.objects.get(kind="alert.assigned")
+    taken = assign("").json()
+
+    assert (viewer.status_code, stranger.status_code) == (400, 400)
+    assert viewer.json()["errors"] == {"to": "one of alice"}
+    assert (given["assigned_to"], given["state"], taken["assigned_to"]) == ("alice", "firing", "")
+    assert (entry.by, entry.because, entry.changes) == ("alice", "on call", {"assigned_to": ("", "alice")})
 
 
 def test_the_steps_of_escalation_are_kept_in_order_of_time(hook, alice):

@@ -11,7 +11,7 @@ from apps.alerts.domain import messages
 from apps.alerts.domain.messages import Message, Notice
 from apps.alerts.models import Channel, Delivery
 from apps.core.refusals import Refused
-from tests.alerts.make_alerts import ALICE, MINUTE, ROUTE, SECOND, SENTENCE, channel, say, the_alert
+from tests.alerts.make_alerts import ALICE, MINUTE, ROUTE, SECOND, SENTENCE, channel, end, say, the_alert
 
 pytestmark = pytest.mark.django_db
 
@@ -66,8 +66,7 @@ def test_pagerduty_is_triggered_acknowledged_and_resolved_under_one_key(receiver
     services.dispatch(now)
     services.acknowledge(alert=the_alert(), by=ALICE, now=now + SECOND)
     services.dispatch(now + SECOND)
-    say(now + MINUTE, effect="closes")
-    services.dispatch(now + MINUTE)
+    end(now + MINUTE)
 
     told = receiver.told()
     assert [event["event_action"] for event in told] == ["trigger", "acknowledge", "resolve"]
@@ -89,8 +88,7 @@ def test_pagerdutys_digest_is_one_incident_that_ends_with_its_last_alert(receive
     at = now
     for n in range(8):
         at = now + (n + 1) * 10 * SECOND
-        say(at, route=f"route-{n}", effect="closes")
-        services.dispatch(at)
+        end(at, route=f"route-{n}")
 
     resolved = receiver.told()[5:]
     assert [event["event_action"] for event in triggered] == ["trigger"] * 5

@@ -12,7 +12,7 @@ from apps.alerts.domain import retry
 from apps.alerts.models import Alert, Channel, Delivery
 from apps.core.refusals import Refused
 from apps.journal.models import Entry
-from tests.alerts.make_alerts import ALICE, HOUR, MINUTE, ROUTE, SECOND, channel, say, the_alert, webhook
+from tests.alerts.make_alerts import ALICE, HOUR, LOOK, MINUTE, ROUTE, SECOND, channel, end, say, the_alert, webhook
 
 pytestmark = pytest.mark.django_db
 
@@ -85,9 +85,7 @@ def test_resolved_replaces_a_firing_that_was_not_taken(receiver, now):
     webhook(receiver, now)
     say(now)
     services.dispatch(now)
-    say(now + SECOND, effect="closes")
-
-    services.dispatch(now + SECOND)
+    end(now + 6 * SECOND)
     services.dispatch(now + HOUR)
 
     assert receiver.types() == ["alert.firing", "alert.resolved"]
@@ -106,15 +104,14 @@ def test_a_state_that_changes_while_the_message_is_under_way_comes_after_it(rece
 
     def late(turn, outcome, at):
         if not seen:
-            say(now + SECOND, effect="closes")
-            services.dispatch(now + SECOND)
+            end(now + 6 * SECOND)
             seen.extend(receiver.types())
         settle(turn, outcome, at)
 
     monkeypatch.setattr(delivering, "settle", late)
     services.dispatch(now)
 
-    services.dispatch(now + 2 * SECOND)
+    services.dispatch(now + 7 * SECOND)
     services.dispatch(now + HOUR)
 
     assert seen == ["alert.firing"]  # nothing was sent beside the worker that holds the channel
@@ -218,7 +215,7 @@ def test_a_broken_channel_is_tried_once_a_minute_and_mends_itself(receiver, othe
     receiver.answers = [(200, {})]
 
     services.dispatch(now + 61 * SECOND)
-    services.dispatch(now + 62 * SECOND)
+    services.dispatch(now + 67 * SECOND)
 
     assert while_quiet == 1
     assert Channel.objects.get(pk=broken.pk).state == "working"
@@ -243,6 +240,7 @@ def test_410_switches_a_channel_off_and_another_is_told(receiver, other, now):
 
     services.update_channel(channel=gone, is_active=True, by=ALICE, now=now + MINUTE)
     services.dispatch(now + MINUTE)
+    services.dispatch(now + MINUTE + LOOK)
 
     assert Alert.objects.get(condition=f"channel:{gone.pk}").state == "resolved"
 
@@ -254,8 +252,7 @@ def test_while_a_secret_rotates_both_sign(receiver, now):
     new = hook.config["secret"]
     say(now)
     services.dispatch(now)
-    say(now + HOUR, effect="closes")
-    services.dispatch(now + HOUR)
+    end(now + HOUR)
 
     during, after = ((headers, body.decode()) for headers, body in receiver.got)
     signatures = during[0]["webhook-signature"].split()

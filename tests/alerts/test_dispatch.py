@@ -8,7 +8,7 @@ from standardwebhooks import Webhook
 from apps.alerts import services
 from apps.alerts.models import Alert, Channel, Delivery
 from apps.core.actors import WORKER, person
-from tests.alerts.make_alerts import SENTENCE, say, webhook
+from tests.alerts.make_alerts import SENTENCE, end, say, webhook
 
 pytestmark = pytest.mark.django_db
 
@@ -38,8 +38,7 @@ def test_a_mail_says_it_all_before_it_is_opened(now):
     )
     say(now)
     services.dispatch(now)
-    say(now + timedelta(minutes=1), effect="closes")
-    services.dispatch(now + timedelta(minutes=1))
+    end(now + timedelta(minutes=1))
 
     fired, resolved = mail.outbox
     assert fired.subject == "Rolled back invoice-extraction: p95 latency was 4.34 s, limit 2.56 s"
@@ -67,9 +66,7 @@ def test_the_end_of_a_condition_resolves_its_alert_and_says_so(receiver, now):
     webhook(receiver, now)
     say(now)
     services.dispatch(now)
-    say(now + timedelta(minutes=1), effect="closes")
-
-    services.dispatch(now + timedelta(minutes=1))
+    end(now + timedelta(minutes=1))
 
     assert Alert.objects.get().state == Alert.State.RESOLVED
     assert [json.loads(body)["type"] for _, body in receiver.got] == ["alert.firing", "alert.resolved"]

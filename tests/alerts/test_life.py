@@ -4,11 +4,15 @@ import pytest
 
 from apps.alerts import queries, services
 from apps.alerts.domain import life
+from apps.alerts.domain.life import Source
 from apps.alerts.domain.matching import Matcher
 from apps.alerts.models import Alert, Delivery
+from apps.core.actors import WORKER
 from apps.core.refusals import Refused
+from apps.journal import services as journal
 from apps.journal.models import Entry
-from tests.alerts.make_alerts import ALICE, HOUR, MINUTE, ROUTE, SECOND, say, the_alert, webhook
+from apps.journal.services import Condition
+from tests.alerts.make_alerts import ALICE, HOUR, MINUTE, ROUTE, SECOND, end, say, the_alert, webhook
 
 pytestmark = pytest.mark.django_db
 
@@ -121,13 +125,11 @@ def test_a_re_fire_within_ten_minutes_opens_the_same_alert(receiver, now):
     webhook(receiver, now)
     say(now)
     services.dispatch(now)
-    say(now + MINUTE, effect="closes")
-    services.dispatch(now + MINUTE)
+    end(now + MINUTE)
     say(now + 10 * MINUTE, link="/d/2")
     services.dispatch(now + 10 * MINUTE)
     same = Alert.objects.count()
-    say(now + 11 * MINUTE, effect="closes")
-    services.dispatch(now + 11 * MINUTE)
+    end(now + 11 * MINUTE)
     say(now + 22 * MINUTE)
     services.dispatch(now + 22 * MINUTE)
 
@@ -142,12 +144,37 @@ def test_what_comes_and_goes_is_told_once_a_minute_at_most(receiver, now):
     for _ in range(60):
         say(at)
         services.dispatch(at)
-        say(at + 5 * SECOND, effect="closes")
-        services.dispatch(at + 5 * SECOND)
+        end(at + 5 * SECOND)
         at += 10 * SECOND
 
     assert len(receiver.got) <= 2 * 11
     assert Alert.objects.count() == 1
+
+
+def test_one_look_that_finds_nothing_resolves_nothing(receiver, now):
+    webhook(receiver, now)
+    say(now)
+    services.dispatch(now)
+    say(now + MINUTE, "closes")
+    services.dispatch(now + MINUTE + 4 * SECOND)
+    say(now + MINUTE + 5 * SECOND)
+    play(now + MINUTE + 5 * SECOND, now + 2 * MINUTE, step=SECOND)
+    still = the_alert().state
+    end(now + 3 * MINUTE)
+
+    assert still == "firing"
+    assert receiver.types() == ["alert.firing", "alert.resolved"]
+
+
+def test_what_a_person_closes_is_closed_at_once(receiver, now):
+    webhook(receiver, now)
+    say(now)
+    services.dispatch(now)
+    say(now + SECOND, "closes", by=ALICE)
+
+    services.dispatch(now + SECOND)
+
+    assert receiver.types() == ["alert.firing", "alert.resolved"]
 
 
 def test_time_alone_resolves_nothing(now):
@@ -159,39 +186,99 @@ def test_time_alone_resolves_nothing(now):
     assert the_alert().state == "firing"
 
 
-# --- one speaks for others -----------------------------------------------------------------------------------------
+# --- one cause is told once ----------------------------------------------------------------------------------------
+
+DOWN = Source("provider:openai", "", ("a", "c"))
 
 
 @pytest.mark.parametrize(
-    ("condition", "route", "others", "by"),
+    ("condition", "route", "source", "muted"),
     [
-        ("stale:a", "a", [("watch:telemetry", "")], "watch:telemetry"),
-        ("stale:a", "a", [("watch:deliveries", "")], ""),
-        ("budget:x:1.0", "a", [("budget:y:1.0", "")], "budget:y:1.0"),
-        ("budget:x:1.0", "a", [("budget:y:0.8", "")], ""),
-        ("budget:x:1.0", "", [("budget:y:1.0", "")], ""),
-        ("budget:x:1.0", "a", [("budget:y:1.0", "b")], ""),
-        ("rollout:a", "a", [("watch:beat", "")], ""),
-        ("watch:telemetry", "", [("watch:beat", "")], "watch:beat"),
+        ("stale:a", "a", Source("watch:telemetry", ""), True),
+        ("stale:a", "a", Source("watch:deliveries", ""), False),
+        ("budget:x:1.0", "a", Source("budget:y:1.0", ""), True),
+        ("budget:x:1.0", "a", Source("budget:y:0.8", ""), False),
+        ("budget:x:1.0", "", Source("budget:y:1.0", ""), False),
+        ("budget:x:1.0", "a", Source("budget:y:1.0", "b"), False),
+        ("budget:x:1.0", "a", Source("budget:x:1.0", ""), False),
+        ("rollout:a", "a", Source("watch:beat", ""), False),
+        ("watch:telemetry", "", Source("watch:beat", ""), True),
+        ("incident:a", "a", DOWN, True),
+        ("rollout:a", "a", DOWN, True),
+        ("money-amplification:c", "c", DOWN, True),
+        ("incident:b", "b", DOWN, False),
+        ("budget:x:1.0", "a", DOWN, False),
+        ("plan:a", "a", DOWN, False),
+        ("provider:openai", "", DOWN, False),
     ],
 )
-def test_which_alert_speaks_for_which(condition, route, others, by):
-    assert life.spoken_for_by(condition, route, others) == by
+def test_which_alert_mutes_which(condition, route, source, muted):
+    assert life.is_muted(condition, route, source) is muted
+    assert life.muted_by(condition, route, [source]) == (source.condition if muted else "")
 
 
-def test_the_environments_budget_speaks_for_its_routes_until_it_is_over(receiver, now):
+def provider_is_down(at, *routes):
+    journal.record(
+        "watch.provider_failed",
+        environment="production",
+        by=WORKER,
+        because="OpenAI fails.",
+        about={},
+        now=at,
+        after={"routes": list(routes)},
+        condition=Condition(key="provider:openai", severity="critical", sentence="OpenAI fails."),
+    )
+
+
+def test_a_provider_that_is_down_is_told_once_for_all_its_routes_and_none_is_lost(receiver, now):
+    webhook(receiver, now)
+    say(now, key="incident:a", route="a", severity="warning")
+    services.dispatch(now)
+    say(now + SECOND, key="stale:a", route="a", severity="warning")
+    services.dispatch(now + SECOND)
+    provider_is_down(now + 2 * SECOND, "a", "c")
+    for route in ("b", "c"):
+        say(now + 2 * SECOND, key=f"incident:{route}", route=route)
+    services.dispatch(now + 2 * SECOND)
+    play(now + 3 * SECOND, now + 10 * MINUTE)
+    during = [told["data"]["condition"] for told in receiver.told()]
+    muted = dict(Alert.objects.exclude(muted_by="").values_list("condition", "muted_by"))
+
+    end(now + HOUR, "incident:c", route="c")
+    end(now + 2 * HOUR, "provider:openai", route="")
+    services.dispatch(now + 2 * HOUR + SECOND)
+
+    assert sorted(during) == ["incident:a", "incident:b", "provider:openai"]
+    assert muted == dict.fromkeys(("incident:a", "stale:a", "incident:c"), "provider:openai")
+    after = [one["condition"] for told in receiver.told()[3:] for one in told["data"].get("alerts", [told["data"]])]
+    assert after == ["provider:openai", "incident:a", "stale:a"]
+
+
+def test_a_provider_mutes_what_came_before_it_in_the_same_look(receiver, now):
+    webhook(receiver, now)
+    for n in range(50):
+        say(now, key=f"incident:route-{n}", route=f"route-{n}")
+    provider_is_down(now, *(f"route-{n}" for n in range(50)))
+
+    services.dispatch(now)
+
+    assert [told["data"]["condition"] for told in receiver.told()] == ["provider:openai"]
+    assert Alert.objects.filter(muted_by="provider:openai").count() == 50
+    assert queries.quiet_words(Alert.objects.get(condition="incident:route-0")) == "muted by provider:openai"
+
+
+def test_the_environments_budget_mutes_its_routes_until_it_is_over(receiver, now):
     webhook(receiver, now)
     say(now, key="budget:all:1.0", route="", severity="error", sentence="The budget is spent.")
     services.dispatch(now)
     say(now + SECOND, key="budget:one:1.0", severity="error")
     services.dispatch(now + SECOND)
     quiet = len(receiver.got)
-    spoken = the_alert("budget:one:1.0").spoken_for_by
-    say(now + HOUR, key="budget:all:1.0", route="", effect="closes")
-    services.dispatch(now + HOUR)
+    muted = the_alert("budget:one:1.0").muted_by
+    end(now + HOUR, key="budget:all:1.0", route="")
     services.dispatch(now + HOUR + SECOND)
 
-    assert (quiet, spoken) == (1, "budget:all:1.0")
+    assert (quiet, muted) == (1, "budget:all:1.0")
     assert receiver.types() == ["alert.firing", "alert.resolved", "alert.firing"]
 
 
@@ -214,8 +301,7 @@ def test_the_next_step_is_told_when_nobody_acknowledges(receiver, other, now):
     assert early == (1, 0)
     assert (len(receiver.got), len(other.got)) == (1, 1)
 
-    say(now + 21 * MINUTE, effect="closes")
-    services.dispatch(now + 21 * MINUTE)
+    end(now + 21 * MINUTE)
 
     assert receiver.types()[-1] == other.types()[-1] == "alert.resolved"
 
@@ -368,8 +454,7 @@ def test_an_end_is_mandatory_and_lies_ahead(now):
 def test_a_preview_says_what_a_matcher_would_have_covered(now):
     for n, route in enumerate(("a", "b", "c")):
         say(now + n * SECOND, route=route, severity="critical" if route == "a" else "warning")
-    say(now + 9 * SECOND, route="b", effect="closes")
-    services.dispatch(now + 10 * SECOND)
+    end(now + 10 * SECOND, route="b")
 
     found = queries.preview("production", Matcher(severity="warning"), now + MINUTE)
 
@@ -383,8 +468,7 @@ def test_what_has_been_over_for_ninety_days_is_forgotten(receiver, now):
     say(now)
     say(now, route="search")
     services.dispatch(now)
-    say(now + HOUR, effect="closes")
-    services.dispatch(now + HOUR)
+    end(now + HOUR)
 
     early = services.forget_old(now + 89 * 24 * HOUR)
     services.forget_old(now + 91 * 24 * HOUR)

@@ -14,7 +14,7 @@ from apps.journal.models import Entry
 from apps.rollouts.models import Shard
 from apps.telemetry.models import Freshness
 from controlplane import health, watch
-from tests.alerts.make_alerts import MINUTE, ROUTE, SECOND, say, webhook
+from tests.alerts.make_alerts import LOOK, MINUTE, ROUTE, SECOND, say, webhook
 from tests.processes import running_server, start_worker, stop
 
 pytestmark = pytest.mark.django_db
@@ -55,6 +55,7 @@ def test_it_is_over_when_the_ticks_come_again(receiver, environment, now):
 
     watch.look(now + MINUTE)
     services.dispatch(now + MINUTE)
+    services.dispatch(now + MINUTE + LOOK)
 
     assert conditions() == []
     assert receiver.types() == ["alert.firing", "alert.resolved"]

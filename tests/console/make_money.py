@@ -94,7 +94,7 @@ def morning(now: datetime) -> None:
     alerts.read_journal(now - 26 * HOUR)
     say(now - 9 * HOUR, route="email-tagging", severity="warning", owner="growth")
     alerts.read_journal(now - 9 * HOUR)
-    say(now - 8 * HOUR, "closes", route="email-tagging", severity="info", owner="growth")
+    say(now - 8 * HOUR, "closes", route="email-tagging", severity="info", owner="growth", by=TOM)
     alerts.read_journal(now - 8 * HOUR)
     say(now - timedelta(minutes=2), link="/activity/")
     alerts.read_journal(now - timedelta(minutes=2))

@@ -5,7 +5,8 @@ last. What is critical never waits for its group: that somebody reads it now is 
 is told once a minute at most.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 GROUP_INTERVAL = timedelta(minutes=5)
@@ -14,12 +15,26 @@ REPEAT_INTERVAL = timedelta(hours=4)
 REOPEN_WITHIN = timedelta(minutes=10)
 SEVERITIES = ("info", "warning", "error", "critical")
 
-# A condition that is open speaks for those that begin with the other, in the same environment.
-SPEAKS_FOR = (
+PROVIDER = "provider:"
+BUDGET = "budget:"
+# An open condition mutes those that begin with the other, in the same environment: one cause is told once.
+MUTES = (
     ("watch:beat", "watch:telemetry"),
     ("watch:beat", "stale:"),
     ("watch:telemetry", "stale:"),
 )
+SOURCES = (PROVIDER, BUDGET, *dict.fromkeys(source for source, _ in MUTES))
+# What a provider that is down does to its routes. Not their budgets, nor a way back that is not confirmed.
+OF_A_PROVIDERS_ROUTE = ("rollout:", "incident:", "stale:", "money-")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An open alert that may mute others. `mutes`: the routes of a provider."""
+
+    condition: str
+    route: str
+    mutes: Collection[str] = ()
 
 
 def rank(severity: str) -> int:
@@ -46,25 +61,24 @@ def leaves_at(
     return group_told_at if group_told_at > now else group_told_at + GROUP_INTERVAL
 
 
-def may_be_spoken_for(condition: str) -> bool:
+def may_be_muted(condition: str) -> bool:
     """Whether it is worth looking at the others at all."""
-    return condition.startswith(("budget:", *(target for _, target in SPEAKS_FOR)))
+    return condition.startswith((BUDGET, *OF_A_PROVIDERS_ROUTE, *(target for _, target in MUTES)))
 
 
-def spoken_for_by(condition: str, route: str, others: Iterable[tuple[str, str]]) -> str:
-    """The open condition (of `others`: condition, route) that already tells people of this one; empty if none does."""
-    for other, other_route in others:
-        if other == condition:
-            continue
-        if any(other.startswith(source) and condition.startswith(target) for source, target in SPEAKS_FOR):
-            return other
-        if route and not other_route and both(other, condition, "budget:") and same_threshold(other, condition):
-            return other
-    return ""
+def muted_by(condition: str, route: str, sources: Iterable[Source]) -> str:
+    """The open condition that already tells people of this one; empty if none does."""
+    return next((one.condition for one in sources if is_muted(condition, route, one)), "")
 
 
-def both(one: str, other: str, beginning: str) -> bool:
-    return one.startswith(beginning) and other.startswith(beginning)
+def is_muted(condition: str, route: str, by: Source) -> bool:
+    if by.condition == condition:
+        return False
+    if by.condition.startswith(PROVIDER):
+        return route in by.mutes and condition.startswith(OF_A_PROVIDERS_ROUTE)
+    if by.condition.startswith(BUDGET) and condition.startswith(BUDGET):
+        return bool(route) and not by.route and same_threshold(by.condition, condition)
+    return any(by.condition.startswith(source) and condition.startswith(target) for source, target in MUTES)
 
 
 def same_threshold(one: str, other: str) -> bool:

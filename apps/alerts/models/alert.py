@@ -4,7 +4,7 @@ from typing import Self
 from django.db import models
 from django.db.models import Q
 
-from apps.alerts.domain.life import REOPEN_WITHIN, is_worse
+from apps.alerts.domain.life import REOPEN_WITHIN, SOURCES, is_worse
 from apps.alerts.models.silence import Silence
 from apps.core.ids import new_id
 
@@ -18,6 +18,12 @@ class AlertQuerySet(models.QuerySet["Alert"]):
 
     def firing(self) -> Self:
         return self.filter(state=Alert.State.FIRING)
+
+    def that_may_mute(self) -> Self:
+        found = self.none()
+        for beginning in SOURCES:
+            found = found | self.filter(condition__startswith=beginning)
+        return found
 
     def of_environment(self, environment: str) -> Self:
         return self.filter(environment=environment)
@@ -58,12 +64,16 @@ class Alert(models.Model):
     told_at = models.DateTimeField(null=True)  # when the last notice leaves or has left
     told = models.PositiveIntegerField(default=0)  # how often
     escalated = models.PositiveSmallIntegerField(default=0)  # steps of the policy that have been told
-    spoken_for_by = models.CharField(max_length=255, blank=True)  # the condition that tells people of this one
+    mutes = models.JSONField(default=list)  # the routes whose alerts it tells people of: those of a provider
+    muted_by = models.CharField(max_length=255, blank=True)  # the condition that tells people of this one
+    assigned_to = models.CharField(max_length=150, blank=True)
     acknowledged_at = models.DateTimeField(null=True)
     acknowledged_by = models.CharField(max_length=200, blank=True)
     silence_row = models.ForeignKey(Silence, null=True, on_delete=models.SET_NULL, related_name="alerts")
     silenced_until = models.DateTimeField(null=True)
     silenced_by = models.CharField(max_length=200, blank=True)
+    clearing_since = models.DateTimeField(null=True)  # the first look that no longer found it; the second resolves
+    clearing_entry = models.CharField(max_length=36, blank=True)
     resolved_at = models.DateTimeField(null=True)
 
     objects = AlertQuerySet.as_manager()
@@ -86,6 +96,10 @@ class Alert(models.Model):
     def __str__(self) -> str:
         return f"{self.state} {self.condition}"
 
+    @property
+    def may_mute(self) -> bool:
+        return self.condition.startswith(SOURCES)
+
     def open(self) -> None:
         self.save(force_insert=True)
 
@@ -94,6 +108,7 @@ class Alert(models.Model):
         worse = is_worse(severity, self.severity)
         self.entry, self.sentence, self.severity, self.link, self.last_at = entry, sentence, severity, link, at
         self.repeats += 1
+        self.clearing_since, self.clearing_entry = None, ""
         if worse and self.state == self.State.ACKNOWLEDGED:
             self.state, self.acknowledged_at, self.acknowledged_by = self.State.FIRING, None, ""
             self.firing_since, self.escalated = at, 0
@@ -109,12 +124,17 @@ class Alert(models.Model):
         self.save()
 
     def note_told(self, *, leaves_at: datetime, escalated: int) -> None:
-        self.told_at, self.told, self.escalated, self.spoken_for_by = leaves_at, self.told + 1, escalated, ""
-        self.save(update_fields=["told_at", "told", "escalated", "spoken_for_by"])
+        self.told_at, self.told, self.escalated, self.muted_by = leaves_at, self.told + 1, escalated, ""
+        self.save(update_fields=["told_at", "told", "escalated", "muted_by"])
 
-    def leave_to(self, condition: str) -> None:
-        self.spoken_for_by = condition
-        self.save(update_fields=["spoken_for_by"])
+    def mute(self, by: str) -> None:
+        """`by` is the condition that tells people of this one; none: it speaks for itself again."""
+        self.muted_by = by
+        self.save(update_fields=["muted_by"])
+
+    def assign(self, to: str) -> None:
+        self.assigned_to = to
+        self.save(update_fields=["assigned_to"])
 
     def acknowledge(self, *, by: str, at: datetime) -> None:
         self.state, self.acknowledged_by, self.acknowledged_at = self.State.ACKNOWLEDGED, by, at
@@ -131,8 +151,13 @@ class Alert(models.Model):
         self.save(update_fields=["state", "silence_row", "firing_since", "escalated"])
 
     def resolve(self, at: datetime) -> None:
-        self.state, self.resolved_at, self.spoken_for_by = self.State.RESOLVED, at, ""
-        self.save(update_fields=["state", "resolved_at", "spoken_for_by"])
+        self.state, self.resolved_at, self.muted_by = self.State.RESOLVED, at, ""
+        self.clearing_since, self.clearing_entry = None, ""
+        self.save()
+
+    def begin_to_clear(self, *, entry: str, at: datetime) -> None:
+        self.clearing_since, self.clearing_entry = at, entry
+        self.save(update_fields=["clearing_since", "clearing_entry"])
 
 
 class SeenEntry(models.Model):

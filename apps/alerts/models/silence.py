@@ -1,9 +1,11 @@
 from datetime import datetime
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from django.db import models
 from django.db.models import F, Q
 
+from apps.alerts.domain import recurrence
 from apps.alerts.domain.matching import Matcher
 from apps.core.ids import new_id
 
@@ -13,6 +15,11 @@ if TYPE_CHECKING:
 
 class Silence(models.Model):
     """Nobody is told of what it covers until it ends, which it always does. A maintenance window is planned ahead."""
+
+    class Repeats(models.TextChoices):
+        NEVER = "", "once"
+        DAILY = "daily", "every day"
+        WEEKLY = "weekly", "every week"
 
     id = models.CharField(primary_key=True, max_length=36, default=new_id, editable=False)
     environment = models.CharField(max_length=64)
@@ -27,6 +34,9 @@ class Silence(models.Model):
     by = models.CharField(max_length=200)
     created_at = models.DateTimeField()
     ended_by = models.CharField(max_length=200, blank=True)
+    # Of maintenance that comes back, starts_at and ends_at are those of the next time, or of this one.
+    repeats = models.CharField(max_length=8, blank=True, choices=Repeats.choices, default=Repeats.NEVER)
+    time_zone = models.CharField(max_length=64, default="UTC")  # by whose clocks it comes back
 
     class Meta:
         constraints = [
@@ -47,5 +57,12 @@ class Silence(models.Model):
         )
 
     def end(self, *, by: str, at: datetime) -> None:
-        self.ends_at, self.ended_by = max(at, self.starts_at), by
-        self.save(update_fields=["ends_at", "ended_by"])
+        """For good: what would have come back does not."""
+        self.ends_at, self.ended_by, self.repeats = max(at, self.starts_at), by, self.Repeats.NEVER
+        self.save(update_fields=["ends_at", "ended_by", "repeats"])
+
+    def come_back(self, now: datetime) -> None:
+        self.starts_at, self.ends_at = recurrence.next_time(
+            self.starts_at, self.ends_at, days=recurrence.DAYS[self.repeats], zone=ZoneInfo(self.time_zone), now=now
+        )
+        self.save(update_fields=["starts_at", "ends_at"])

@@ -154,7 +154,7 @@ def why_quiet(one: Alert) -> str:
         return "nobody was told"
     if one.state == Alert.State.SILENCED:
         return "nobody, it is silenced"
-    return f"told by {one.spoken_for_by}" if one.spoken_for_by else "nobody yet"
+    return f"muted by {one.muted_by}" if one.muted_by else "nobody yet"
 
 
 def owner(one: Alert) -> str:
