@@ -22,7 +22,7 @@ from changeover.reporting import Reporter
 from changeover.resolution import Resolution, failed
 from changeover.snapshot import Snapshot
 from changeover.version import __version__
-from changeover.watching import Watcher
+from changeover.watching import Listener, Watcher
 
 log = logging.getLogger("changeover")
 
@@ -124,10 +124,20 @@ class Client:
     def is_ready(self) -> bool:
         return self._remote is not None or self.snapshot is not None
 
+    @property
+    def is_refused(self) -> bool:
+        """The control plane was asked last and does not take the key."""
+        return self._watcher is not None and self._watcher.is_refused
+
     def wait(self, timeout: float) -> bool:
-        """True as soon as flags can be evaluated."""
+        """True as soon as flags can be evaluated; False at once where the key is refused."""
         self._start()
         return self._watcher is None or self._watcher.wait(timeout)
+
+    def listen(self, listener: Listener) -> None:
+        """Tells this listener what becomes of the snapshot. A client that asks remotely keeps none, and is silent."""
+        if self._watcher is not None:
+            self._watcher.listener = listener
 
     def evaluate(self, flag: str, context: Mapping[str, Any] | None = None) -> Resolution:
         """What this flag answers to this context. Never raises: what goes wrong is in `error_code`."""

@@ -15,6 +15,8 @@ PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "float": (int, float),
     "object": (dict, list),
 }
+NUMBERS = ("integer", "float")
+EXACT = 2**53 - 1  # beyond, a float would be another number
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ class Resolution:
         if self.variant is None:
             return self
         value, expected = self.value, PYTHON_TYPES[kind]
-        if not isinstance(value, expected) or (kind == "integer" and isinstance(value, bool)):
+        is_none = not isinstance(value, expected) or (kind in NUMBERS and isinstance(value, bool))
+        if is_none or (kind == "float" and isinstance(value, int) and abs(value) > EXACT):
             return Resolution(
                 value=None,
                 variant=None,

@@ -110,6 +110,13 @@ class Snapshot:
             self._ready[key] = flag.ready
         return flag.evaluate(context if type(context) is dict else dict(context or {}), now)
 
+    def changed_since(self, before: Snapshot | None) -> list[str]:
+        """The keys of flags that were added, changed or removed."""
+        old = {} if before is None else before.flags.compiled
+        new = self.flags.compiled
+        digests = [{key: flag.digest for key, flag in flags.items()} for flags in (old, new)]
+        return sorted(key for key in {**old, **new} if digests[0].get(key) != digests[1].get(key))
+
 
 def _set_metadata(metadata: Any) -> Metadata:
     if not isinstance(metadata, Mapping):

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from changeover.snapshot import Snapshot, UnreadableDocument
 from changeover.transport import Connection, Stream, Unreachable, jittered
@@ -28,6 +28,19 @@ SILENCE = 45.0  # the control plane sends a heartbeat every 15 s
 HEALTHY = 60.0  # a stream that lived this long ends the count of failures
 CATCHING_UP = 5  # how often to ask again where one process does not have yet what another has announced
 REFUSED_PAUSE = 30.0
+
+
+class Listener(Protocol):
+    """What somebody beside the client wants to know. Called on the fetching thread, after each question."""
+
+    def changed(self, snapshot: Snapshot, keys: list[str]) -> None:
+        """There is a newer snapshot; these flags are not what they were."""
+
+    def well(self) -> None:
+        """The control plane has answered: what is at hand is the newest there is."""
+
+    def troubled(self, message: str, *, refused: bool) -> None:
+        """It has not. `refused`: it is there, but does not take the key."""
 
 
 class Watcher:
@@ -48,6 +61,7 @@ class Watcher:
         self._silence = silence
         self._file = snapshot_file
         self.snapshot: Snapshot | None = None
+        self.listener: Listener | None = None
         self._etag = ""
         self._has_warned = False
         self.reset()
@@ -57,6 +71,7 @@ class Watcher:
     def reset(self) -> None:
         """Threads, locks and sockets anew: after a fork there are none that can be used."""
         self._stopped = False
+        self.is_refused = False  # the last question was answered by: this key may not
         self._changed = threading.Condition()
         self._due = 0.0
         self._is_rung = False
@@ -76,11 +91,10 @@ class Watcher:
             thread.start()
 
     def wait(self, timeout: float) -> bool:
-        """True as soon as there is a snapshot."""
+        """True as soon as there is a snapshot; False at once where the key is refused."""
         with self._changed:
-            return self._changed.wait_for(lambda: self.snapshot is not None or self._stopped, timeout) and (
-                self.snapshot is not None
-            )
+            self._changed.wait_for(lambda: self.snapshot is not None or self.is_refused or self._stopped, timeout)
+            return self.snapshot is not None
 
     def stop(self, timeout: float = 1.0) -> None:
         with self._changed:
@@ -128,16 +142,23 @@ class Watcher:
             except UnreadableDocument as fault:
                 return self._failed(f"sent flags that cannot be read: {fault}")
         elif answer.status in (401, 403):
-            return max(REFUSED_PAUSE, self._failed(f"refuses the key for flags ({answer.status})"))
+            return max(REFUSED_PAUSE, self._failed(f"refuses the key for flags ({answer.status})", refused=True))
         elif answer.status != 304:
             pause = self._failed(f"answered {answer.status} when asked for flags")
             return pause if answer.retry_after is None else max(pause, answer.retry_after)
         self._failures = 0
-        self._has_warned = False
+        self._has_warned = self.is_refused = False
+        if self.listener is not None:
+            self.listener.well()
         return self._pause()
 
-    def _failed(self, what: str) -> float:
+    def _failed(self, what: str, *, refused: bool = False) -> float:
         self._failures += 1
+        with self._changed:
+            self.is_refused = refused
+            self._changed.notify_all()
+        if self.listener is not None:
+            self.listener.troubled(f"{self._url} {what}", refused=refused)
         if not self._has_warned:
             self._has_warned = True
             log.warning("%s %s; flags go on from the last snapshot", self._url, what)
@@ -166,6 +187,8 @@ class Watcher:
             self._changed.notify_all()
         if self._file is not None:
             self._write_file(self._file, document)
+        if self.listener is not None:
+            self.listener.changed(snapshot, snapshot.changed_since(current))
 
     # The change stream
 

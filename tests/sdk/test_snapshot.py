@@ -204,6 +204,9 @@ def test_a_list_of_flags_is_read_as_flagd_reads_it():
     [
         (True, "boolean", True),
         (True, "integer", None),
+        (True, "float", None),
+        (2**53, "float", None),
+        (2**53 - 1, "float", float(2**53 - 1)),
         (1, "boolean", None),
         (1, "integer", 1),
         (1, "float", 1.0),
