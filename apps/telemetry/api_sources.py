@@ -1,7 +1,7 @@
 """/api/v1/sources/, /unassigned/, /mappings/, /suspected-shadows/: from where calls come, and what finds no route."""
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema, inline_serializer
 from rest_framework import serializers
@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from apps.access.domain.roles import Role
 from apps.access.endpoint import ApiView
 from apps.core.money import nano_to_text
-from apps.telemetry import queries, services
+from apps.telemetry import queries, services, shadows
 from apps.telemetry.models import Mapping, SuspectedShadow
 
 ENVIRONMENT = OpenApiParameter("environment", str, description="Key of the environment; a key's own by default.")
@@ -55,19 +55,20 @@ MAPPING: dict[str, serializers.Field[Any, Any, Any, Any]] = {
 }
 MappingOut = inline_serializer("Mapping", MAPPING)
 MappingsOut = inline_serializer("Mapping", MAPPING, many=True)
-SuspectedOut = inline_serializer(
-    "SuspectedShadow",
-    {
-        "call_id": serializers.CharField(),
-        "trace_id": serializers.CharField(),
-        "group": serializers.CharField(),
-        "model": serializers.CharField(),
-        "route": serializers.CharField(),
-        "cost_usd": serializers.CharField(),
-        "at": serializers.DateTimeField(),
-    },
-    many=True,
-)
+SUSPECTED: dict[str, serializers.Field[Any, Any, Any, Any]] = {
+    "call_id": serializers.CharField(),
+    "trace_id": serializers.CharField(),
+    "group": serializers.CharField(),
+    "model": serializers.CharField(),
+    "route": serializers.CharField(),
+    "cost_usd": serializers.CharField(),
+    "at": serializers.DateTimeField(),
+    "answer": serializers.ChoiceField(choices=[shadows.SHADOW, shadows.LIVE], allow_null=True),
+    "by": serializers.CharField(),
+    "answered_at": serializers.DateTimeField(allow_null=True),
+}
+SuspectedOut = inline_serializer("SuspectedShadow", SUSPECTED)
+AllSuspectedOut = inline_serializer("SuspectedShadow", SUSPECTED, many=True)
 
 
 class SourcesView(ApiView):
@@ -176,12 +177,57 @@ def mapping_dict(mapping: Mapping) -> dict[str, Any]:
     }
 
 
+class SuspectedIn(serializers.Serializer[Any]):
+    answered = serializers.BooleanField(default=False)
+
+
 class SuspectedShadowsView(ApiView):
     @extend_schema(
-        parameters=[ENVIRONMENT], responses=SuspectedOut, summary="Calls that a gateway seems to have mirrored unmarked"
+        parameters=[
+            ENVIRONMENT,
+            OpenApiParameter("answered", bool, description="Those of which somebody has said what they are."),
+        ],
+        responses=AllSuspectedOut,
+        summary="Calls that a gateway seems to have mirrored unmarked",
     )
     def get(self, request: Request) -> Response:
-        return self.paged(queries.suspected_shadows(self.asked_environment().key), suspected_dict)
+        environment = self.asked_environment()
+        asked = SuspectedIn(data=request.query_params)
+        asked.is_valid(raise_exception=True)
+        return self.paged(queries.suspected_shadows(environment.key, **asked.validated_data), suspected_dict)
+
+
+class AnswerShadowView(ApiView):
+    said: ClassVar[str]
+
+    def said_by(self, call_id: str) -> Response:
+        environment = self.asked_environment(role=Role.OPERATOR)
+        because = self.read(BecauseIn)["because"]
+        found = shadows.settle(
+            environment=environment.key, call_id=call_id, said=self.said, by=self.actor, because=because, now=self.now
+        )
+        return Response(suspected_dict(found))
+
+
+class ConfirmShadowView(AnswerShadowView):
+    said = shadows.SHADOW
+
+    @extend_schema(
+        parameters=[ENVIRONMENT],
+        request=BecauseIn,
+        responses=SuspectedOut,
+        summary="It was a shadow call: its money moves to the shadow's own cap",
+    )
+    def post(self, request: Request, call_id: str) -> Response:
+        return self.said_by(call_id)
+
+
+class DismissShadowView(AnswerShadowView):
+    said = shadows.LIVE
+
+    @extend_schema(parameters=[ENVIRONMENT], request=BecauseIn, responses=SuspectedOut, summary="It was no shadow call")
+    def post(self, request: Request, call_id: str) -> Response:
+        return self.said_by(call_id)
 
 
 def suspected_dict(one: SuspectedShadow) -> dict[str, Any]:
@@ -193,4 +239,7 @@ def suspected_dict(one: SuspectedShadow) -> dict[str, Any]:
         "route": one.route,
         "cost_usd": nano_to_text(one.cost_nano),
         "at": one.at,
+        "answer": one.answer or None,
+        "by": one.by,
+        "answered_at": one.answered_at,
     }

@@ -411,6 +411,31 @@ class MetricBooking(models.Model):
         return f"{self.service} {self.at}"
 
 
+class LatencyRange(models.Model):
+    """Calls of a minute whose latency is only known to lie between two bounds: a sender's explicit buckets."""
+
+    environment = environment_field()
+    route = route_field()
+    variant = name_field()
+    arm = models.CharField(max_length=8)
+    starts_at = models.DateTimeField()
+    above = models.FloatField()  # seconds
+    up_to = models.FloatField()  # infinite where the sender's last bucket has no end
+    n = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["environment", "route", "starts_at", "variant", "arm", "above", "up_to"],
+                name="one_row_per_range",
+            )
+        ]
+        indexes = [models.Index(fields=["starts_at"], name="range_by_moment")]
+
+    def __str__(self) -> str:
+        return f"{self.n} calls of {self.route} in {self.above} to {self.up_to} s"
+
+
 class Heard(models.Model):
     """What came from whom, by the hour: calls by source, what was rejected and why, what was odd."""
 
@@ -418,13 +443,14 @@ class Heard(models.Model):
     service = name_field()
     source = models.CharField(max_length=8)
     what = models.CharField(max_length=64)
+    key = name_field()  # of what was rejected: the name of the API key that it came with
     hour = models.DateTimeField()
     n = models.BigIntegerField()
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["environment", "service", "source", "what", "hour"], name="one_row_per_hour_and_kind"
+                fields=["environment", "service", "source", "what", "key", "hour"], name="one_row_per_hour_and_key"
             )
         ]
 
@@ -457,7 +483,7 @@ class Mapping(models.Model):
 
 
 class SuspectedShadow(models.Model):
-    """A call that a gateway seems to have mirrored: it carries no mark."""
+    """A call that a gateway seems to have mirrored: it carries no mark, until somebody says what it is."""
 
     environment = environment_field()
     call_id = models.CharField(max_length=200)
@@ -467,12 +493,20 @@ class SuspectedShadow(models.Model):
     route = route_field()
     cost_nano = models.BigIntegerField()
     at = models.DateTimeField()
+    body = models.BinaryField(default=b"")  # the call and how it was booked, for when its trace is gone
+    answer = models.CharField(max_length=8, blank=True, default="")  # shadow, live; empty: nobody has said yet
+    by = models.CharField(max_length=200, blank=True, default="")
+    answered_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["environment", "call_id"], name="one_suspicion_per_call")]
 
     def __str__(self) -> str:
         return self.call_id
+
+    def settle(self, answer: str, *, by: str, at: datetime) -> None:
+        self.answer, self.by, self.answered_at = answer, by, at
+        self.save(update_fields=["answer", "by", "answered_at"])
 
 
 class BillLine(models.Model):

@@ -222,7 +222,7 @@ def write(fold: Fold, writer: WriterMemory, now: datetime) -> None:
     rows.insert(
         Heard,
         [(*key, floor(now, 3600), n) for key, n in sorted(fold.heard.items()) if n],
-        "ON CONFLICT (environment, service, source, what, hour) DO UPDATE SET n = telemetry_heard.n + excluded.n",
+        "ON CONFLICT (environment, service, source, what, key, hour) DO UPDATE SET n = telemetry_heard.n + excluded.n",
     )
     rows.insert(
         Freshness,

@@ -130,6 +130,6 @@ def told(receipt: Receipt, batch: Batch) -> dict[str, object]:
 
 DOORS: dict[tuple[str, str], Door] = {
     ("POST", "/api/v1/telemetry"): door,
-    ("POST", "/api/v1/telemetry/litellm"): litellm_door.door_of(committed),
+    **litellm_door.doors(committed),
     **otlp_doors.doors(committed),
 }

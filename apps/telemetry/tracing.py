@@ -39,7 +39,8 @@ def take(taken: Sequence[Taken], fold: Fold, writer: WriterMemory, now: datetime
     """In the commit group's transaction."""
     for environment, intake, _ in taken:
         for (service, source, what), n in intake.heard.items():
-            fold.hear(environment, service, source, what, n)
+            key = intake.key if what.startswith("rejected:") else ""
+            fold.hear(environment, service, source, what, n, key=key)
     keys = sorted({(environment, trace_id) for environment, intake, _ in taken for trace_id in intake.parts})
     if not keys:
         return
@@ -56,7 +57,7 @@ def take(taken: Sequence[Taken], fold: Fold, writer: WriterMemory, now: datetime
                     state.add(intake.calls[number])
     settle(states, fold, writer, is_last=False)
     save(states, now)
-    suspect(states, now)
+    suspect(states)
 
 
 def load(keys: Sequence[Key], now: datetime) -> dict[Key, Trace]:
@@ -251,17 +252,52 @@ def entry_of(environment: str, line: Line) -> tuple[LedgerKey, LedgerSum]:
     return key, sums
 
 
-def suspect(states: dict[Key, Trace], now: datetime) -> None:
+class Suspect(msgspec.Struct, array_like=True):
+    call: SpanCall
+    booked: Booked
+
+
+decode_suspect = msgspec.msgpack.Decoder(Suspect).decode
+
+
+def suspect(states: dict[Key, Trace]) -> None:
     """Mirrored calls carry no mark: they are listed, and somebody says what they are."""
     found = []
     for (environment, trace_id), state in states.items():
         for call in traces.suspected_shadows(state):
-            line = state.booked[call.span].line
+            booked = state.booked[call.span]
+            line = booked.line
             cost = line.confirmed_nano + line.estimated_nano if line else 0
             at = datetime.fromtimestamp(call.begin / 1e9, UTC)
             route = line.route if line else ""
-            found.append((environment, call.span, trace_id, call.group, call.asked_model, route, cost, at))
-    rows.insert(SuspectedShadow, sorted(found), "ON CONFLICT (environment, call_id) DO NOTHING")
+            body = encode(Suspect(call, booked))
+            found.append(
+                (environment, call.span, trace_id, call.group, call.asked_model, route, cost, at, body, "", "", None)
+            )
+    rows.insert(
+        SuspectedShadow,
+        sorted(found),
+        "ON CONFLICT (environment, call_id) DO UPDATE"
+        " SET route = excluded.route, cost_nano = excluded.cost_nano, body = excluded.body",
+    )
+
+
+def move_to_shadow(found: SuspectedShadow, fold: Fold, writer: WriterMemory, now: datetime) -> None:
+    """Its money: by its trace so long as more of it may come, else by what was kept of the call."""
+    key = (found.environment, found.trace_id)
+    row = TraceRow.objects.select_for_update().filter(environment=found.environment, trace_id=found.trace_id).first()
+    if row is not None:
+        state = decode(bytes(row.body))
+    else:
+        told = decode_suspect(bytes(found.body))
+        if told.booked.line is not None:  # what gave it its route has gone with its trace
+            told.call.route, told.call.variant = told.booked.line.route, told.booked.line.variant
+            told.call.named_by = "changeover"
+        state = Trace(calls={found.call_id: told.call}, booked={found.call_id: told.booked})
+    state.calls[found.call_id].arm = "shadow"
+    settle({key: state}, fold, writer, is_last=row is None)
+    if row is not None:
+        save({key: state}, now)
 
 
 def quiet(now: datetime) -> list[Key]:
@@ -274,5 +310,6 @@ def settle_quiet(keys: Sequence[Key], fold: Fold, writer: WriterMemory, now: dat
     """What was not counted yet is counted under the name of its service and model; then the traces go."""
     states = load(keys, now)
     settle(states, fold, writer, is_last=True)
+    suspect(states)
     for environment, trace_id in keys:
         TraceRow.objects.filter(environment=environment, trace_id=trace_id).delete()

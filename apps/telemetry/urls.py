@@ -12,4 +12,6 @@ urlpatterns = [
     path("mappings/", api_sources.MappingsView.as_view()),
     path("mappings/<str:id>/", api_sources.OneMappingView.as_view()),
     path("suspected-shadows/", api_sources.SuspectedShadowsView.as_view()),
+    path("suspected-shadows/<str:call_id>/confirm/", api_sources.ConfirmShadowView.as_view()),
+    path("suspected-shadows/<str:call_id>/dismiss/", api_sources.DismissShadowView.as_view()),
 ]

@@ -115,6 +115,26 @@ def test_what_cannot_be_read_is_refused_for_good(key, kind, headers, body, statu
         assert set(answer.json) == {"code", "message"}
 
 
+def test_a_refused_body_is_named_with_its_key_since_its_sender_says_nothing(key):
+    post(TRACES, b'{"resourceSpans": 7}', key)
+    post(TRACES, b"{}", key, "text/plain")
+    post("/api/v1/telemetry/litellm", b"not json", key)
+    post(TRACES, b"{}", None)  # of nobody
+
+    refused = sorted(Heard.objects.values_list("source", "what", "key", "n"))
+    assert refused == [
+        ("otlp", "rejected:400_unreadable", "test", 1),
+        ("otlp", "rejected:415_unknown_type", "test", 1),
+        ("webhook", "rejected:400_unreadable", "test", 1),
+    ]
+
+
+@pytest.mark.parametrize("path", [*(f"/otlp/v1/{signal}/" for signal in ("traces", "metrics", "logs")),
+                                  "/api/public/otel/v1/traces/", "/api/v1/telemetry/litellm/"])  # fmt: skip
+def test_a_slash_at_the_end_is_answered_there_since_exporters_take_a_redirect_for_success(key, path):
+    assert post(path, b"[]" if "litellm" in path else b"{}", key).status in (200, 202)
+
+
 @pytest.mark.parametrize("signal", ["traces", "metrics", "logs"])
 def test_without_a_good_key_nobody_writes(key, signal):
     path = f"/otlp/v1/{signal}"
@@ -145,7 +165,10 @@ def test_bad_spans_cost_only_themselves_and_their_sender_is_named(key):
     assert partial == answers[1].json["partialSuccess"]  # a repeat answers as the first did
     assert "1 too_old" in partial["errorMessage"]
     assert spent().calls == 1
-    assert Heard.objects.get(what="rejected:no_id").service == "payments"
+    assert (Heard.objects.get(what="rejected:no_id").service, Heard.objects.get(what="rejected:no_id").key) == (
+        "payments",
+        "test",
+    )
     assert heard("rejected:no_id") == 2
 
 
@@ -341,6 +364,29 @@ def test_a_fault_of_ours_is_no_500_which_exporters_would_drop(key, monkeypatch):
     monkeypatch.setattr(services, "count", broken)
 
     assert post(TRACES, traces(span()), key).status == 503
+
+
+def test_a_fault_in_reading_is_a_503_and_the_log_repeats_nothing_that_was_sent(key, monkeypatch, caplog, capfd):
+    def broken(*args, **told):
+        raise ValueError(CANARY)
+
+    monkeypatch.setattr("apps.telemetry.domain.intake.of_body", broken)
+
+    answer = post(TRACES, traces(span()), key)
+
+    assert (answer.status, answer.headers[b"retry-after"]) == (503, b"2")
+    assert set(answer.json) == {"code", "message"}
+    said = caplog.text + "".join(capfd.readouterr())
+    assert "telemetry.fault" in said
+    assert CANARY not in said
+
+
+def test_a_key_that_is_faster_than_it_may_gets_503(key, monkeypatch):
+    monkeypatch.setattr(access, "is_too_fast", lambda grant: True)
+
+    for kind in (JSON, PROTOBUF):
+        answer = post(TRACES, b"", key, kind)
+        assert (answer.status, answer.headers[b"retry-after"]) == (503, b"1")
 
 
 def test_who_sends_too_fast_gets_503_since_old_exporters_drop_429(key, monkeypatch):

@@ -9,7 +9,7 @@ import time_machine
 from apps.access import services as access_services
 from apps.access import serving as access
 from apps.core.actors import WORKER
-from apps.telemetry import queries, services, serving
+from apps.telemetry import queries, services, serving, shadows
 from apps.telemetry.domain.histogram import Histogram, index_of
 from apps.telemetry.models import Heard, LedgerLine, SuspectedShadow, Trace, Unassigned, Window
 from tests.telemetry.make_telemetry import NOW, ROUTE, VARIANTS, call, count, make_environment, make_route, sent
@@ -206,6 +206,29 @@ def test_mirrored_calls_are_listed_as_suspected_shadow(key):
     post_sample("litellm.webhook-mirrored", sample("litellm.webhook-mirrored"), key)
 
     assert [(one.model, one.model_group) for one in SuspectedShadow.objects.all()] == [("gpt-4.1-mirror", "mirror")]
+
+
+@pytest.mark.parametrize("is_quiet", [False, True])
+def test_a_confirmed_shadow_moves_its_money_to_the_cap_of_the_rollout_under_way(key, is_quiet):
+    rows = [
+        row | {"request_tags": [f"route:{ROUTE}"], "model": "gpt-4.1"} for row in sample("litellm.webhook-mirrored")
+    ]
+    post_sample("litellm.webhook-mirrored", rows, key)
+    (found,) = queries.suspected_shadows("production")
+    if is_quiet:  # its trace has gone
+        services.forget_old(now=NOW + timedelta(minutes=31))
+    before = spent(arm="live").confirmed_nano
+
+    shadows.settle(environment="production", call_id=found.call_id, said="shadow", by=WORKER, because="", now=NOW)
+
+    assert spent(arm="shadow", route=ROUTE).confirmed_nano == found.cost_nano > 0
+    assert spent(arm="live").confirmed_nano == before - found.cost_nano
+    assert queries.suspected_shadows("production") == []
+    with pytest.raises(shadows.AlreadySettled):
+        shadows.settle(environment="production", call_id=found.call_id, said="live", by=WORKER, because="", now=NOW)
+    services.forget_old(now=NOW + timedelta(minutes=31))
+    post_sample("litellm.webhook-mirrored", rows, key)
+    assert spent(arm="shadow").confirmed_nano == found.cost_nano
 
 
 def test_what_senders_say_a_call_cost_is_kept_for_comparison_only(key):

@@ -10,7 +10,8 @@ from apps.journal.models import Entry
 from apps.telemetry import queries, services
 from apps.telemetry.domain import intake, otlp_json
 from apps.telemetry.memory import WriterMemory
-from apps.telemetry.otlp_doors import batch_of
+from apps.telemetry.models import SuspectedShadow
+from apps.telemetry.reception import batch_of
 from apps.telemetry.services import Sent
 from tests.telemetry.make_otlp import CALL, metrics, span, tokens, traces
 from tests.telemetry.make_telemetry import NOW, ROUTE, make_route
@@ -89,6 +90,31 @@ def test_a_mapping_to_a_route_that_is_not_there_is_refused(alice):
     asked = {"environment": "production", "service": "payments", "route": "nowhere", "because": "?"}
 
     assert client_of(alice).post("/api/v1/mappings/", asked, format="json").status_code == 404
+
+
+def test_an_operator_says_what_a_suspected_shadow_is(alice, bob, charlie):
+    for n in (1, 2):
+        SuspectedShadow.objects.create(
+            environment="production", call_id=f"c-{n}", trace_id="t", model_group="mirror", model="gpt-4.1",
+            route=ROUTE, cost_nano=10**9, at=NOW,
+        )  # fmt: skip
+    asked = {"environment": "production", "because": "The gateway mirrors."}
+    dismiss = "/api/v1/suspected-shadows/c-1/dismiss/"
+
+    refused = [client_of(who).post(dismiss, asked, format="json").status_code for who in (bob, charlie)]
+    answers = [client_of(alice).post(dismiss, asked, format="json") for _ in range(2)]
+
+    assert refused == [403, 404]
+    assert [answer.status_code for answer in answers] == [200, 409]
+    assert (answers[0].json()["answer"], answers[0].json()["by"]) == ("live", "alice")
+    assert Entry.objects.filter(kind="telemetry.shadow_dismissed").count() == 1
+    listed = [
+        [one["call_id"] for one in client_of(bob).get("/api/v1/suspected-shadows/", told).json()["results"]]
+        for told in ({"environment": "production"}, {"environment": "production", "answered": "true"})
+    ]
+    assert listed == [["c-2"], ["c-1"]]
+    missing = client_of(alice).post("/api/v1/suspected-shadows/none/confirm/", asked, format="json")
+    assert missing.status_code == 404
 
 
 @pytest.mark.parametrize("path", ["sources", "unassigned", "mappings", "suspected-shadows"])

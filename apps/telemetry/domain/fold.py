@@ -87,7 +87,7 @@ class Fold:
         self.unassigned_of: dict[
             tuple[str, str], tuple[str, str]
         ] = {}  # with the service and model of those without one
-        self.heard: dict[tuple[str, str, str, str], int] = {}  # environment, service, source, what
+        self.heard: dict[tuple[str, str, str, str, str], int] = {}  # environment, service, source, what, API key
         self.touched: set[tuple[str, str]] = set()  # routes with anything new
         self.learned: set[tuple[str, str]] = set()  # routes whose token history grew
         self._windows: dict[Memo, WindowSum] = {}
@@ -264,9 +264,9 @@ class Fold:
         line.output_tokens += sign * sums.output_tokens
         self.touched.add((key.environment, key.route))
 
-    def hear(self, environment: str, service: str, source: str, what: str, n: int = 1) -> None:
-        key = (environment, service, source, what[:64])
-        self.heard[key] = self.heard.get(key, 0) + n
+    def hear(self, environment: str, service: str, source: str, what: str, n: int = 1, *, key: str = "") -> None:
+        told = (environment, service, source, what[:64], key)
+        self.heard[told] = self.heard.get(told, 0) + n
 
     def learn_of(self, environment: str, call: Call) -> None:
         if not call.error and call.input_tokens is not None and call.output_tokens:

@@ -38,6 +38,7 @@ class Intake:
     senders: set[tuple[str, str]] = field(default_factory=set)  # service, instance
     heard: dict[tuple[str, str, str], int] = field(default_factory=dict)  # service, source, what
     rejected: int = 0
+    key: str = ""  # the name of the key that it came with
 
     def part(self, trace_id: str) -> Part:
         return self.parts.get(trace_id) or self.parts.setdefault(trace_id, Part())

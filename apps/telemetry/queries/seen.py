@@ -86,5 +86,7 @@ def mappings(environment: str) -> list[Mapping]:
     return list(Mapping.objects.filter(environment=environment).order_by("-at", "id"))
 
 
-def suspected_shadows(environment: str) -> list[SuspectedShadow]:
-    return list(SuspectedShadow.objects.filter(environment=environment).order_by("-at", "id"))
+def suspected_shadows(environment: str, *, answered: bool = False) -> list[SuspectedShadow]:
+    """Calls of which nobody has said yet what they are; or those of which somebody has."""
+    found = SuspectedShadow.objects.filter(environment=environment).order_by("-at", "id")
+    return list(found.exclude(answer="") if answered else found.filter(answer=""))
