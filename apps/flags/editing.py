@@ -70,23 +70,29 @@ def update(
         change.must_be_approved()
     if set(given) - FREE_WHILE_HELD or weights is not None:
         must_be_free(flag, holder)
-    route = flag.route_or_none
     with publishing.fit():
-        fields = checked(flag, given)
+        fields = as_it_would_stand(flag, given, weights)
+    if route := flag.route_or_none:
+        values = fields.get("variants", flag.variants)
+        critical = fields.get("is_critical", route.is_critical)
+        served = {variant for variant, _ in segments.of(fields.get("segments") or flag.segments)}
+        default = fields.get("default_variant", flag.default_variant)
+        used = {default, fields.get("fallback_variant", route.fallback_variant), *served}
+        must_not_be_preview(flag, route, *used, values=values, is_critical=critical)
+    change.set(flag, **fields)
+
+
+def as_it_would_stand(flag: Flag, given: Mapping[str, Any], weights: Mapping[str, int] | None = None) -> dict[str, Any]:
+    """The fields as they would be stored, with the split that follows from default and weights; or Unfit."""
+    fields = checked(flag, given)
     values = fields.get("variants", flag.variants)
     default = fields.get("default_variant", flag.default_variant)
     if flag.split == segments.whole(flag.default_variant) and default:
         fields["segments"] = [list(segment) for segment in segments.whole(default)]
     if weights is not None:
-        with publishing.fit():
-            split = segments.of(fields.get("segments") or flag.segments)
-            fields["segments"] = reweighed(flag, weights, split=split, values=values, default=default)
-    if route:
-        critical = fields.get("is_critical", route.is_critical)
-        served = {variant for variant, _ in segments.of(fields.get("segments") or flag.segments)}
-        used = {default, fields.get("fallback_variant", route.fallback_variant), *served}
-        must_not_be_preview(flag, route, *used, values=values, is_critical=critical)
-    change.set(flag, **fields)
+        split = segments.of(fields.get("segments") or flag.segments)
+        fields["segments"] = reweighed(flag, weights, split=split, values=values, default=default)
+    return fields
 
 
 def reweighed(

@@ -74,13 +74,20 @@ def follow(changed: Iterable[Flag], *, environment: str, version: int) -> list[F
     derived = []
     for key in prerequisites.in_order(known, touched):
         flag = rows[key]
-        guards = [guard(flag, rows[one["flag"]], one["variant"]) for one in flag.prerequisites or ()]
-        if guards != flag.guards:
-            targeting.check_size(guards)
-            flag.guard_by(guards, version=version)
+        found = [guard(flag, rows[one["flag"]], one["variant"]) for one in flag.prerequisites or ()]
+        if found != flag.guards:
+            targeting.check_size(found)
+            flag.guard_by(found, version=version)
             if key not in mine:
                 derived.append(flag)
     return derived
+
+
+def guards(flag: Flag, wanted: list[dict[str, str]]) -> list[object]:
+    """What these prerequisites would be written out as."""
+    rows = Flag.objects.with_route().of(flag.environment_id).filter(key__in=[one["flag"] for one in wanted])
+    there = {row.key: row for row in rows}
+    return [guard(flag, there[one["flag"]], one["variant"]) for one in wanted]
 
 
 def guard(flag: Flag, required: Flag, variant: str) -> object:

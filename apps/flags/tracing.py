@@ -178,13 +178,7 @@ class Reading:
 
     def missing(self, condition: Any) -> tuple[str, ...]:
         """The attributes that it asks and the context does not have."""
-        asked: dict[str, None] = {}
-        for node, _ in targeting.walk(condition):
-            if isinstance(node, dict) and len(node) == 1 and "var" in node:
-                name = targeting.as_list(node["var"])[0] if targeting.as_list(node["var"]) else ""
-                if isinstance(name, str) and name and not name.startswith("$flagd") and not has(self.context, name):
-                    asked[name] = None
-        return tuple(asked)
+        return tuple(name for name in targeting.attributes(condition) if not has(self.context, name))
 
     def ruler(self) -> tuple[Ruler | None, str]:
         logic = self.otherwise

@@ -667,3 +667,25 @@ def test_texts_that_no_database_takes_are_no_fault_of_ours(page, form, story, cl
     client.force_login(alice)
 
     assert client.post(address(*page), form).status_code < 500
+
+
+def test_a_change_of_rules_says_who_would_move_before_it_is_saved(story, client, alice):
+    client.force_login(alice)
+    own = {"attribute-0": "targetingKey", "operator-0": "starts_with", "values-0": "off-user-1"}
+
+    client.post(address("flag-rule", KEY, 0), rule_form(**own))
+    text = body(client.get(address("flag-review", KEY)))
+
+    assert "Who would move" in text
+    assert re.search(r"Of 40 subjects seen in the last day \d+ would move: \d+ from off to on\.", text)
+    assert "The rules ask for mail, plan, which nobody reports with a subject" in text
+
+
+def test_a_change_of_an_audience_says_who_would_move(story, client, alice):
+    client.force_login(alice)
+    form = rule_form(do="preview", **{"attribute-0": "targetingKey", "values-0": "off-user-1"})
+
+    text = body(client.post(address("audience", "staff"), form))
+
+    assert "<strong>new-parser</strong>: Of 40 subjects seen in the last day" in text
+    assert queries.audience(HERE, "staff").conditions["all"][0]["attribute"] == "mail"

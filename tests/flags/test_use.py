@@ -1,11 +1,10 @@
-"""What is known of a flag's use: who would move, what may go, who asks, who lags behind."""
+"""What is known of a flag's use: what may go, who asks, who lags behind."""
 
 from datetime import timedelta
 
 import pytest
 
-from apps.core.refusals import Invalid
-from apps.flags import clean_up, moves, queries, services
+from apps.flags import clean_up, queries, services
 from tests.flags.make_flags import ALICE, NOW, make_flag, make_route
 
 pytestmark = pytest.mark.django_db
@@ -21,66 +20,6 @@ def see(flag: str, variant: str, *, at=NOW, count: int = 1, by: str = "split", c
     }  # fmt: skip
     told = {"name": client, "sdk": "changeover-python/1.0", "snapshot": 1} if client else None
     services.note_seen(environment="production", client=told, exposures=[exposure], now=at)
-
-
-def see_subjects(flag: str, count: int) -> None:
-    for start in range(0, count, 20):
-        at = NOW - timedelta(minutes=start // 20)
-        see(flag, "gpt-4.1", at=at, count=20, subjects=[f"r-{number}" for number in range(start, start + 20)])
-
-
-def test_without_subjects_the_preview_tells_the_lengths():
-    make_route()
-
-    told = moves.preview("production", "invoice-extraction", {"flash-lite": 1000, "gpt-4.1": 9000}, now=NOW)
-
-    (move,) = told.moves
-    assert (move.before, move.after, move.percent, move.subjects) == ("gpt-4.1", "flash-lite", 10.0, 0)
-    assert told.sentence == (
-        "No subjects were reported in the last day. Of all there are, in expectation: 10 % from gpt-4.1 to flash-lite."
-    )
-
-
-def test_the_preview_counts_exactly_the_subjects_that_then_move():
-    make_route()
-    see_subjects("invoice-extraction", 200)
-    weights = {"flash-lite": 2500, "gpt-4.1": 7500}
-
-    told = moves.preview("production", "invoice-extraction", weights, now=NOW)
-
-    services.change_weights(**ROUTE, weights=weights)
-    from changeover import Snapshot
-
-    after = Snapshot.from_flagd(queries.snapshot("production").body)
-    moved = [
-        number
-        for number in range(200)
-        if after.evaluate("invoice-extraction", {"targetingKey": f"r-{number}"}).variant == "flash-lite"
-    ]
-    assert (told.seen, told.subjects) == (200, len(moved))
-    assert 20 < len(moved) < 80
-    assert told.sentence.startswith(f"Of 200 subjects seen in the last day {len(moved)} would move: {len(moved)} from")
-
-
-def test_three_arms_move_from_the_baseline_only():
-    make_flag("arms", variants={"a": 1, "b": 2, "c": 3}, default_variant="c")
-    services.change_weights(**SAID, key="arms", weights={"a": 1000, "b": 2000, "c": 7000})
-
-    told = moves.preview("production", "arms", {"a": 3000, "b": 2000, "c": 5000}, now=NOW)
-
-    assert [(move.before, move.after, move.percent) for move in told.moves] == [("c", "a", 20.0)]
-    assert moves.preview("production", "arms", {"a": 1000, "b": 2000, "c": 7000}, now=NOW).sentence == "Nobody moves."
-    with pytest.raises(Invalid, match="add up to 100 %"):
-        moves.preview("production", "arms", {"a": 1}, now=NOW)
-
-
-def test_where_an_attribute_keeps_the_arm_requests_tell_nothing():
-    make_route(bucketing_unit="tenant")
-    see_subjects("invoice-extraction", 40)
-
-    told = moves.preview("production", "invoice-extraction", {"flash-lite": 1000, "gpt-4.1": 9000}, now=NOW)
-
-    assert (told.seen, told.percent) == (0, 10.0)
 
 
 def reasons(**asked) -> dict[str, list[str]]:

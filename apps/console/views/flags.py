@@ -1,5 +1,6 @@
 """All flags of an environment, and the page of one."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -226,9 +227,11 @@ def unit_of(flag: FlagView) -> str:
     return flag.bucketing_unit if isinstance(flag, RouteView) else "targetingKey"
 
 
-def preview(visit: Visit, key: str, weights: dict[str, int]) -> tuple[moves.Preview | None, str]:
+def preview(
+    visit: Visit, key: str, weights: Mapping[str, int] | None, fields: Mapping[str, Any] | None = None
+) -> tuple[moves.Preview | None, str]:
     """Who would move, or why that cannot be said."""
     try:
-        return moves.preview(visit.environment.key, key, weights, now=visit.now), ""
+        return moves.preview(visit.environment.key, key, weights, fields=fields, now=visit.now), ""
     except Refused as refused:
-        return None, refused.detail
+        return None, flags_draft.sentences_of(refused)

@@ -1,5 +1,6 @@
 """Audiences: conditions with a name. Changing one changes every flag that uses it, in one version."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,8 +13,9 @@ from apps.console.presenters.flag_forms import ConditionRow, RuleForm
 from apps.console.views.flags_draft import sentences_of, to
 from apps.console.visits import Visit, visited
 from apps.core.refusals import Forbidden, Invalid, Refused, Stale
-from apps.flags import audiences, change_requests, queries
+from apps.flags import audiences, change_requests, moves, queries
 from apps.flags.models import ChangeRequest
+from apps.flags.moves import Preview
 from apps.flags.queries import AudienceView
 
 NEW = "-"  # no key begins with a dash
@@ -49,6 +51,8 @@ def one(visit: Visit, *, key: str) -> HttpResponse:
         left = tuple(row for row in form.rows if f"remove-{row.number}" != asked)
         return page(visit, found, replace(form, rows=tuple(replace(row, number=at) for at, row in enumerate(left))))
     try:
+        if asked == "preview" and found is not None:
+            return page(visit, found, form, previews=who_moves(visit, found, form))
         if asked == "delete" and found is not None:
             return delete(visit, found)
         return save(visit, found, form)
@@ -100,6 +104,11 @@ def save(visit: Visit, found: AudienceView | None, form: RuleForm) -> HttpRespon
     return HttpResponseRedirect(to(visit, "audience", found.key, done="1"))
 
 
+def who_moves(visit: Visit, found: AudienceView, form: RuleForm) -> list[Preview]:
+    """In each flag that uses it."""
+    return moves.preview_audience(visit.environment.key, found.key, flag_forms.read_group(form), now=visit.now)
+
+
 def delete(visit: Visit, found: AudienceView) -> HttpResponse:
     audiences.delete_audience(
         environment=visit.environment.key,
@@ -111,7 +120,9 @@ def delete(visit: Visit, found: AudienceView) -> HttpResponse:
     return HttpResponseRedirect(to(visit, "audiences"))
 
 
-def page(visit: Visit, found: AudienceView | None, form: RuleForm, *, error: str = "") -> HttpResponse:
+def page(
+    visit: Visit, found: AudienceView | None, form: RuleForm, *, error: str = "", previews: Sequence[Preview] = ()
+) -> HttpResponse:
     data = visit.request.POST
     return visit.page(
         "console/flags/audience.html",
@@ -122,6 +133,7 @@ def page(visit: Visit, found: AudienceView | None, form: RuleForm, *, error: str
         description=data.get("description", found.description if found else ""),
         because=data.get("because", ""),
         error=error,
+        previews=previews,
         operators=flag_forms.operators(with_audiences=False),
         attributes=flag_queries.attributes(visit.environment.key),
         audiences=[],

@@ -20,6 +20,7 @@ from apps.console.visits import Visit, visited
 from apps.core.refusals import Invalid, NotFound, Refused, Stale
 from apps.flags import change_requests, services, versions
 from apps.flags.domain import differences, lint
+from apps.flags.editing import DECIDING
 from apps.flags.queries import FlagView
 
 
@@ -79,12 +80,10 @@ def save(visit: Visit, found: Served, draft: Draft, because: str) -> HttpRespons
 
 
 def review_page(visit: Visit, found: Served, draft: Draft, *, error: str = "", because: str = "") -> HttpResponse:
-    weights = draft.fields.get("weights")
+    fields = {name: value for name, value in draft.fields.items() if name != "weights"}
     preview, no_preview = None, ""
-    if weights is not None and set(weights) <= set(found.flag.variants):
-        preview, no_preview = pages.preview(visit, found.flag.key, weights)
-    elif weights is not None:
-        no_preview = "It names a variant that is new: nobody has it yet."
+    if {"weights", *DECIDING} & set(draft.fields):
+        preview, no_preview = pages.preview(visit, found.flag.key, draft.fields.get("weights"), fields)
     after = draft.on(found)
     return visit.page(
         "console/flags/review.html",

@@ -9,8 +9,8 @@ from rest_framework.response import Response
 
 from apps.access.domain.roles import Role
 from apps.access.endpoint import ApiView
-from apps.flags import audiences, queries
-from apps.flags.api.shapes import IN_ENVIRONMENT, AnyObject, Because, Sparse
+from apps.flags import audiences, moves, queries
+from apps.flags.api.shapes import IN_ENVIRONMENT, AnyObject, Because, PreviewOut, Sparse
 from apps.flags.queries import AudienceView
 
 CONDITIONS = '{"all"|"any"|"none": [{"attribute", "operator", "values"}]}'
@@ -42,6 +42,11 @@ class AudiencePatch(Sparse):
     conditions = AnyObject(help_text=CONDITIONS)
     because = serializers.CharField(max_length=500)
     needed = frozenset({"because"})
+
+
+class PreviewAudienceIn(serializers.Serializer[Any]):
+    conditions = AnyObject(help_text=CONDITIONS)
+    contexts = serializers.ListField(child=AnyObject(), required=False, max_length=10_000)
 
 
 class ChangedAudienceOut(AudienceOut):
@@ -102,3 +107,16 @@ class OneAudienceView(ApiView):
             environment=where.key, key=key, by=self.actor, because=because, now=self.now, expected=expected
         )
         return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class PreviewAudienceView(ApiView):
+    @extend_schema(
+        parameters=[IN_ENVIRONMENT],
+        request=PreviewAudienceIn,
+        responses=PreviewOut(many=True),
+        summary="Who would move in each flag that uses it, if it had these conditions",
+    )
+    def post(self, request: Request, key: str) -> Response:
+        where, data = self.asked_environment().key, self.read(PreviewAudienceIn)
+        found = moves.preview_audience(where, key, data["conditions"], contexts=data.get("contexts", ()), now=self.now)
+        return Response([dict(PreviewOut(one).data) for one in found])

@@ -12,7 +12,8 @@ from apps.access.domain.roles import Role
 from apps.access.endpoint import ApiView
 from apps.access.models import Environment
 from apps.core.refusals import Invalid
-from apps.flags import clean_up, copying, keeping, moves, queries, services
+from apps.flags import clean_up, copying, keeping, moves, queries, requests_seen, services
+from apps.flags.api.change_requests import read_fields
 from apps.flags.api.shapes import (
     IN_ENVIRONMENT,
     Because,
@@ -22,6 +23,7 @@ from apps.flags.api.shapes import (
     FlagIn,
     FlagOut,
     FlagPatch,
+    PreviewChangeIn,
     PreviewIn,
     PreviewOut,
     RenameIn,
@@ -31,7 +33,7 @@ from apps.flags.api.shapes import (
     in_parts,
     with_etag,
 )
-from apps.flags.models import Flag
+from apps.flags.models import ChangeRequest, Flag
 from apps.flags.seen import clean, moment
 
 
@@ -188,6 +190,22 @@ class PreviewView(ApiView):
     def post(self, request: Request, key: str) -> Response:
         where = self.asked_environment().key
         found = moves.preview(where, key, in_parts(self.read(PreviewIn)["weights"]), now=self.now)
+        return Response(dict(PreviewOut(found).data))
+
+
+class PreviewChangeView(ApiView):
+    @extend_schema(
+        parameters=[IN_ENVIRONMENT],
+        request=PreviewChangeIn,
+        responses=PreviewOut,
+        summary="Who would move, and from where to where, if this change were saved",
+    )
+    def post(self, request: Request, key: str) -> Response:
+        where, data = self.asked_environment().key, self.read(PreviewChangeIn)
+        is_route = requests_seen.is_route(where, key)
+        fields = read_fields(data["changes"], ChangeRequest.Action.CHANGE, is_route=is_route)
+        weights = fields.pop("weights", None)
+        found = moves.preview(where, key, weights, fields=fields, contexts=data.get("contexts", ()), now=self.now)
         return Response(dict(PreviewOut(found).data))
 
 

@@ -169,6 +169,16 @@ class PreviewIn(serializers.Serializer[Any]):
     weights = Shares(help_text="Percent of each variant; together 100.")
 
 
+class PreviewChangeIn(serializers.Serializer[Any]):
+    changes = AnyObject(help_text="As a PATCH takes them, and `weights` in percent.")
+    contexts = serializers.ListField(
+        child=AnyObject(),
+        required=False,
+        max_length=10_000,
+        help_text="Whom to count, instead of subjects seen lately.",
+    )
+
+
 class MoveOut(serializers.Serializer[Any]):
     before = serializers.CharField()
     after = serializers.CharField()
@@ -184,6 +194,9 @@ class PreviewOut(serializers.Serializer[Any]):
     percent = serializers.FloatField(help_text="Of all subjects, who would move at all.")
     subjects = serializers.IntegerField(help_text="How many of those seen lately would move.")
     seen = serializers.IntegerField(help_text="How many subjects were seen lately; 0: nobody reported any.")
+    asks = serializers.ListField(
+        child=serializers.CharField(), help_text="Attributes that decide and that nobody reports: counted as missing."
+    )
     sentence = serializers.CharField()
 
     def get_weights(self, preview: Any) -> dict[str, float]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from apps.flags.domain import patterns
-from apps.flags.domain.targeting import ORDERS, TARGETING_KEY, answers, as_list, walk
+from apps.flags.domain.targeting import ORDERS, TARGETING_KEY, answers, as_list, attributes, walk
 from apps.flags.domain.unfit import Unfit
 
 Node = Any
@@ -147,8 +147,7 @@ def is_var(node: Node) -> bool:
 
 def name_of(node: Node) -> str:
     """The attribute that a `var` reads; empty if it is none."""
-    name = as_list(node["var"])[0] if is_var(node) and as_list(node["var"]) else ""
-    return name if isinstance(name, str) and not name.startswith("$flagd") else ""
+    return next(iter(attributes(node)), "") if is_var(node) else ""
 
 
 def is_number(node: Node) -> bool:

@@ -110,6 +110,18 @@ def answers(rule: Any) -> Iterator[Any]:
             yield node
 
 
+def attributes(rule: Rule) -> list[str]:
+    """What the rule reads from the context, each once; not what flagd adds."""
+    found: dict[str, None] = {}
+    for node, _ in walk(rule):
+        if not isinstance(node, dict) or len(node) != 1 or "var" not in node:
+            continue
+        name = next(iter(as_list(node["var"])), "")
+        if isinstance(name, str) and name and not name.startswith("$flagd"):
+            found[name] = None
+    return list(found)
+
+
 def as_list(given: Any) -> list[Any]:
     return given if isinstance(given, list) else [given]
 
