@@ -40,6 +40,7 @@ TICK_SECONDS = env.float("TICK_SECONDS", default=5.0)
 WINDOW_SECONDS = env.int("WINDOW_SECONDS", default=10)
 STREAMS_PER_PROCESS = env.int("STREAMS_PER_PROCESS", default=2000)  # open change streams: beyond, readers poll
 STREAMS_PER_KEY = env.int("STREAMS_PER_KEY", default=1500)  # of one API key, on each process
+CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])  # of pages that may ask the flag doors
 DEDUPE_HOURS = env.float("DEDUPE_HOURS", default=2.0)
 ALERT_PRIVATE_ADDRESSES = env.bool("ALERT_PRIVATE_ADDRESSES", default=False)  # may webhooks go to private networks?
 ALERT_PLAIN_HTTP = env.bool("ALERT_PLAIN_HTTP", default=False)  # may they go over http://?

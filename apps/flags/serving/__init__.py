@@ -2,15 +2,17 @@
 
 import asyncio
 
+from django.conf import settings
+
 from apps.core.asgi import Door
 from apps.flags.serving import changes as change_stream
-from apps.flags.serving import events, flagd, ofrep
+from apps.flags.serving import cors, events, flagd, ofrep
 from apps.flags.serving.changes import changes
 from apps.flags.serving.counting import counter
 from apps.flags.serving.refusing import refusals
 from apps.flags.serving.shelf import shelf
 
-DOORS: dict[tuple[str, str], Door] = {
+WHOLE_PATHS: dict[tuple[str, str], Door] = {
     ("GET", "/flagd/flags.json"): flagd.flags_json,
     ("HEAD", "/flagd/flags.json"): flagd.flags_json,
     ("POST", ofrep.BULK): ofrep.evaluate_all,
@@ -18,7 +20,9 @@ DOORS: dict[tuple[str, str], Door] = {
     ("GET", "/api/v1/changes"): change_stream.door,
     ("GET", events.PATH): events.door,
 }
-PREFIX_DOORS: list[tuple[tuple[str, str], Door]] = [(("POST", ofrep.ONE), ofrep.evaluate_one)]
+STREAMS = {("GET", "/api/v1/changes"), ("GET", events.PATH)}  # of these doors: they last for hours
+DOORS = cors.doors_for(settings.CORS_ALLOWED_ORIGINS, WHOLE_PATHS)
+PREFIX_DOORS = list(cors.doors_for(settings.CORS_ALLOWED_ORIGINS, {("POST", ofrep.ONE): ofrep.evaluate_one}).items())
 
 
 def start(loop: asyncio.AbstractEventLoop) -> None:
