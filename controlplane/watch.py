@@ -1,21 +1,26 @@
 """Who watches the watcher: a thread of the web process that looks whether the worker still does its work.
 
-It tells those on call when ticks fall silent, telemetry stops under a live rollout or messages do not leave; and as
-long as the worker does not deliver, it delivers. While all is well it calls the outside watchman once a minute, who
-raises the alarm when that call does not come.
+It tells those on call when ticks fall silent, telemetry stops under a live rollout, tasks pile up, messages do not
+leave or a provider is down; and as long as the worker does not deliver, it delivers. While all is well it calls the
+outside watchman once a minute, who raises the alarm when that call does not come.
 """
 
 import time
 from datetime import datetime, timedelta
 
+import redis
 from django.conf import settings
 from django.utils import timezone
 
 from apps.access.models import Environment
-from apps.alerts import services as alerts
-from apps.alerts import watching
+from apps.alerts import queries as alerts
+from apps.alerts import services, watching
+from apps.alerts.domain import outages
 from apps.alerts.watching import Sign
+from apps.core import bell
 from apps.core.refresh import Refresher
+from apps.flags import queries as flags
+from apps.flags.queries import RouteView
 from apps.rollouts import queries as rollouts
 from apps.rollouts.models import Rollout
 from apps.telemetry import queries as telemetry
@@ -23,6 +28,13 @@ from apps.telemetry import queries as telemetry
 SILENT_TICKS = 3
 LEAST_SILENCE = timedelta(seconds=10)  # however fast it ticks: a busy machine is not a dead worker
 SETTLING = 6  # looks that a web process leaves out when it has just started: the others start too
+LATELY = timedelta(minutes=1)
+LONG_QUEUE = 200  # tasks
+QUEUE = "celery"
+PROVIDER_RUNBOOK = (
+    "Look at the provider's status page. Alerts of its routes are muted until it answers again; guardrails and "
+    "rollbacks go on by themselves, and a route may be sent to a fallback at another provider by hand."
+)
 BEAT_RUNBOOK = (
     "Look at the worker's and the beat's log and start them again. Rollouts do not advance and are not rolled back by "
     "themselves until then; pause, roll back and fall back by hand work."
@@ -31,20 +43,24 @@ BEAT_RUNBOOK = (
 
 def look(now: datetime | None = None) -> None:
     now = now or timezone.now()
-    wrong = alerts.watch(signs(now), now)
+    wrong = services.watch(signs(now), now)
     if any(sign.key == "beat" for sign in wrong) or watching.is_waiting(now):
-        alerts.dispatch(now)
-    watching.call_outside(wrong, now)
+        services.dispatch(now)
+    watching.call_outside([sign for sign in wrong if sign.is_ours], now)
 
 
 def signs(now: datetime) -> list[Sign]:
     live = live_environments()
     silent = silence_of_beat(now)
+    behind = long_queue()
     found = []
     for key in Environment.objects.filter(is_hidden=False).order_by("key").values_list("key", flat=True):
         found.append(Sign("beat", key, silent, "critical" if key in live else "warning", BEAT_RUNBOOK))
         found.append(Sign("telemetry", key, silence_of_telemetry(key, now) if key in live else "", "error"))
         found.append(Sign("deliveries", key, old_queue(key, now), "error"))
+        if behind is not None:
+            found.append(Sign("queue", key, behind, "error", BEAT_RUNBOOK))
+        found += providers(key, now)
     return found
 
 
@@ -74,6 +90,46 @@ def old_queue(environment: str, now: datetime) -> str:
     if age <= watching.OLD_QUEUE:
         return ""
     return f"Messages to the people on call have not left since {now - age:%H:%M:%S} UTC."
+
+
+def long_queue() -> str | None:
+    """Beat asks for more than the worker gets done. None: the broker does not say."""
+    try:
+        waiting = int(bell.ringer().llen(QUEUE))
+    except (redis.RedisError, OSError):
+        return None
+    return "" if waiting < LONG_QUEUE else f"The worker does not keep up: {waiting} tasks wait for it."
+
+
+def providers(environment: str, now: datetime) -> list[Sign]:
+    """Which of them fail on several routes at once. Of one that is hardly called nothing is said: an alert stays."""
+    rows = [row for row in telemetry.failures(environment, now - LATELY) if row.calls > 0]
+    names = alerts.providers_down(environment)
+    if not names and not any(2 * row.errors >= row.calls for row in rows):
+        return []
+    routes = {route.key: route for route in flags.routes(environment)}
+    found = outages.standings(
+        outages.Calls(provider_of(routes[row.route], row.variant), row.route, row.calls, row.errors)
+        for row in rows
+        if row.route in routes
+    )
+    signs = []
+    for one in found:
+        if one.is_down or one.provider in names:
+            its = (key for key, route in routes.items() if one.provider in providers_of(route))
+            wrong = one.sentence if one.is_down else ""
+            signs.append(
+                Sign("provider", environment, wrong, runbook=PROVIDER_RUNBOOK, provider=one.provider, routes=tuple(its))
+            )
+    return signs
+
+
+def provider_of(route: RouteView, variant: str) -> str:
+    return route.model(variant).partition("/")[0]
+
+
+def providers_of(route: RouteView) -> set[str]:
+    return {provider_of(route, variant) for variant in route.variants}
 
 
 class Watchman(Refresher):

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import Count
 
+from apps.alerts.domain import life
 from apps.alerts.domain.matching import Matcher
 from apps.alerts.models import Alert, Channel, Delivery, DeliveryQuerySet, EscalationPolicy, SeenEntry, Silence
 from apps.journal.models import Entry
@@ -37,6 +38,12 @@ def alert_of_route(environment: str, route: str) -> Alert | None:
 def unprotected(environment: str) -> list[Alert]:
     """What is wrong with the protection itself: silent ticks, no telemetry, messages that do not leave."""
     return list(Alert.objects.open().of_environment(environment).filter(condition__startswith=WATCH).newest_first())
+
+
+def providers_down(environment: str) -> set[str]:
+    """Those about which an alert is open."""
+    rows = Alert.objects.open().of_environment(environment).filter(condition__startswith=life.PROVIDER)
+    return {str(condition).removeprefix(life.PROVIDER) for condition in rows.values_list("condition", flat=True)}
 
 
 def channels(environment: str) -> list[Channel]:

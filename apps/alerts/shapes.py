@@ -24,9 +24,7 @@ class AlertOut(serializers.Serializer[Any]):
     opened_at = serializers.DateTimeField()
     last_at = serializers.DateTimeField()
     told_at = serializers.DateTimeField(allow_null=True, help_text="When the last notice left, or will.")
-    muted_by = serializers.CharField(
-        help_text="The open condition that tells people of this one too."
-    )
+    muted_by = serializers.CharField(help_text="The open condition that tells people of this one too.")
     assigned_to = serializers.CharField()
     acknowledged_at = serializers.DateTimeField(allow_null=True)
     acknowledged_by = serializers.CharField()

@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models import Min
 
 from apps.alerts import outgoing
+from apps.alerts.domain.life import PROVIDER
 from apps.alerts.models import Alert, Delivery, SeenEntry, Watch
 from apps.core.actors import Actor
 from apps.journal import services as journal
@@ -19,40 +20,51 @@ OLD_QUEUE = timedelta(minutes=5)
 UNREAD = timedelta(seconds=15)  # after this the web process does the worker's work
 CALL_EVERY = timedelta(minutes=1)
 DEAD_MAN = "dead_man"
+WATCH = "watch:"
 
 
 @dataclass(frozen=True, slots=True)
 class Sign:
     """One sign of life in one environment: fine, or a sentence about what is wrong."""
 
-    key: str  # "beat", "telemetry", "deliveries"
+    key: str  # "beat", "telemetry", "deliveries", "queue", "provider"
     environment: str
     wrong: str = ""
     severity: journal.Severity = "critical"
     runbook: str = ""
+    provider: str = ""
+    routes: tuple[str, ...] = ()  # of the provider: their alerts are muted
+
+    @property
+    def condition(self) -> str:
+        return f"{PROVIDER}{self.provider}" if self.provider else f"{WATCH}{self.key}"
+
+    @property
+    def is_ours(self) -> bool:
+        """About the protection itself, not about what it protects."""
+        return not self.provider
 
 
 def watch(signs: list[Sign], now: datetime) -> list[Sign]:
-    """Opens and closes the conditions `watch:…`. Gives back what is wrong."""
-    open_now = set(Alert.objects.open().filter(condition__startswith="watch:").values_list("environment", "condition"))
+    """Opens and closes the conditions of the signs. Gives back what is wrong."""
+    open_now = Alert.objects.open().filter(condition__in={sign.condition for sign in signs}, clearing_since=None)
+    known = set(open_now.values_list("environment", "condition"))
     for sign in signs:
-        key = f"watch:{sign.key}"
-        is_open = (sign.environment, key) in open_now
-        if bool(sign.wrong) != is_open and not is_told(sign, key):
-            tell(sign, key, now)
+        if bool(sign.wrong) != ((sign.environment, sign.condition) in known) and not is_told(sign):
+            tell(sign, now)
     return [sign for sign in signs if sign.wrong]
 
 
-def is_told(sign: Sign, key: str) -> bool:
+def is_told(sign: Sign) -> bool:
     """The journal says so already; the alert follows at the next dispatch."""
-    newest = Entry.objects.of_environment(sign.environment).filter(condition=key).newest_first().first()
+    newest = Entry.objects.of_environment(sign.environment).filter(condition=sign.condition).newest_first().first()
     if newest is None or SeenEntry.objects.filter(pk=newest.pk).exists():
         return False
     return (newest.effect == Entry.Effect.OPENS) == bool(sign.wrong)
 
 
 @transaction.atomic
-def tell(sign: Sign, key: str, now: datetime) -> None:
+def tell(sign: Sign, now: datetime) -> None:
     sentence = sign.wrong or OVER[sign.key]
     journal.record(
         f"watch.{sign.key}_{'failed' if sign.wrong else 'recovered'}",
@@ -61,8 +73,9 @@ def tell(sign: Sign, key: str, now: datetime) -> None:
         because=sentence,
         about={},
         now=now,
+        after={"provider": sign.provider, "routes": list(sign.routes)} if sign.provider else None,
         condition=journal.Condition(
-            key=key,
+            key=sign.condition,
             effect="opens" if sign.wrong else "closes",
             severity=sign.severity,
             sentence=sentence,
@@ -76,6 +89,8 @@ OVER = {
     "beat": "Rollouts are looked at again.",
     "telemetry": "Telemetry comes in again.",
     "deliveries": "Messages leave again.",
+    "queue": "The worker keeps up again.",
+    "provider": "The provider answers again.",
 }
 
 

@@ -2,12 +2,14 @@
 
 import time
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.utils import timezone
 
 from apps.access.models import Environment
 from apps.alerts import queries, services, watching
+from apps.alerts.domain import outages
 from apps.alerts.models import Alert, Delivery
 from apps.alerts.watching import Sign
 from apps.journal.models import Entry
@@ -16,6 +18,7 @@ from apps.telemetry.models import Freshness
 from controlplane import health, watch
 from tests.alerts.make_alerts import LOOK, MINUTE, ROUTE, SECOND, say, webhook
 from tests.processes import running_server, start_worker, stop
+from tests.rollouts.make_rollouts import make_route, see_traffic
 
 pytestmark = pytest.mark.django_db
 
@@ -127,6 +130,78 @@ def test_no_telemetry_under_a_live_rollout_is_told(environment, now, settings, m
     assert quiet == []
     assert [(sign.key, sign.severity) for sign in wrong] == [("telemetry", "error")]
     assert "No telemetry has come from production since 03:00:00 UTC" in wrong[0].wrong
+
+
+def calls(at, route, n, errors):
+    see_traffic(at, n=n, variant="gpt-4.1", errors=errors, route=route)
+
+
+def test_a_provider_that_fails_on_several_routes_is_one_alert_that_mutes_theirs(receiver, environment, now):
+    webhook(receiver, now)
+    for route in ("one", "two", "three"):
+        make_route(now, key=route)
+        calls(now, route, 10, 9 if route != "three" else 0)
+    say(now, key="incident:one", route="one")
+    tick(now + 4 * MINUTE)
+
+    watch.look(now + SECOND)
+    services.dispatch(now + SECOND)
+    (told,) = receiver.told()
+    watch.look(now + 2 * MINUTE)  # nobody calls it any more: that is no answer
+    quiet = conditions()
+    for route in ("one", "two", "three"):
+        calls(now + 3 * MINUTE, route, 10, 1)
+    watch.look(now + 3 * MINUTE)
+    services.dispatch(now + 3 * MINUTE)
+    services.dispatch(now + 3 * MINUTE + LOOK)
+    services.dispatch(now + 4 * MINUTE)
+
+    assert told["data"]["condition"] == "provider:openai"
+    assert told["data"]["sentence"] == ("Provider openai fails on 2 of 3 routes: 60 % of 30 calls in the last minute.")
+    assert quiet == ["incident:one", "provider:openai"]
+    assert conditions() == ["incident:one"]
+    assert [body["data"]["condition"] for body in receiver.told()[1:]] == ["provider:openai", "incident:one"]
+
+
+def test_a_provider_that_is_down_does_not_keep_us_from_telling_that_we_are_well(receiver, environment, now, settings):
+    settings.DEAD_MAN_URL = receiver.url
+    for route in ("one", "two"):
+        make_route(now, key=route)
+        calls(now, route, 20, 20)
+    tick(now)
+
+    watch.look(now + SECOND)
+
+    assert receiver.paths == ["/hook"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "down"),
+    [
+        ([("a", 20, 10), ("b", 20, 10)], [True]),
+        ([("a", 20, 20)], [False]),  # one route's incident
+        ([("a", 20, 20), ("b", 20, 9)], [False]),
+        ([("a", 9, 9), ("b", 9, 9)], []),  # too few calls to say
+        ([("a", 20, 20), ("b", 4, 4)], [False]),
+        ([("a", 10, 10), ("b", 10, 10), ("c", 100, 0), ("d", 100, 0), ("e", 100, 0)], [False]),
+        ([("a", 10, 10), ("a", 10, 0), ("b", 10, 10)], [True]),  # two variants of one route
+    ],
+)
+def test_when_it_is_the_provider(rows, down):
+    found = outages.standings(outages.Calls("openai", *row) for row in rows)
+
+    assert [one.is_down for one in found] == down
+
+
+def test_tasks_that_pile_up_are_told(environment, now, monkeypatch):
+    tick(now)
+
+    def signs(waiting):
+        monkeypatch.setattr(watch.bell, "ringer", lambda: SimpleNamespace(llen=lambda _: waiting))
+        return [sign.wrong for sign in watch.signs(now) if sign.key == "queue"]
+
+    assert signs(199) == [""]
+    assert signs(200) == ["The worker does not keep up: 200 tasks wait for it."]
 
 
 def test_a_hidden_environment_wakes_nobody(environment, now):

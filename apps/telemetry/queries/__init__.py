@@ -10,6 +10,7 @@ from apps.telemetry.queries.costs import (
     request_costs,
     same_hours,
 )
+from apps.telemetry.queries.failing import Failures, failures
 from apps.telemetry.queries.money import SpendRow, known_since, spend, spent_nano
 from apps.telemetry.queries.seen import (
     SourceView,
@@ -29,6 +30,7 @@ __all__ = [
     "STEPS",
     "Attempts",
     "Baseline",
+    "Failures",
     "Increment",
     "OutcomeIncrement",
     "OutcomeRow",
@@ -44,6 +46,7 @@ __all__ = [
     "attempts",
     "baseline",
     "costs_by_variant",
+    "failures",
     "fresh_routes",
     "freshness",
     "known_since",
