@@ -15,6 +15,13 @@ def role_in(user: AbstractBaseUser | AnonymousUser, environment: Environment) ->
     return max((Role(grant.role) for grant in grants), key=lambda role: role.rank, default=None)
 
 
+def role_everywhere(user: AbstractBaseUser | AnonymousUser) -> Role | None:
+    """What the person is in each of the environments: the catalogue and its prices belong to all of them."""
+    roles = [role_in(user, environment) for environment in Environment.objects.shown()]
+    known = [role for role in roles if role is not None]
+    return min(known, key=lambda role: role.rank) if known and len(known) == len(roles) else None
+
+
 def people_with(role: Role, environment: Environment) -> list[str]:
     """Who could do what this person may not: the names that a refusal offers."""
     grants = Grant.objects.filter(Q(environment=environment) | Q(environment=None)).select_related("user")

@@ -1,5 +1,6 @@
 """/api/v1/models/: the catalogue."""
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -10,9 +11,9 @@ from rest_framework.response import Response
 
 from apps.access.endpoint import ApiView
 from apps.catalog import queries, services
-from apps.catalog.domain.pricing import Rates
-from apps.catalog.models import Model, Price, Tier
-from apps.core.refusals import NotFound
+from apps.catalog.domain.names import STANDARD
+from apps.catalog.domain.pricing import Price, Rates
+from apps.catalog.models import Tier
 
 
 @extend_schema_field(str)
@@ -30,23 +31,29 @@ def usd_text(value: Decimal) -> str:
     return f"{value:.6f}" if value == round(value, 6) else f"{value:f}".rstrip("0")
 
 
+RATES = ("input", "cached_input", "cache_write", "cache_write_1h", "output")
+RatesOut = {f"{name}_usd_per_million": UsdPerMillion() for name in RATES} | {"per_request_usd": serializers.CharField()}
+BandOut = inline_serializer("PriceBand", {"above_input_tokens": serializers.IntegerField(), **RatesOut}, many=True)
 PriceOut = inline_serializer(
     "Price",
     {
         "from": serializers.DateTimeField(),
-        "input_usd_per_million": UsdPerMillion(),
-        "cached_input_usd_per_million": UsdPerMillion(),
-        "output_usd_per_million": UsdPerMillion(),
-        "above": inline_serializer(
-            "PriceAbove",
-            {
-                "input_tokens": serializers.IntegerField(),
-                "input_usd_per_million": UsdPerMillion(),
-                "cached_input_usd_per_million": UsdPerMillion(),
-                "output_usd_per_million": UsdPerMillion(),
-            },
-            allow_null=True,
-        ),
+        "to": serializers.DateTimeField(allow_null=True),
+        **RatesOut,
+        "bands": BandOut,
+        "source": serializers.CharField(),
+    },
+    many=True,
+)
+OtherPriceOut = inline_serializer(
+    "OtherPrice",
+    {
+        "service_tier": serializers.CharField(),
+        "hours": serializers.CharField(allow_blank=True),
+        "from": serializers.DateTimeField(),
+        "to": serializers.DateTimeField(allow_null=True),
+        **RatesOut,
+        "bands": BandOut,
         "source": serializers.CharField(),
     },
     many=True,
@@ -62,12 +69,25 @@ class ModelOut(serializers.Serializer[Any]):
     strength = serializers.CharField()
     weakness = serializers.CharField()
     prices = PriceOut
+    other_prices = OtherPriceOut
 
 
-class PriceIn(serializers.Serializer[Any]):
+class RatesIn(serializers.Serializer[Any]):
     input_usd_per_million = UsdPerMillion()
     cached_input_usd_per_million = UsdPerMillion(required=False, allow_null=True)
+    cache_write_usd_per_million = UsdPerMillion(required=False, allow_null=True)
+    cache_write_1h_usd_per_million = UsdPerMillion(required=False, allow_null=True)
     output_usd_per_million = UsdPerMillion()
+    per_request_usd = UsdPerMillion(default=Decimal(0))
+
+
+class BandIn(RatesIn):
+    above_input_tokens = serializers.IntegerField(min_value=1, max_value=2_000_000_000)
+
+
+class PriceIn(RatesIn):
+    service_tier = serializers.CharField(max_length=32, default="", allow_blank=True)
+    bands = BandIn(many=True, default=list)
     because = serializers.CharField(max_length=500, default="", allow_blank=True)
 
     def get_fields(self) -> dict[str, Any]:
@@ -84,27 +104,34 @@ class ModelIn(serializers.Serializer[Any]):
     because = serializers.CharField(max_length=500, default="", allow_blank=True)
 
 
-def price_dict(price: Price) -> dict[str, Any]:
-    plain = price.plain()
-    above = plain.rates_above
+def price_dict(price: Price, begins: datetime) -> dict[str, Any]:
     return {
-        "from": plain.valid_from,
-        **rates_dict(plain.rates),
-        "above": {"input_tokens": plain.above, **rates_dict(above)} if above else None,
-        "source": plain.source,
+        "from": begins,
+        "to": price.valid_to,
+        **rates_dict(price.rates),
+        "bands": [{"above_input_tokens": band.above, **rates_dict(band.rates)} for band in price.bands],
+        "source": price.source,
     }
 
 
 def rates_dict(rates: Rates) -> dict[str, str]:
     cached = rates.input if rates.cached_input is None else rates.cached_input
+    written = rates.input if rates.cache_write is None else rates.cache_write
     return {
         "input_usd_per_million": usd_text(rates.input),
         "cached_input_usd_per_million": usd_text(cached),
+        "cache_write_usd_per_million": usd_text(written),
+        "cache_write_1h_usd_per_million": usd_text(written if rates.cache_write_1h is None else rates.cache_write_1h),
         "output_usd_per_million": usd_text(rates.output),
+        "per_request_usd": usd_text(rates.per_request),
     }
 
 
-def model_dict(model: Model) -> dict[str, Any]:
+def model_dict(view: queries.ModelView) -> dict[str, Any]:
+    model = view.model
+    told = sorted(((view.begins(price), price) for price in view.prices), key=lambda pair: pair[0])
+    plain = [(begins, price) for begins, price in told if price.service_tier == STANDARD and price.hours is None]
+    others = [(begins, price) for begins, price in told if price.service_tier != STANDARD or price.hours is not None]
     return {
         "key": model.key,
         "name": model.name,
@@ -113,16 +140,29 @@ def model_dict(model: Model) -> dict[str, Any]:
         "tier": model.tier,
         "strength": model.strength,
         "weakness": model.weakness,
-        "prices": [price_dict(price) for price in model.prices.all()],
+        "prices": [price_dict(price, begins) for begins, price in plain],
+        "other_prices": [
+            {"service_tier": price.service_tier, "hours": hours_text(price), **price_dict(price, begins)}
+            for begins, price in others
+        ],
     }
+
+
+def hours_text(price: Price) -> str:
+    return "-".join(f"{moment:%H:%M}" for moment in price.hours or ())
+
+
+def rates_of(data: dict[str, Any]) -> dict[str, Any]:
+    told = {name: data[f"{name}_usd_per_million"] for name in RATES if f"{name}_usd_per_million" in data}
+    return told | {"per_request": data["per_request_usd"]}
 
 
 def new_price(data: dict[str, Any]) -> services.NewPrice:
     return services.NewPrice(
         valid_from=data["from"],
-        input=data["input_usd_per_million"],
-        cached_input=data.get("cached_input_usd_per_million"),
-        output=data["output_usd_per_million"],
+        **rates_of(data),
+        service_tier=data["service_tier"],
+        above={band["above_input_tokens"]: Rates(**rates_of(band)) for band in data["bands"]},
     )
 
 
@@ -140,10 +180,7 @@ class ModelsView(ApiView):
         return Response(self.shown(data["key"]), status=status.HTTP_201_CREATED)
 
     def shown(self, key: str) -> dict[str, Any]:
-        model = queries.model(key)
-        if model is None:
-            raise NotFound(what="model", key=key)
-        return model_dict(model)
+        return model_dict(queries.model(key))
 
 
 class ModelView(ModelsView):

@@ -1,42 +1,64 @@
 """What changes the catalogue: models and their prices. A price is never edited: a newer one takes its place."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
 
-from apps.catalog import shipped
+from apps.catalog.domain import differences
 from apps.catalog.domain.contenders import CONTENDERS, Contender
+from apps.catalog.domain.names import STANDARD, normalised, service_tier_of
+from apps.catalog.domain.pricing import Band, Rates
 from apps.catalog.domain.pricing import Price as PlainPrice
-from apps.catalog.models import Model, Price, Tier
+from apps.catalog.models import Model, Price, Tier, rows_of
 from apps.core.actors import Actor
 from apps.core.refusals import AlreadyThere, Invalid, NotFound
 from apps.journal import services as journal
 
 NO_ENVIRONMENT = ""
+OWN = "own"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewPrice:
-    """USD per million tokens."""
+    """USD per million tokens; `per_request` in USD. `above`: rates of calls with more input tokens, by that number."""
 
     valid_from: datetime
     input: Decimal
     output: Decimal
     cached_input: Decimal | None = None
+    cache_write: Decimal | None = None
+    cache_write_1h: Decimal | None = None
+    per_request: Decimal = Decimal(0)
+    service_tier: str = STANDARD
+    above: Mapping[int, Rates] = field(default_factory=dict)
+
+    def of(self, provider: str, model: str) -> PlainPrice:
+        rates = Rates(
+            self.input, self.output, self.cached_input, self.cache_write, self.cache_write_1h, self.per_request
+        )
+        return PlainPrice(
+            provider=provider,
+            model=model,
+            valid_from=self.valid_from,
+            rates=rates,
+            bands=tuple(Band(edge, self.above[edge]) for edge in sorted(self.above)),
+            service_tier=service_tier_of(self.service_tier),
+            source=OWN,
+        )
 
 
 @transaction.atomic
 def ensure_contenders(*, now: datetime) -> list[Model]:
-    """The five contenders with their real prices. What is there already stays as it is."""
+    """The five contenders; their prices are the price list's. What is there already stays as it is."""
     return [ensure_contender(contender) for contender in CONTENDERS]
 
 
 def ensure_contender(contender: Contender) -> Model:
-    model, is_new = Model.objects.get_or_create(
+    model, _ = Model.objects.get_or_create(
         key=contender.key,
         defaults={
             "provider": contender.provider,
@@ -47,26 +69,7 @@ def ensure_contender(contender: Contender) -> Model:
             "weakness": contender.weakness,
         },
     )
-    if is_new:
-        history = shipped.price_book().history(None, contender.priced_as)
-        Price.objects.bulk_create(row_of(model, price, contender.released_at) for price in history)
     return model
-
-
-def row_of(model: Model, price: PlainPrice, released_at: datetime) -> Price:
-    above = price.rates_above
-    return Price(
-        model=model,
-        valid_from=max(price.valid_from, released_at),
-        input=price.rates.input,
-        cached_input=price.rates.cached_input,
-        output=price.rates.output,
-        above=price.above,
-        input_above=above.input if above else None,
-        cached_input_above=above.cached_input if above else None,
-        output_above=above.output if above else None,
-        source=price.source,
-    )
 
 
 @transaction.atomic
@@ -99,32 +102,25 @@ def add_model(
 
 
 @transaction.atomic
-def add_price(*, key: str, price: NewPrice, by: Actor, because: str, now: datetime) -> Price:
+def add_price(*, key: str, price: NewPrice, by: Actor, because: str, now: datetime) -> PlainPrice:
     """A price from a moment on. Calls that were priced before keep their price."""
     model = Model.objects.filter(key=key).first()
     if model is None:
         raise NotFound(what="model", key=key)
-    if model.prices.filter(valid_from=price.valid_from).exists():
-        raise AlreadyThere(what="price from", key=price.valid_from.isoformat())
-    row = insert_price(model, price)
-    after: dict[str, Any] = {
-        "from": price.valid_from.isoformat(),
-        "input": str(price.input),
-        "output": str(price.output),
-    }
+    plain = insert_price(model, price)
+    after = {"from": price.valid_from.isoformat(), "price": differences.line(plain)}
     record("model.priced", model, by, because, now, after=after)
-    return row
+    return plain
 
 
-def insert_price(model: Model, price: NewPrice) -> Price:
-    return Price.objects.create(
-        model=model,
-        valid_from=price.valid_from,
-        input=price.input,
-        cached_input=price.cached_input,
-        output=price.output,
-        source="own",
-    )
+def insert_price(model: Model, price: NewPrice) -> PlainPrice:
+    """Under the spelling by which calls are looked up."""
+    plain = price.of(*normalised(model.provider, model.model_id))
+    same = Price.objects.own().filter(provider=plain.provider, model=plain.model, service_tier=plain.service_tier)
+    if same.filter(valid_from=plain.valid_from).exists():
+        raise AlreadyThere(what="price from", key=price.valid_from.isoformat())
+    Price.objects.bulk_create(rows_of(plain))
+    return plain
 
 
 def record(kind: str, model: Model, by: Actor, because: str, now: datetime, *, after: dict[str, Any]) -> None:

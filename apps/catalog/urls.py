@@ -1,9 +1,12 @@
 from django.urls import path
 
-from apps.catalog import api
+from apps.catalog import api, api_price_lists
 
 urlpatterns = [
     path("models/", api.ModelsView.as_view()),
     path("models/<path:key>/prices/", api.PricesView.as_view()),
     path("models/<path:key>/", api.ModelView.as_view()),
+    path("price-lists/", api_price_lists.PriceListsView.as_view()),
+    path("price-lists/<str:id>/", api_price_lists.PriceListView.as_view()),
+    path("price-lists/<str:id>/<slug:act>/", api_price_lists.PriceListActView.as_view()),
 ]

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from apps.budgets.domain.money import MoneyVerdict
 from apps.budgets.domain.thresholds import AT, Threshold
-from apps.catalog.domain.pricing import normalised
+from apps.catalog.domain.names import normalised
 from apps.flags import queries as flags
 from apps.flags.queries import RouteView
 from apps.rollouts import costs

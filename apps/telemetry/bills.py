@@ -8,7 +8,8 @@ from django.db import transaction
 
 from apps.access.services import lock_environment
 from apps.catalog import queries as catalog
-from apps.catalog.domain.pricing import PriceBook, normalised
+from apps.catalog.domain.names import normalised
+from apps.catalog.domain.pricing import PriceBook
 from apps.core.actors import Actor
 from apps.core.refusals import Invalid
 from apps.journal import services as journal

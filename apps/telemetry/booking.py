@@ -2,13 +2,14 @@
 
 from datetime import datetime
 
-from apps.catalog.domain.pricing import normalised
+from apps.catalog.domain.names import normalised
 from apps.telemetry import rows
 from apps.telemetry.models import LedgerLine
 from apps.telemetry.queries.steps import floor
 
 EXPIRED_HOLD = "hold_expired"  # set aside for a call that nobody told the end of
 UNPRICED_HOLD = "hold_unpriced"  # made, and its price is not known
+UNREPORTED_HOLDS = "holds_unreported"  # settled, and no report tells of them
 
 
 def book_estimate(

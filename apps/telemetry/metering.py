@@ -20,12 +20,13 @@ from apps.telemetry.domain.fold import Fold
 from apps.telemetry.domain.intake import Intake
 from apps.telemetry.domain.otlp import Point
 from apps.telemetry.domain.points import Delta, State
+from apps.telemetry.domain.ranges import Bounds
 from apps.telemetry.domain.pricing import REFUSED
 from apps.telemetry.domain.routes import UNASSIGNED, RouteFacts
 from apps.telemetry.domain.sums import LedgerKey, LedgerSum, WindowKey, WindowSum
 from apps.telemetry.domain.traces import Line
 from apps.telemetry.memory import WriterMemory
-from apps.telemetry.models import Instance, MetricBooking, MetricStream, Source
+from apps.telemetry.models import Instance, LatencyRange, MetricBooking, MetricStream, Source
 
 Taken = tuple[str, Intake, Sequence[bool]]
 METRIC = "metric"
@@ -47,6 +48,7 @@ class Booking(msgspec.Struct, array_like=True):
     service: str
     model: str
     is_unassigned: bool
+    ranges: list[tuple[Bounds, int]] = []
 
 
 decode_booking = msgspec.msgpack.Decoder(Booking).decode
@@ -205,7 +207,7 @@ def describe(environment: str, point: Point, writer: WriterMemory) -> dict[str, 
         "model": price.model if price else model.lower(),
         "asked": model,
         # Many calls in one number: a tier of large prompts cannot be seen in it.
-        "price": replace(price, above=None) if price else None,
+        "price": replace(price, bands=()) if price else None,
         "error": endings.error_class(told.get("error"), None),
     }
 

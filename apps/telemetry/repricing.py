@@ -105,7 +105,7 @@ def adjustment(
         return None
     key = (row["provider"], row["model"])
     change = changes.setdefault(key, Change(*key))
-    if price.above is not None:
+    if price.bands:
         change.left_out = "its price depends on the size of the prompt"
         return None
     wanted = price.cost_nano(inputs, cached, outputs)

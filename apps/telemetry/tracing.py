@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 import mmh3
 import msgspec
 
-from apps.catalog.domain.pricing import PriceBook, normalised
+from apps.catalog.domain.names import normalised
+from apps.catalog.domain.pricing import PriceBook
 from apps.telemetry import rows
 from apps.telemetry.domain import traces
 from apps.telemetry.domain.batch import Call

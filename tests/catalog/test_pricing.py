@@ -1,14 +1,17 @@
 import random
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from genai_prices import Usage, calc_price
+from genai_prices import Usage
+from genai_prices.data_snapshot import get_snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.catalog import shipped
-from apps.catalog.domain.pricing import Price, PriceBook, Rates, normalised
+from apps.catalog.domain.names import normalised
+from apps.catalog.domain.pricing import Price, PriceBook, Rates
 
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 tokens = st.integers(min_value=0, max_value=2_000_000)
@@ -112,20 +115,107 @@ def test_a_router_keeps_its_slashes():
     assert normalised("openrouter", "openai/gpt-4.1") == ("openrouter", "openai/gpt-4.1")
 
 
+def test_tokens_written_to_a_cache_are_part_of_the_input():
+    rates = Rates(Decimal(3), Decimal(15), Decimal("0.30"), Decimal("3.75"), Decimal(6))
+    sonnet = Price("anthropic", "claude", NOW, rates)
+
+    assert sonnet.cost_nano(1000, 200, 0, 300) == 500 * 3000 + 200 * 300 + 300 * 3750
+    assert sonnet.cost_nano(1000, 0, 0, 300, 300) == 700 * 3000 + 300 * 6000
+    assert price().cost_nano(1000, 0, 0, 300) == 1000 * 2000  # where writing has no rate of its own
+
+
+@given(tokens, tokens, tokens, tokens)
+def test_parts_of_the_input_are_never_added_to_it(inputs, cached, written, for_1h):
+    """At one rate for all of them it does not matter how many were cached or written."""
+    cached = min(cached, inputs)
+    written = min(written, inputs - cached)
+    same = Price("p", "m", NOW, Rates(Decimal(3), Decimal(9), Decimal(3), Decimal(3), Decimal(3)))
+
+    assert same.cost_nano(inputs, cached, 7, written, min(for_1h, written)) == inputs * 3000 + 7 * 9000
+
+
+@given(st.lists(st.tuples(tokens, tokens), min_size=1, max_size=30), st.randoms())
+def test_calls_add_up_to_the_same_in_any_order(calls, chance):
+    model = price(input="0.0000005", output="0.3")  # so that each call is rounded
+    once = sum(model.cost_nano(inputs, 0, outputs) for inputs, outputs in calls)
+    chance.shuffle(calls)
+
+    assert sum(model.cost_nano(inputs, 0, outputs) for inputs, outputs in calls) == once
+
+
+def test_a_request_may_have_a_fee():
+    sonar = shipped.price_book().find("perplexity", "sonar", NOW)
+
+    assert sonar.cost_nano(0, 0, 0) == 12_000_000
+    assert sonar.cost_nano(1000, 0, 0, calls=2) == 24_000_000 + 1_000_000
+
+
+def test_a_model_may_have_several_edges():
+    coder = shipped.price_book().find("openrouter", "qwen/qwen3-coder-flash", NOW)
+
+    assert len(coder.edges) == 2
+    assert [coder.edge_of(n) for n in (1, coder.edges[0], coder.edges[0] + 1, coder.edges[1] + 1)] == [
+        0, 0, coder.edges[0], coder.edges[1],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("tier", "rate"),
+    [("flex", "0.625"), ("BATCH", "0.625"), ("priority", "2.5"), ("auto", "1.25"), (None, "1.25"), ("new", "1.25")],
+)
+def test_a_service_tier_has_its_own_rates(tier, rate):
+    assert shipped.price_book().find("openai", "gpt-5", NOW, tier).rates.input == Decimal(rate)
+
+
+def test_some_models_are_dearer_in_some_hours_of_the_day():
+    book = shipped.price_book()
+    noon, night = (book.find("deepseek", "deepseek-chat", NOW.replace(hour=hour)) for hour in (12, 20))
+
+    assert noon.rates.input == 2 * night.rates.input
+
+
+def test_an_own_price_wins_from_its_own_moment_on():
+    book = PriceBook([price(input="1", valid_from=NOW)], beneath=shipped.price_book())
+
+    assert book.find("openai", "gpt-4.1", NOW - timedelta(seconds=1)).rates.input == 2
+    assert book.find("openai", "gpt-4.1", NOW).rates.input == 1
+
+
+def test_a_price_that_has_ended_prices_nothing_more():
+    ended = PriceBook([replace(price(), valid_to=NOW + timedelta(days=1))])
+
+    assert ended.find("openai", "gpt-4.1", NOW) is not None
+    assert ended.find("openai", "gpt-4.1", NOW + timedelta(days=1)) is None
+
+
+def test_a_provider_serves_what_another_one_has_a_price_of():
+    assert shipped.price_book().find("azure", "gpt-5-2025-08-07", NOW).rates.output == 10
+
+
+CONTEXTS = {"": None, "flex": {"service_tier": "flex"}, "batch": {"processing": "batch"},
+            "priority": {"service_tier": "priority"}, "default": {"service_tier": "default"}}  # fmt: skip
+
+
 def test_our_rows_give_what_the_library_calculates():
-    chance = random.Random(7)
-    book, compared = shipped.price_book(), 0
-    for provider, model in chance.sample(sorted(book.by_model), 400):
-        ours = book.find(provider, model, NOW)
-        inputs, outputs = chance.randrange(1, 300_000), chance.randrange(1, 5_000)
-        cached = 0 if ours.rates.cached_input is None else chance.randrange(inputs)
-        usage = Usage(input_tokens=inputs, cache_read_tokens=cached, output_tokens=outputs)
-        try:
-            theirs = calc_price(usage, model, provider_id=provider, genai_request_timestamp=NOW)
-        except LookupError:  # the library does not find every model under its own id
-            continue
-        if theirs.model.id.lower() == model:
-            compared += 1
-            difference = ours.cost_nano(inputs, cached, outputs) - theirs.total_price * 10**9
-            assert abs(difference) <= Decimal("0.5001"), (ours, inputs, cached, outputs)
-    assert compared > 250
+    """All its models, over three years, at every service tier, to the nano-USD."""
+    chance, book, compared = random.Random(7), shipped.price_book(), 0
+    for provider, model in [(one, model) for one in get_snapshot().providers for model in one.models]:
+        for tier, context in CONTEXTS.items() if model.price_variants else [("", None)]:
+            at = datetime(2024, 6, 1, tzinfo=UTC) + timedelta(seconds=chance.randrange(3 * 365 * 86_400))
+            inputs = chance.choice([chance.randrange(5_000), chance.randrange(1_000_000)])
+            cached = chance.randrange(inputs + 1)
+            written = chance.randrange(inputs - cached + 1)
+            for_1h, outputs = chance.randrange(written + 1), chance.randrange(20_000)
+            usage = Usage(
+                input_tokens=inputs, cache_read_tokens=cached, cache_write_tokens=written,
+                cache_write_1h_tokens=for_1h, output_tokens=outputs,
+            )  # fmt: skip
+            priced = model.calc_price(usage, provider, genai_request_timestamp=at, price_context=context)
+            theirs, ours = priced.total_price * 10**9, book.find(provider.id, model.id, at, tier)
+            if ours is None:  # billed by something else than tokens, or by nothing
+                assert theirs == 0
+            else:
+                compared += 1
+                nano = ours.cost_nano(inputs, cached, outputs, written, for_1h)
+                assert abs(nano - theirs) <= Decimal("0.500001"), (provider.id, ours, usage)
+    assert compared > 2_300

@@ -70,3 +70,10 @@ CONTENDERS = (
         weakness="Hard to integrate: reasoning tokens make cost and latency hard to foresee; watch it closely.",
     ),
 )
+
+ALIASES = {  # models that have the prices of another one
+    (one.provider, one.model_id): (one.priced_as.partition("/")[0], one.priced_as.partition("/")[2])
+    for one in CONTENDERS
+    if one.priced_as != one.key
+}
+RELEASED_AT = {one.key: one.released_at for one in CONTENDERS}

@@ -1,38 +1,52 @@
 """What a call costs.
 
 In: token counts of one call, and a price in USD per million tokens. Out: whole nano-USD, exact, rounded half-even once.
-Cached tokens are part of the input tokens. Where a price has a second rate above a number of input tokens, the *whole*
-call is at that rate, as the providers bill it. All arithmetic is on integers: a rate is kept as 10^-9 USD per million
-tokens, so tokens times rate is in units of 10^-15 USD.
+Cached tokens and tokens written to a cache are parts of the input tokens, reasoning tokens of the output tokens. Above
+a tier's edge the *whole* call has that tier's rates, as the providers bill it. All arithmetic is on integers: a rate is
+kept as 10^-9 USD per million tokens, so tokens times rate is in units of 10^-15 USD.
 """
 
 from __future__ import annotations
 
-import re
-from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, time
 from decimal import Decimal
-from functools import lru_cache
+
+from apps.catalog.domain.names import STANDARD, normalised, service_tier_of, spellings
 
 PER_NANO = 10**6  # 10^-15 USD in a nano-USD
 MOST_NAMES = 10_000  # spellings that a book remembers
-_MODEL_DATE = re.compile(r"[-@](\d{4}-\d{2}-\d{2}|\d{8}|\d{4}|\d{3}|latest)$")
+ZERO = Decimal(0)
+Key = tuple[str, str]  # provider, model
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """USD per million tokens."""
+    """USD per million tokens; `per_request` in USD."""
 
     input: Decimal
     output: Decimal
     cached_input: Decimal | None = None  # None: a cached token costs as much as any other
-    scaled: tuple[int, int, int] = field(init=False, repr=False, compare=False)  # the three as integers
+    cache_write: Decimal | None = None  # None: a written one too
+    cache_write_1h: Decimal | None = None  # None: as long as any other written one
+    per_request: Decimal = ZERO
+    scaled: tuple[int, int, int, int, int, int] = field(init=False, repr=False, compare=False)  # as integers
 
     def __post_init__(self) -> None:
         cached = self.input if self.cached_input is None else self.cached_input
-        object.__setattr__(self, "scaled", (_scale(self.input), _scale(cached), _scale(self.output)))
+        written = self.input if self.cache_write is None else self.cache_write
+        for_1h = written if self.cache_write_1h is None else self.cache_write_1h
+        per_token = (_scale(self.input), _scale(cached), _scale(self.output), _scale(written), _scale(for_1h))
+        object.__setattr__(self, "scaled", (*per_token, _scale(self.per_request) * 10**6))
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Rates of calls with more input tokens than `above`."""
+
+    above: int
+    rates: Rates
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +55,58 @@ class Price:
     model: str
     valid_from: datetime
     rates: Rates
-    above: int | None = None  # more input tokens than this: the other rates
-    rates_above: Rates | None = None
+    bands: tuple[Band, ...] = ()  # the lowest edge first
+    valid_to: datetime | None = None
+    service_tier: str = STANDARD  # or flex, batch, priority …
+    hours: tuple[time, time] | None = None  # of each day, UTC; may pass midnight
     source: str = ""
 
-    def cost_nano(self, input_tokens: int, cached_input_tokens: int, output_tokens: int) -> int:
+    def cost_nano(
+        self,
+        input_tokens: int,
+        cached_input_tokens: int,
+        output_tokens: int,
+        cache_write_tokens: int = 0,
+        cache_write_1h_tokens: int = 0,
+        *,
+        calls: int = 1,
+        edge: int | None = None,
+    ) -> int:
+        """`cache_write_1h_tokens` are a part of `cache_write_tokens`. The sum of several calls is priced at the edge
+        that they all had."""
         rates = self.rates
-        if self.above is not None and self.rates_above is not None and input_tokens > self.above:
-            rates = self.rates_above
-        inputs, cached, outputs = rates.scaled
-        fresh = input_tokens - cached_input_tokens
-        return _rounded(fresh * inputs + cached_input_tokens * cached + output_tokens * outputs)
+        if self.bands:
+            rates = self.rates_at(self.edge_of(input_tokens) if edge is None else edge)
+        inputs, cached, outputs, written, for_1h, fee = rates.scaled
+        units = (input_tokens - cached_input_tokens) * inputs + cached_input_tokens * cached + output_tokens * outputs
+        if cache_write_tokens:
+            units += cache_write_tokens * (written - inputs) + cache_write_1h_tokens * (for_1h - written)
+        return _rounded(units + calls * fee)
+
+    def edge_of(self, input_tokens: int) -> int:
+        """The edge above which a call of so many input tokens lies; 0: above none."""
+        return max((band.above for band in self.bands if input_tokens > band.above), default=0)
+
+    def rates_at(self, edge: int) -> Rates:
+        """Rates of calls that lie above that edge, and above no higher one."""
+        rates = self.rates
+        for band in self.bands:
+            if band.above <= edge:
+                rates = band.rates
+        return rates
+
+    @property
+    def edges(self) -> tuple[int, ...]:
+        return tuple(band.above for band in self.bands)
+
+    def is_valid(self, at: datetime) -> bool:
+        if at < self.valid_from or (self.valid_to is not None and at >= self.valid_to):
+            return False
+        if self.hours is None:
+            return True
+        begin, end = self.hours
+        moment = at.time()
+        return begin <= moment < end if begin <= end else moment >= begin or moment < end
 
 
 def _scale(usd_per_million: Decimal) -> int:
@@ -68,77 +123,79 @@ def _rounded(units: int) -> int:
     return whole
 
 
-class PriceBook:
-    """All prices of all models. `beneath` answers where this one does not know the model: own prices win."""
+Resolve = Callable[[str, str], Key | None]
+History = tuple[Price, ...]  # of those that are valid at a moment the last one counts
 
-    def __init__(self, prices: Iterable[Price], *, version: str = "", beneath: PriceBook | None = None) -> None:
+
+class PriceBook:
+    """All prices of all models. Own prices win over those `beneath`, from their own moment on.
+
+    `aliases`: models that have the prices of another one. `resolve` knows more spellings: its answer is a key.
+    """
+
+    def __init__(
+        self,
+        prices: Iterable[Price],
+        *,
+        version: str = "",
+        beneath: PriceBook | None = None,
+        aliases: Mapping[Key, Key] | None = None,
+        resolve: Resolve | None = None,
+    ) -> None:
         self.version = version
         self.beneath = beneath
-        self.by_model: dict[tuple[str, str], list[Price]] = {}
-        for price in sorted(prices, key=lambda price: price.valid_from):
-            self.by_model.setdefault((price.provider, price.model), []).append(price)
-        self._asked: dict[tuple[str | None, str | None], list[Price]] = {}
+        self.aliases: dict[Key, Key] = {**(beneath.aliases if beneath else {}), **(aliases or {})}
+        self.resolve: Resolve | None = resolve or (beneath.resolve if beneath else None)
+        of_model: dict[Key, list[Price]] = {}
+        for price in sorted(prices, key=lambda price: (price.hours is not None, price.valid_from)):
+            of_model.setdefault((price.provider, price.model), []).append(price)
+        self.by_model: dict[Key, History] = {key: tuple(found) for key, found in of_model.items()}
+        if beneath is not None:
+            for key, found in beneath.by_model.items():
+                self.by_model[key] = (*found, *self.by_model.get(key, ()))
         self.providers_of: dict[str, set[str]] = {}
         for provider, model in self.by_model:
             self.providers_of.setdefault(model, set()).add(provider)
+        self._asked: dict[tuple[str | None, str | None, str | None], History] = {}
 
-    def find(self, provider: str | None, model: str | None, at: datetime) -> Price | None:
+    def find(
+        self, provider: str | None, model: str | None, at: datetime, service_tier: str | None = None
+    ) -> Price | None:
         """The price of a model at a moment. Before its first known price, that one; None: nobody knows the model."""
-        history = self._asked.get((provider, model))
+        asked = (provider, model, service_tier)
+        history = self._asked.get(asked)
         if history is None:
-            history = self.history(provider, model)
+            history = self.history(provider, model, service_tier)
             if len(self._asked) < MOST_NAMES:
-                self._asked[provider, model] = history
-        if len(history) < 2:
-            return history[0] if history else None
-        position = bisect_right(history, at, key=lambda price: price.valid_from)
-        return history[max(position - 1, 0)]
+                self._asked[asked] = history
+        for price in reversed(history):
+            if price.is_valid(at):
+                return price
+        first = next((price for price in history if price.service_tier == STANDARD), None)
+        return first if first is not None and at < first.valid_from else None
 
-    def history(self, provider: str | None, model: str | None) -> list[Price]:
+    def history(self, provider: str | None, model: str | None, service_tier: str | None = None) -> History:
+        """All prices of a model at the standard tier, and after them those of the tier that is asked for."""
+        whole, tier = self.all_of(provider, model), service_tier_of(service_tier)
+        standard = tuple(price for price in whole if price.service_tier == STANDARD)
+        return standard if tier == STANDARD else standard + tuple(p for p in whole if p.service_tier == tier)
+
+    def all_of(self, provider: str | None, model: str | None) -> History:
         if not model:
-            return []
-        provider, model = normalised(provider, model)
-        for name in (model, _MODEL_DATE.sub("", model)):  # a dated name first: it may have a price of its own
-            history = self._of(provider, name)
-            if history:
-                return history
-        return self.beneath.history(provider, model) if self.beneath else []
+            return ()
+        if found := self.by_model.get(((provider or "").lower(), model.lower())):
+            return found
+        key = normalised(provider, model)
+        for name in spellings(*key):  # a dated name first: it may have a price of its own
+            if found := self._of(*self.aliases.get((key[0], name), (key[0], name))):
+                return found
+        resolved = self.resolve(*key) if self.resolve and len(self._asked) < MOST_NAMES else None
+        return self.by_model.get(resolved, ()) if resolved else ()
 
-    def _of(self, provider: str, model: str) -> list[Price]:
+    def _of(self, provider: str, model: str) -> History:
         if not provider:
             providers = self.providers_of.get(model, set())
             if len(providers) != 1:
-                return []
+                return ()
             provider = next(iter(providers))
-        return self.by_model.get((provider, model), [])
-
-
-PROVIDERS = {
-    "gemini": "google",
-    "vertex_ai": "google",
-    "vertexai": "google",
-    "gcp.gemini": "google",
-    "gcp.vertex_ai": "google",
-    "gcp.gen_ai": "google",
-    "az.ai.openai": "azure",
-    "azure.ai.openai": "azure",
-    "azure_ai": "azure",
-    "aws.bedrock": "aws",
-    "bedrock": "aws",
-    "mistral_ai": "mistral",
-    "xai": "x-ai",
-    "x_ai": "x-ai",
-    "moonshot_ai": "moonshotai",
-}
-
-
-@lru_cache(maxsize=MOST_NAMES)
-def normalised(provider: str | None, model: str) -> tuple[str, str]:
-    """`("", "openai/GPT-4.1")` and `("openai", "gpt-4.1")` are the same model."""
-    provider = (provider or "").lower()
-    provider = PROVIDERS.get(provider, provider)
-    model = model.lower().removeprefix("models/")
-    head, slash, tail = model.partition("/")
-    if slash and (not provider or provider == PROVIDERS.get(head, head)):
-        provider, model = PROVIDERS.get(head, head), tail.removeprefix("models/")
-    return provider, model
+        return self.by_model.get((provider, model), ())
