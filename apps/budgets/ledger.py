@@ -6,20 +6,21 @@ would cost too much to ask at every tick is kept on the budget's row for a while
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from django.conf import settings
 
-from apps.budgets.domain import forecast, money, periods, season
+from apps.budgets.domain import forecast, money, periods, season, thresholds
 from apps.budgets.domain.forecast import Forecast, NotYet
 from apps.budgets.domain.money import MoneyVerdict, Requests, Spent
 from apps.budgets.domain.periods import Period
 from apps.budgets.domain.season import Season
 from apps.budgets.models import Budget
-from apps.catalog.domain.pricing import normalised
+from apps.catalog.domain.names import normalised
 from apps.flags import queries as flags
 from apps.telemetry import queries as telemetry
 from apps.telemetry.domain import histogram
@@ -41,6 +42,8 @@ BEING_MADE = "No forecast yet. It is being made."
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 AHEAD = timedelta(minutes=1)  # the minute that has just begun
 HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
+Hours = dict[datetime, tuple[int, int]]  # nano-USD and priced calls
 ON_THE_WAY = timedelta(seconds=15)  # what a call cost is known this long after it ended: reports, commit, tick
 
 
@@ -56,31 +59,69 @@ def where(rule: money.Rule) -> dict[str, str]:
 
 class Asked:
     """Of one tick: budgets share their questions. Each time is asked once for all that are wider than a route, and once
-    for all routes that have budgets of their own."""
+    for all routes that have budgets of their own; times that overlap are cut where one of them begins."""
 
-    def __init__(self, rules: Iterable[money.Rule] = ()) -> None:
+    def __init__(self, rules: Iterable[money.Rule] = (), now: datetime | None = None) -> None:
         self.columns: dict[tuple[str, bool], set[str]] = {}
         self.routes: dict[str, set[str]] = {}
+        self.values: dict[tuple[str, tuple[str, ...]], dict[str, set[str]]] = {}
+        self.cuts: set[datetime] = set()
         self.known: dict[tuple[str, bool, datetime, datetime], dict[str, list[SpendRow]]] = {}
+        self.known_hours: dict[tuple[Any, ...], dict[tuple[str, ...], Hours]] = {}
         for rule in rules:
-            self.columns.setdefault((rule.environment, "route" in rule.scope), set()).update(where(rule))
+            named = where(rule)
+            self.columns.setdefault((rule.environment, "route" in rule.scope), set()).update(named)
             if "route" in rule.scope:
                 self.routes.setdefault(rule.environment, set()).add(rule.scope["route"])
+            of_columns = self.values.setdefault((rule.environment, tuple(sorted(named))), {})
+            for name, value in named.items():
+                of_columns.setdefault(name, set()).add(value)
+            if now is not None:
+                self.cuts |= {minute_of(now - window) for window in thresholds.windows(rule.period, rule.thresholds)}
+        if now is not None:
+            self.cuts |= {
+                now.astimezone(UTC).replace(minute=0, second=0, microsecond=0),
+                minute_of(now + AHEAD + MINUTE),
+            }
 
     def rows(self, rule: money.Rule, since: datetime, until: datetime) -> list[SpendRow]:
         named, environment, is_narrow = where(rule), rule.environment, "route" in rule.scope
         by, routes = self.columns.get((environment, is_narrow), set()), self.routes.get(environment, set())
         if not named.keys() <= by or (is_narrow and not FEW_ROUTES < len(routes) < MANY_ROUTES):
             return telemetry.spend(environment, since, until, where=named)
+        cuts = sorted(cut for cut in self.cuts if minute_of(since) < cut < until)
+        found: list[SpendRow] = []
+        for begin, end in pairwise([minute_of(since), *cuts, until]):
+            rows = self.shared(environment, is_narrow, begin, end).get(named.get("route", ""), ())
+            found += [row for row in rows if all(row.keys[name] == value for name, value in named.items())]
+        return found
+
+    def shared(self, environment: str, is_narrow: bool, since: datetime, until: datetime) -> dict[str, list[SpendRow]]:
+        """By route; of what is wider, all under an empty one."""
         key = (environment, is_narrow, since, until)
         if key not in self.known:
-            of_routes = {"route": sorted(routes)} if is_narrow else None
-            found: dict[str, list[SpendRow]] = {}
-            for row in telemetry.spend(environment, since, until, by=sorted(by), where=of_routes):
+            by = sorted(self.columns.get((environment, is_narrow), ()))
+            of_routes = {"route": sorted(self.routes[environment])} if is_narrow else None
+            found = self.known[key] = {}
+            for row in telemetry.spend(environment, since, until, by=by, where=of_routes):
                 found.setdefault(row.keys["route"] if is_narrow else "", []).append(row)
-            self.known[key] = found
-        rows = self.known[key].get(named.get("route", ""), [])
-        return [row for row in rows if all(row.keys[name] == value for name, value in named.items())]
+        return self.known[key]
+
+    def hours(self, rule: money.Rule, since: datetime, until: datetime) -> Hours:
+        """By the hour it began in. Budgets of the same kind of scope are answered by one question."""
+        named = where(rule)
+        by = tuple(sorted(named))
+        values = self.values.get((rule.environment, by))
+        if values is None or "route" in named:  # of one route there is an index
+            values = {name: {value} for name, value in named.items()}
+        key = (rule.environment, by, named.get("route"), since, until)
+        if key not in self.known_hours:
+            narrowed = {name: sorted(some) for name, some in values.items()}
+            found = self.known_hours[key] = {}
+            for row in telemetry.spend(rule.environment, since, until, by=by, where=narrowed, step="1h"):
+                of_scope = found.setdefault(tuple(row.keys.values()), {})
+                of_scope[row.since] = (row.spent_nano, row.calls - row.unpriced)
+        return self.known_hours[key].get(tuple(named[name] for name in by), {})
 
     def spent(self, rule: money.Rule, since: datetime, until: datetime) -> Spent:
         rows = self.rows(rule, since, until)
@@ -92,6 +133,14 @@ class Asked:
             unpriced,
             assumed_nano=assume(rule, since, until) if unpriced > 0 else 0,
         )
+
+
+def minute_of(at: datetime) -> datetime:
+    return at.astimezone(UTC).replace(second=0, microsecond=0)
+
+
+def hour_of(at: datetime) -> datetime:
+    return minute_of(at).replace(minute=0)
 
 
 def spent(rule: money.Rule, since: datetime, until: datetime) -> Spent:
@@ -154,9 +203,13 @@ class Reading:
     outlook: Forecast | NotYet
     season: Season
     outlook_at: datetime
-    hours: dict[datetime, tuple[int, int]]  # nano-USD and priced calls, as far as the season was learnt from
     whole_at: datetime  # when all four weeks were last read
+    hours: Hours | None = None  # from which the season was learnt, where that was just now
     requests: Requests | None = None
+
+    @property
+    def plain_hours(self) -> list[list[int]]:
+        return [[int(at.timestamp()), *sums] for at, sums in (self.hours or {}).items()]
 
     def plain(self) -> dict[str, Any]:
         found = self.spent
@@ -174,7 +227,6 @@ class Reading:
             "outlook": forecast.to_plain(self.outlook),
             "season": self.season.plain(),
             "outlook_at": self.outlook_at.isoformat(),
-            "hours": [[int(at.timestamp()), *sums] for at, sums in self.hours.items()],
             "whole_at": self.whole_at.isoformat(),
             "requests": None
             if self.requests is None
@@ -209,23 +261,23 @@ def read(
         found, requests, spent_at = Spent(), requests_of(rule, period), now
     else:
         found, spent_at = asked.spent(rule, period.since, period.until), now
-    hours, whole_at = kept_hours(kept), datetime.fromisoformat(kept["whole_at"]) if kept else EPOCH
+    whole_at = datetime.fromisoformat(kept["whole_at"]) if kept else EPOCH
     if kept and is_same:
         outlook_at = datetime.fromisoformat(kept["outlook_at"])
         if not renew_forecast or now - outlook_at < FORECAST_STAYS:
             outlook, seasonal = forecast.from_plain(kept["outlook"]), Season.from_plain(kept["season"])
-            return Reading(period, anchor, found, spent_at, outlook, seasonal, outlook_at, hours, whole_at, requests)
+            return Reading(period, anchor, found, spent_at, outlook, seasonal, outlook_at, whole_at, requests=requests)
     if periods.kind_of(rule.period) in ("hour", "request"):
         why = f"A budget of {periods.A[periods.kind_of(rule.period)]} has no forecast."
         none: Forecast | NotYet = NotYet(0.0, 0, why=why)
-        return Reading(period, anchor, found, spent_at, none, Season(), now, {}, now, requests)
+        return Reading(period, anchor, found, spent_at, none, Season(), now, now, requests=requests)
     if in_tick and (not renew_forecast or ("route" not in rule.scope and now - whole_at >= WHOLE_STAYS)):
         made = forecast.from_plain(kept["outlook"]) if kept and is_same else NotYet(0.0, 0, why=BEING_MADE)
         seasonal = Season.from_plain(kept["season"]) if kept else Season()
-        return Reading(period, anchor, found, spent_at, made, seasonal, EPOCH, hours, whole_at, requests)
-    hours, whole_at = read_hours(rule, hours, whole_at, now)
+        return Reading(period, anchor, found, spent_at, made, seasonal, EPOCH, whole_at, requests=requests)
+    hours, whole_at = read_hours(rule, kept_hours(budget.hours), whole_at, now, asked)
     outlook, seasonal = look_ahead(rule, period, found, hours, now)
-    return Reading(period, anchor, found, spent_at, outlook, seasonal, now, hours, whole_at, requests)
+    return Reading(period, anchor, found, spent_at, outlook, seasonal, now, whole_at, hours, requests)
 
 
 def is_due(budget: Budget, now: datetime) -> bool:
@@ -236,24 +288,20 @@ def is_due(budget: Budget, now: datetime) -> bool:
     return whole_at is None or now - datetime.fromisoformat(whole_at) >= WHOLE_STAYS
 
 
-Hours = dict[datetime, tuple[int, int]]
-
-
-def kept_hours(kept: Mapping[str, Any] | None) -> Hours:
-    rows = kept["hours"] if kept else ()
+def kept_hours(rows: Iterable[Sequence[int]]) -> Hours:
     return {datetime.fromtimestamp(at, UTC): (nano, calls) for at, nano, calls in rows}
 
 
-def read_hours(rule: money.Rule, known: Hours, whole_at: datetime, now: datetime) -> tuple[Hours, datetime]:
+def read_hours(
+    rule: money.Rule, known: Hours, whole_at: datetime, now: datetime, asked: Asked
+) -> tuple[Hours, datetime]:
     """Four weeks of hours. Only of the last two days are they asked again, since calls may come that late; all of them
     once a day, since prices of any time may be set right."""
     since = periods.whole_days_before(now, forecast.HISTORY_DAYS, rule.zone).astimezone(UTC)
     is_whole = now - whole_at < WHOLE_STAYS
-    begin = max(since, (now - CALLS_COME).replace(minute=0, second=0, microsecond=0)) if is_whole else since
-    rows = telemetry.spend(rule.environment, begin, now + AHEAD, where=where(rule), step="1h")
+    begin = max(since, hour_of(now - CALLS_COME)) if is_whole else since
     hours = {at: sums for at, sums in known.items() if since <= at < begin}
-    hours |= {row.since: (row.spent_nano, row.calls - row.unpriced) for row in rows}
-    return hours, whole_at if is_whole else now
+    return hours | asked.hours(rule, begin, now + AHEAD), whole_at if is_whole else now
 
 
 def look_ahead(

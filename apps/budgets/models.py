@@ -145,8 +145,15 @@ class BudgetQuerySet(models.QuerySet["Budget"]):
     def hard(self) -> Self:
         return self.in_force().filter(is_hard=True).order_by("id")
 
+    def light(self) -> Self:
+        """Without four weeks of hours, which only a new forecast reads."""
+        return self.defer("hours")
+
     def keep(self, budgets: Sequence[Budget]) -> None:
         self.bulk_update(budgets, ["kept"], batch_size=200)
+
+    def keep_hours(self, budgets: Sequence[Budget]) -> None:
+        self.bulk_update(budgets, ["hours"], batch_size=50)
 
     def locked(self, id: str) -> Budget:
         return self.select_for_update().get(pk=id)
@@ -191,6 +198,7 @@ class Budget(models.Model):
     began = models.JSONField(default=dict)  # since when, by the threshold's name
     # What was last asked of the ledger, where asking at every tick would cost too much (`queries.Reading`).
     kept = models.JSONField(default=dict)
+    hours = models.JSONField(default=list)  # [seconds since 1970, nano-USD, priced calls] of the last four weeks
 
     objects = BudgetQuerySet.as_manager()
 
@@ -221,7 +229,7 @@ class Budget(models.Model):
         for name, value in fields.items():
             setattr(self, name, value)
         self.revision += 1
-        self.kept = {}  # of another scope, limit or period
+        self.kept, self.hours = {}, []  # of another scope, limit or period
         self.changed_by, self.changed_at = by, now
         self.save()
 
@@ -323,6 +331,7 @@ class Settled(models.Model):
     holds = models.BigIntegerField(default=0)
     newest_at = models.DateTimeField()
     differs_since = models.DateTimeField(null=True)
+    repaired_nano = models.BigIntegerField(default=0)  # booked for holds that no report tells of
     ledger_nano = models.BigIntegerField(null=True)  # what the ledger said
     ledger_at = models.DateTimeField(null=True)
 
@@ -340,6 +349,10 @@ class Settled(models.Model):
     def note_ledger(self, nano: int, now: datetime) -> None:
         self.ledger_nano, self.ledger_at = nano, now
         self.save(update_fields=["ledger_nano", "ledger_at"])
+
+    def add_repaired(self, nano: int) -> None:
+        self.repaired_nano += nano
+        self.save(update_fields=["repaired_nano"])
 
     def note_difference(self, since: datetime | None) -> None:
         self.differs_since = since

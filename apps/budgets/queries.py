@@ -122,13 +122,13 @@ class BurnUp:
 
 
 def budgets(environment: str) -> list[Budget]:
-    return list(Budget.objects.of(environment).in_force().order_by("-created_at", "-id"))
+    return list(Budget.objects.of(environment).in_force().light().order_by("-created_at", "-id"))
 
 
 def budget_status(environment: str, now: datetime) -> list[BudgetStatus]:
     """Every budget in force, the fullest first."""
     found = budgets(environment)
-    asked = ledger.Asked(budget.rule for budget in found)
+    asked = ledger.Asked((budget.rule for budget in found), now)
     rows = [status_of(budget, now, asked) for budget in found]
     return sorted(rows, key=lambda row: (-row.verdict.fraction, row.budget.id))
 

@@ -28,34 +28,41 @@ def judge_money(*, now: datetime, environment: str | None = None) -> list[MoneyV
 
     One budget that cannot be read does not keep the others from being judged.
     """
-    rows = Budget.objects.in_force().order_by("id")
+    rows = Budget.objects.in_force().light().order_by("id")
     if environment is not None:
         rows = rows.of(environment)
     verdicts, read_anew = [], []
     forecasts = FORECASTS_A_TICK
     found = list(rows)
-    asked = ledger.Asked(row.rule for row in found)
+    asked = ledger.Asked((row.rule for row in found), now)
+    learnt = []
     for row in found:
         reading = ledger.read(row, now, renew_forecast=forecasts > 0, asked=asked, in_tick=True)
         forecasts -= reading.outlook_at == now
         if now == reading.outlook_at or (now == reading.spent_at and row.period in ledger.SPENT_STAYS):
             row.kept = reading.plain()
             read_anew.append(row)
+        if reading.hours is not None:
+            row.hours = reading.plain_hours
+            learnt.append(row)
         verdict = _tell_crossings(row, ledger.verdict_of(row, reading, now, asked), now)
         verdicts.append(ledger.with_routes(verdict, row.rule, now))
     Budget.objects.keep(read_anew)
+    Budget.objects.keep_hours(learnt)
     return verdicts
 
 
 def look_ahead(*, now: datetime) -> int:
     """Forecasts that take too long for a tick: four weeks of whatever is wider than a route. How many were made."""
-    found = []
-    for row in Budget.objects.in_force().order_by("id"):
-        if "route" not in row.scope and ledger.is_due(row, now):
-            row.kept = ledger.read(row, now, renew_forecast=True, fresh=True).plain()
-            found.append(row)
-            Budget.objects.keep([row])
-    return len(found)
+    rows = Budget.objects.in_force().order_by("id")
+    due = [row for row in rows if "route" not in row.scope and ledger.is_due(row, now)]
+    asked = ledger.Asked((row.rule for row in due), now)
+    for row in due:
+        reading = ledger.read(row, now, renew_forecast=True, fresh=True, asked=asked)
+        row.kept, row.hours = reading.plain(), reading.plain_hours
+    Budget.objects.keep(due)
+    Budget.objects.keep_hours(due)
+    return len(due)
 
 
 def _tell_crossings(row: Budget, verdict: MoneyVerdict, now: datetime) -> MoneyVerdict:

@@ -6,7 +6,7 @@ burning (`burn`). In: what people write. Out: plain thresholds, or what is wrong
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -76,6 +76,12 @@ def windows_of(period: str, level: float) -> Window | None:
     """A rate of one's own takes the windows of the nearest rate below it, else those of the lowest."""
     table = BURN_WINDOWS[periods.kind_of(period)]
     return next((window for window in table if window[0] <= level), table[-1] if table else None)
+
+
+def windows(period: str, some: Iterable[Threshold]) -> set[timedelta]:
+    """All windows in which spend is looked at for these thresholds."""
+    rates = (windows_of(period, threshold.level) for threshold in some if threshold.kind == BURN)
+    return {window for rate in rates if rate is not None for window in rate[1:3]}
 
 
 def parse(raw: Any, *, period: str, scope: Mapping[str, str]) -> tuple[tuple[Threshold, ...], str]:
