@@ -9,17 +9,19 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import DatabaseError
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.access.domain.roles import Role
 from apps.access.endpoint import ApiView
-from apps.budgets import holding
+from apps.budgets import caps, holding
+from apps.budgets.api import IN_ENVIRONMENT
 from apps.budgets.models import Hold
+from apps.catalog.domain.pricing import Rates
 from apps.core.api import NanoField
-from apps.core.money import nano_to_text
+from apps.core.money import nano_to_text, nano_to_usd
 from apps.core.refusals import Invalid, Refused
 
 SCOPE = "What is known of the call: route, variant, model, provider, owner, tag, rollout, arm."
@@ -39,6 +41,10 @@ class HoldIn(serializers.Serializer[Any]):
     hold = serializers.CharField(max_length=200, help_text="Your own name for it. The same again is the same hold.")
     scope = serializers.DictField(child=serializers.CharField(max_length=512, allow_blank=True), help_text=SCOPE)
     usd = NanoField(min_value=0, help_text="The most that it may cost: input tokens and max_tokens at full price.")
+    slice = serializers.BooleanField(
+        default=False,
+        help_text="Take room for more calls of that amount at once: 1 % of what is left, 20 calls or more.",
+    )
     expires_at = serializers.DateTimeField(required=False, help_text="Default: in 5 minutes. At most in 24 hours.")
 
 
@@ -69,6 +75,28 @@ class CapOut(serializers.Serializer[Any]):
     at_cap = serializers.CharField()
 
 
+class TermsCapOut(serializers.Serializer[Any]):
+    budget = serializers.CharField()
+    name = serializers.CharField()
+    limit_usd = serializers.CharField()
+    on_unreachable = serializers.CharField()
+    at_cap = serializers.CharField()
+
+
+class RatesOut(serializers.Serializer[Any]):
+    above = serializers.IntegerField(help_text="For whole calls of more input tokens than this.")
+    input_usd_per_million = serializers.CharField()
+    cached_input_usd_per_million = serializers.CharField()
+    output_usd_per_million = serializers.CharField()
+    request_usd = serializers.CharField()
+
+
+class TermsOut(serializers.Serializer[Any]):
+    caps = TermsCapOut(many=True, help_text="The hard caps that count such a call. None: nothing need be held.")
+    rates = RatesOut(many=True, help_text="The lowest edge first. None: nobody knows the model's price.")
+    max_cost_usd = serializers.CharField(allow_null=True, help_text="The most that a request may cost.")
+
+
 class HoldOut(serializers.Serializer[Any]):
     hold = serializers.CharField()
     state = serializers.ChoiceField(choices=Hold.State.choices)
@@ -80,7 +108,7 @@ class HoldOut(serializers.Serializer[Any]):
 
 
 def hold_dict(row: Hold, held: holding.Held | None = None) -> dict[str, Any]:
-    caps = {} if held is None else {"caps": [holding.cap_dict(cap) for cap in held.caps]}
+    counted = {} if held is None else {"caps": [caps.cap_dict(cap) for cap in held.caps]}
     return {
         "hold": row.key,
         "state": row.state,
@@ -88,7 +116,36 @@ def hold_dict(row: Hold, held: holding.Held | None = None) -> dict[str, Any]:
         "settled_usd": None if row.settled_nano is None else nano_to_text(row.settled_nano),
         "made_at": row.made_at,
         "expires_at": row.expires_at,
-        **caps,
+        **counted,
+    }
+
+
+def rates_dict(above: int, rates: Rates) -> dict[str, Any]:
+    per_million = {
+        "input_usd_per_million": rates.input,
+        "cached_input_usd_per_million": rates.input if rates.cached_input is None else rates.cached_input,
+        "output_usd_per_million": rates.output,
+    }
+    amounts = per_million | {"request_usd": rates.per_request}
+    return {"above": above} | {name: f"{usd.normalize():f}" for name, usd in amounts.items()}
+
+
+def terms_dict(told: holding.Terms) -> dict[str, Any]:
+    price, most = told.price, told.max_cost_nano
+    bands = [(0, price.rates), *((band.above, band.rates) for band in price.bands)] if price else []
+    return {
+        "caps": [
+            {
+                "budget": row.id,
+                "name": row.name or row.rule.scope_words,
+                "limit_usd": nano_to_text(row.limit_nano),
+                "on_unreachable": row.on_unreachable,
+                "at_cap": row.at_cap,
+            }
+            for row in told.caps
+        ],
+        "rates": [rates_dict(above, rates) for above, rates in bands],
+        "max_cost_usd": None if most is None else f"{nano_to_usd(most):f}",
     }
 
 
@@ -96,7 +153,8 @@ class HoldView(ApiView):
     def own_environment(self) -> str:
         """Whoever may report what calls of an environment cost may hold money for them."""
         if self.key is not None and "telemetry:write" in self.key.scopes:
-            asked = self.request.data.get("environment") if hasattr(self.request.data, "get") else None
+            told = self.request.query_params if self.request.method == "GET" else self.request.data
+            asked = told.get("environment") if hasattr(told, "get") else None
             if asked in (None, self.key.environment.key):
                 return self.key.environment.key
         return self.asked_environment(role=Role.OPERATOR).key
@@ -114,12 +172,24 @@ class HoldsView(HoldView):
             hold=data["hold"],
             scope=data["scope"],
             nano=data["usd"],
+            is_slice=data["slice"],
             expires_at=data.get("expires_at") or self.now + LASTS,
             owner=str(self.actor),
             now=self.now,
         )
         code = status.HTTP_200_OK if held.is_repeat else status.HTTP_201_CREATED
         return Response(hold_dict(held.hold, held), status=code)
+
+
+class TermsView(HoldView):
+    @extend_schema(
+        parameters=[IN_ENVIRONMENT, *(OpenApiParameter(name, str) for name in holding.FACTS)],
+        responses=TermsOut,
+        summary="What a call may cost, and which hard caps count it",
+    )
+    def get(self, request: Request) -> Response:
+        scope = {name: request.query_params[name] for name in holding.FACTS if name in request.query_params}
+        return Response(terms_dict(holding.terms(environment=self.own_environment(), scope=scope, now=self.now)))
 
 
 class SettleView(HoldView):

@@ -11,18 +11,17 @@ from django.conf import settings
 from django.db import transaction
 
 from apps.budgets import blindness, packing, queries, reading
+from apps.budgets.caps import BudgetExceeded, BudgetUnverifiable
+from apps.budgets.comparing import compare
 from apps.budgets.domain import judge as judging
 from apps.budgets.domain import looks, rules
 from apps.budgets.domain.judge import Circumstances
 from apps.budgets.domain.trial import Arm, Trial
 from apps.budgets.domain.verdicts import Verdict
 from apps.budgets.holding import (
-    BudgetExceeded,
-    BudgetUnverifiable,
     Held,
     HoldHasEnded,
     HoldIsThere,
-    compare,
     expire,
     extend,
     reserve,

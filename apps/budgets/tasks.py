@@ -1,7 +1,7 @@
 from celery import shared_task
 from django.utils import timezone
 
-from apps.budgets import holding, services, spending, watching
+from apps.budgets import comparing, holding, services, spending, watching
 
 
 @shared_task
@@ -20,5 +20,5 @@ def watch_money(**_: object) -> None:
     """What ticks have no time for: do counts agree, is anything about a route's money odd?"""
     now = timezone.now()
     spending.look_ahead(now=now)
-    holding.compare(now=now)
+    comparing.compare(now=now)
     watching.watch(now=now)

@@ -6,12 +6,13 @@ from datetime import timedelta
 import pytest
 from django.db import DatabaseError, connections
 
-from apps.budgets import holding, ledger, services
-from apps.budgets.domain.admission import Cap, differs, refused_by
+from apps.budgets import caps, holding, ledger, services
+from apps.budgets.domain.admission import Cap, differs, refused_by, slice_nano
 from apps.budgets.models import Hold, Settled
 from apps.core.refusals import Invalid, NotFound
 from apps.journal.models import Entry
 from tests.budgets.make_rows import ALICE, ROUTE, spend
+from tests.rollouts.make_rollouts import start_rollout
 
 pytestmark = pytest.mark.django_db
 USD = 10**9
@@ -52,7 +53,7 @@ def settle(now, usd, hold="h-1"):
 
 
 def left(now, budget):
-    return holding.cap_of(budget, now).left_nano / USD
+    return caps.cap_of(budget, now).left_nano / USD
 
 
 def test_what_is_reserved_is_not_there_for_others(now):
@@ -334,6 +335,21 @@ def test_more_than_one_percent_differs():
     assert differs(0, 1)
 
 
+@pytest.mark.parametrize(
+    ("caps", "nano", "given"),
+    [
+        ([cap(limit_nano=10_005)], 1, 100),  # 1 % of what is left
+        ([cap(limit_nano=10_005)], 50, 1000),  # twenty calls
+        ([cap(limit_nano=10_005)], 600, 600),  # twenty do not fit: one
+        ([cap(limit_nano=10_005), cap(limit_nano=1_005)], 10, 200),  # the fullest decides
+        ([cap(ledger_nano=None)], 5, 5),
+        ([], 5, 5),
+    ],
+)
+def test_how_much_is_given_at_once(caps, nano, given):
+    assert slice_nano(caps, nano) == given
+
+
 def test_a_cap_of_other_calls_begins_with_what_those_have_spent(now):
     budget = make_cap(now)
     reserve(now, 5)
@@ -365,3 +381,21 @@ def test_a_rolling_cap_forgets_what_is_long_ago(now):
     spend(now, 5)
 
     assert (left(now + timedelta(minutes=1), cap), left(now + timedelta(hours=25), cap)) == (5, 10)
+
+
+def test_a_rolling_cap_knows_what_was_settled_and_never_reported(now):
+    cap = make_cap(now, period="rolling_day")
+    reserve(now, 5)
+    settle(now, 5)
+
+    assert (left(now + timedelta(hours=20), cap), left(now + timedelta(hours=25), cap)) == (5, 10)
+
+
+def test_a_hold_knows_the_rollout_and_the_model_by_its_route(now, environment):
+    rollout = start_rollout(now, stages=[{"shadow": 20, "min_seconds": 86400}, {"share": 100}], guardrails=[])
+    cap = make_cap(now, 1, scope={"rollout": rollout.id, "arm": "shadow"})
+    model = make_cap(now, 1, scope={"model": "openai/gpt-5"})
+
+    held = reserve(now, 0.5, scope={"route": ROUTE, "variant": "gpt-5", "arm": "shadow"})
+
+    assert {one.budget for one in held.caps} == {cap.id, model.id}

@@ -15,11 +15,12 @@ CALL = {"route": ROUTE, "provider": "openai", "model": "gpt-4.1"}
 def service(client, environment, now):
     _, secret = access.create_key(environment=environment, name="edge", scopes=["telemetry:write"], by=ALICE, now=now)
 
-    def post(address, **body):
-        return client.post(
-            address, body, content_type="application/json", headers={"Authorization": f"Bearer {secret}"}
-        )
+    headers = {"Authorization": f"Bearer {secret}"}
 
+    def post(address, **body):
+        return client.post(address, body, content_type="application/json", headers=headers)
+
+    post.get = lambda address: client.get(address, headers=headers)
     return post
 
 
@@ -37,6 +38,39 @@ def test_a_service_reserves_and_settles_with_the_key_that_reports_its_calls(serv
     assert more.json()["usd"] == "0.050000"
     assert (settled.status_code, settled.json()["settled_usd"]) == (200, "0.013000")
     assert Hold.objects.get().owner == "key:edge"
+
+
+def test_the_terms_tell_what_a_call_may_cost_and_which_caps_count_it(service, client, bob, charlie, now):
+    from tests.rollouts.make_rollouts import make_route
+
+    make_route(now)
+    make_cap(now, scope={"model": "openai/gpt-4.1"}, on_unreachable="open")
+    asked = f"{HOLDS}terms/?route={ROUTE}&variant=gpt-4.1"
+
+    terms = service.get(asked).json()
+
+    assert [(cap["on_unreachable"], cap["at_cap"]) for cap in terms["caps"]] == [("open", "finish")]
+    assert terms["max_cost_usd"] == "0.02"
+    assert terms["rates"] == [
+        {
+            "above": 0, "input_usd_per_million": "2", "cached_input_usd_per_million": "0.5",
+            "output_usd_per_million": "8", "request_usd": "0",
+        }
+    ]  # fmt: skip
+    assert service.get(f"{HOLDS}terms/?route={ROUTE}&variant=flash-lite").json()["caps"] == []
+    for who, status in ((bob, 403), (charlie, 404)):
+        client.force_login(who)
+        assert client.get(f"{asked}&environment=production").status_code == status
+
+
+def test_a_slice_is_room_for_many_calls(service, now):
+    make_cap(now)
+
+    held = service(HOLDS, hold="h-1", scope=CALL, usd="0.02", slice=True)
+    again = service(HOLDS, hold="h-1", scope=CALL, usd="0.02", slice=True)
+
+    assert (held.status_code, held.json()["usd"]) == (201, "0.400000")
+    assert (again.status_code, again.json()["usd"]) == (200, "0.400000")
 
 
 def test_a_cap_that_is_full_answers_429_with_everything_one_must_know(service, now):

@@ -124,8 +124,30 @@ def test_what_is_settled_and_what_is_reported_do_not_drift_apart_unseen(now):
         "$14.000000."
     )
     assert left(now + 7 * MINUTE, cap) == 50  # the higher of the two counts
+
+
+def test_a_ledger_that_is_behind_is_repaired_and_reports_that_come_late_take_it_back(now):
+    """Two numbers for one spend stayed two numbers."""
+    wide, cap = make_cap(now, 1000, scope={}), make_cap(now, 100)
+    reserve(now, 50)
+    settle(now, 50)
+    spend(now, 14)
+    for minute in (1, 6, 7):
+        services.compare(now=now + minute * MINUTE)
+    repaired = [queries.status_of(one, now + 7 * MINUTE).verdict.spent_nano / USD for one in (wide, cap)]
+
     spend(now, 36)
     assert services.compare(now=now + 8 * MINUTE) == []
+
+    assert repaired == [50, 50]
+    assert queries.status_of(wide, now + 8 * MINUTE).verdict.spent_nano == 50 * USD
+    told = Entry.objects.filter(kind="budget.counts_repaired").order_by("id")
+    assert [entry.because for entry in told] == [
+        "$36.000000 are booked as estimated for route invoice-extraction: holds were settled at them, and no report "
+        "tells of them.",
+        "$36.000000 of estimated spend are taken back for route invoice-extraction: reports tell of the calls.",
+    ]
+    assert Entry.objects.filter(kind="budget.counts_differ").count() == 1  # one cause, one alert
     assert Entry.objects.filter(kind="budget.counts_agree", effect="closes").count() == 1
 
 

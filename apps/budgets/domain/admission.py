@@ -13,6 +13,9 @@ from datetime import datetime
 
 OPEN = "open"
 CLOSED = "closed"
+MAY_DIFFER = 0.01
+SLICE_SHARE = 0.01  # of what is left
+SLICE_CALLS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,4 +62,12 @@ def refused_by(caps: Sequence[Cap], nano: int) -> Refusal | None:
 
 def differs(ledger_nano: int, settled_nano: int) -> bool:
     """Whether holds were settled at more than 1 % above what the ledger knows."""
-    return settled_nano > ledger_nano * 1.01
+    return settled_nano > ledger_nano * (1 + MAY_DIFFER)
+
+
+def slice_nano(caps: Sequence[Cap], nano: int) -> int:
+    """How much a caller may take at once, to share it among calls of about that amount without asking again: 1 % of
+    what the fullest cap has left, at least twenty calls. Where that does not fit, one call."""
+    left = min((cap.left_nano for cap in caps if cap.is_readable), default=nano)
+    wanted = max(int(left * SLICE_SHARE), SLICE_CALLS * nano)
+    return wanted if wanted <= left else nano

@@ -1,0 +1,148 @@
+"""Hard caps as they stand: what is spent, settled and reserved under each, and whether a call still fits.
+
+Whoever admits a call locks the rows of all hard budgets that count it, in one order. What is spent is always asked of
+the ledger; what holds were settled at (`Settled`) stands beside it, and the higher of both counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from django.db import DatabaseError, transaction
+from django.db.models import QuerySet, Sum
+
+from apps.budgets import ledger
+from apps.budgets.domain import admission, periods
+from apps.budgets.domain.admission import Cap
+from apps.budgets.domain.periods import Period
+from apps.budgets.models import Budget, Hold, HoldPart, Settled
+from apps.core.money import nano_to_text
+from apps.core.refusals import Refused
+from apps.telemetry.queries.steps import floor
+
+log = structlog.get_logger()
+LEDGER_STAYS = timedelta(seconds=5)
+TELEMETRY_TAKES = timedelta(seconds=15)  # from the end of a call until the ledger has it
+PIECES = 24
+
+
+class BudgetExceeded(Refused):
+    code = "budget_exceeded"
+    sentence = "{name} has {left} left of {limit}; {asked} were asked for. {spent} are spent and {reserved} reserved."
+    status = 429
+
+    def __init__(self, cap: Cap, nano: int) -> None:
+        self.cap = cap
+        amounts = {
+            "left": cap.left_nano,
+            "limit": cap.limit_nano,
+            "asked": nano,
+            "spent": cap.spent_nano,
+            "reserved": cap.reserved_nano,
+        }
+        super().__init__(name=cap.name, **{key: f"${nano_to_text(value)}" for key, value in amounts.items()})
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        return cap_dict(self.cap)
+
+
+class BudgetUnverifiable(Refused):
+    code = "budget_unverifiable"
+    sentence = "Whether {name} has room cannot be verified now, and it is closed to calls that cannot be verified."
+    status = 503
+
+    def __init__(self, cap: Cap) -> None:
+        self.cap = cap
+        super().__init__(name=cap.name)
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        return {"budget": self.cap.budget}
+
+
+def cap_dict(cap: Cap) -> dict[str, Any]:
+    return {
+        "budget": cap.budget,
+        "name": cap.name,
+        "limit_usd": nano_to_text(cap.limit_nano),
+        "spent_usd": nano_to_text(cap.spent_nano),
+        "reserved_usd": nano_to_text(cap.reserved_nano),
+        "left_usd": nano_to_text(cap.left_nano),
+        "period_to": cap.period_to.isoformat() if cap.period_to else None,
+        "on_unreachable": cap.on_unreachable,
+        "at_cap": cap.at_cap,
+    }
+
+
+def cap_of(budget: Budget, now: datetime) -> Cap:
+    """What this cap has, as far as it can be read. What the ledger said stays for some seconds: what holds came to
+    since then is added."""
+    rule, period = budget.rule, period_of(budget, now)
+    row = settled_row(budget, now)
+    try:
+        with transaction.atomic():
+            if row.ledger_at is None or not timedelta(0) <= now - row.ledger_at < LEDGER_STAYS:
+                row.note_ledger(ledger.spent(rule, *period).nano, now)
+    except DatabaseError:
+        log.exception("holds.ledger_unreadable", budget=budget.id)
+        row.ledger_nano, row.ledger_at = None, None
+    parts = HoldPart.objects.filter(budget=budget.id)
+    asked_at = row.ledger_at or now
+    reported_later = parts.filter(state=Hold.State.SETTLED, ended_at__gte=asked_at - TELEMETRY_TAKES)
+    booked_later = parts.filter(state=Hold.State.EXPIRED, ended_at__gt=asked_at)
+    unpriced = parts.filter(state=Hold.State.SETTLED, hold__is_unpriced=True)  # booked when they were settled
+    lately = sum_of(reported_later.filter(hold__is_unpriced=False)) + sum_of(booked_later)
+    return Cap(
+        budget=budget.id,
+        name=budget.name or rule.scope_words,
+        limit_nano=budget.limit_nano,
+        reserved_nano=sum_of(parts.filter(state=Hold.State.OPEN)),
+        ledger_nano=row.ledger_nano,
+        settled_lately_nano=lately + sum_of(unpriced.filter(ended_at__gt=asked_at)),
+        settled_nano=sum_of(settled_in(budget, period)),
+        period_to=None if periods.is_rolling(rule.period) else period.until,
+        on_unreachable=budget.on_unreachable,
+        at_cap=budget.at_cap,
+    )
+
+
+def period_of(budget: Budget, now: datetime) -> Period:
+    return periods.period_at(budget.rule.period, now, budget.rule.zone)
+
+
+def settled_row(budget: Budget, now: datetime) -> Settled:
+    """Where what is settled now is added: to a hard cap's present period. A rolling one has 24 pieces, and forgets
+    them one after the other."""
+    since = period_of(budget, now).since
+    if (length := periods.ROLLING.get(budget.period)) is not None:
+        since = floor(now, int(length.total_seconds()) // PIECES)
+    row, _ = Settled.objects.get_or_create(budget=budget.id, period_from=since, defaults={"newest_at": now})
+    return row
+
+
+def settled_in(budget: Budget, period: Period) -> QuerySet[Settled]:
+    return Settled.objects.filter(budget=budget.id, period_from__gte=period.since, period_from__lt=period.until)
+
+
+def admit(budgets: Sequence[Budget], nano: int, now: datetime) -> list[Cap]:
+    """Raises where one of them refuses a call of that amount."""
+    found = [cap_of(row, now) for row in budgets]
+    refusal = admission.refused_by(found, nano)
+    if refusal is None:
+        return found
+    if refusal.is_unverifiable:
+        raise BudgetUnverifiable(refusal.cap)
+    raise BudgetExceeded(refusal.cap, nano)
+
+
+def locked(environment: str) -> list[Budget]:
+    """In one order for everybody: two that reserve under the same caps queue, and never wait for each other."""
+    return list(Budget.objects.hard().of(environment).select_for_update())
+
+
+def sum_of(rows: QuerySet[HoldPart] | QuerySet[Settled]) -> int:
+    return int(rows.aggregate(nano=Sum("nano"))["nano"] or 0)

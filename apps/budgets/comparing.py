@@ -1,0 +1,117 @@
+"""Each minute: does the ledger know what holds were settled at?
+
+Reports that stay more than 1 % behind for five minutes are told, and what is missing is booked as an estimated line, so
+that every page shows the same sum as the cap. Reports that come later take as much of that line back. Narrow budgets
+come first: what was booked for a route is known when its owner's budget is looked at.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.db import transaction
+
+from apps.budgets import caps, conditions, ledger
+from apps.budgets.conditions import COUNTS, UNVERIFIED
+from apps.budgets.domain import admission
+from apps.budgets.models import Budget, Hold, HoldPart, Settled
+from apps.core.actors import WORKER
+from apps.core.money import nano_to_text
+from apps.journal import services as journal
+from apps.telemetry import booking
+
+DIFFERS_AFTER = timedelta(minutes=5)  # clients keep reports back while the door is away
+QUIET = timedelta(minutes=10)
+FEW_HOLDS = 500
+
+
+def compare(*, now: datetime) -> list[str]:
+    """The ids of budgets whose calls are not reported; they go on counting what was settled."""
+    found = []
+    for budget in sorted(Budget.objects.hard(), key=lambda one: (-len(one.scope), one.id)):
+        if conditions.is_told(budget, UNVERIFIED) and not _unverified_lately(budget, now):
+            sentence = f"Calls under the cap of {budget.rule.scope_words} ask for room again."
+            conditions.tell(budget, "budget.spend_verified", UNVERIFIED, "closes", "info", sentence, now)
+        if _compare_one(budget, now):
+            found.append(budget.id)
+    return found
+
+
+@transaction.atomic
+def _compare_one(budget: Budget, now: datetime) -> bool:
+    """Whether reports have been missing for longer than they may."""
+    period = caps.period_of(budget, now)
+    rows = list(caps.settled_in(budget, period).select_for_update().order_by("period_from"))
+    if not rows:
+        _close_if_told(budget, now)
+        return False
+    settled, booked = sum(row.nano for row in rows), sum(row.repaired_nano for row in rows)
+    reported = ledger.spent(budget.rule, *period).nano - booked
+    if not admission.differs(reported, settled):
+        for row in rows:
+            row.note_difference(None)
+        _close_if_told(budget, now)
+        if booked:
+            _repair(budget, rows[-1], -booked, now)
+        return False
+    newest, since = rows[-1], min((row.differs_since for row in rows if row.differs_since), default=None)
+    if since is None:
+        newest.note_difference(now)
+    if since is None or now - since < DIFFERS_AFTER:
+        return False
+    if not conditions.is_told(budget, COUNTS):
+        amounts = f"${nano_to_text(settled)} were settled, reports tell of ${nano_to_text(reported)}"
+        sentence = f"Calls under the cap of {budget.rule.scope_words} are not reported: {amounts}."
+        conditions.tell(budget, "budget.counts_differ", COUNTS, "opens", "error", sentence, now)
+    missing = settled - reported - booked
+    if abs(missing) > settled * admission.MAY_DIFFER:
+        _repair(budget, newest, missing, now)
+    return True
+
+
+def _close_if_told(budget: Budget, now: datetime) -> None:
+    if conditions.is_told(budget, COUNTS):
+        sentence = f"The ledger knows what was settled for {budget.rule.scope_words}."
+        conditions.tell(budget, "budget.counts_agree", COUNTS, "closes", "info", sentence, now)
+
+
+def _repair(budget: Budget, row: Settled, nano: int, now: datetime) -> None:
+    """The ledger says from now on what was settled. `nano` below 0: reports have come after all."""
+    facts = _in_common(budget)
+    booking.book_estimate(
+        environment=budget.environment,
+        at=row.newest_at,
+        nano=nano,
+        calls=0,
+        rule=booking.UNREPORTED_HOLDS,
+        trial=facts.pop("rollout", ""),
+        **facts,
+    )
+    row.add_repaired(nano)
+    did = "are booked as estimated" if nano > 0 else "of estimated spend are taken back"
+    why = "holds were settled at them, and no report tells of them" if nano > 0 else "reports tell of the calls"
+    journal.record(
+        "budget.counts_repaired",
+        environment=budget.environment,
+        by=WORKER,
+        because=f"${nano_to_text(abs(nano))} {did} for {budget.rule.scope_words}: {why}.",
+        about={"budget": budget.id} | ({"route": facts["route"]} if "route" in facts else {}),
+        now=now,
+        before={"booked_usd": nano_to_text(row.repaired_nano - nano)},
+        after={"booked_usd": nano_to_text(row.repaired_nano)},
+    )
+
+
+def _in_common(budget: Budget) -> dict[str, str]:
+    """What is the same of all calls that were held under this cap lately."""
+    parts = HoldPart.objects.filter(budget=budget.id, state=Hold.State.SETTLED).order_by("-id")[:FEW_HOLDS]
+    facts: list[dict[str, str]] = [part.hold.scope for part in parts.select_related("hold")] or [{}]
+    same = {name: value for name, value in facts[0].items() if all(one.get(name) == value for one in facts)}
+    return {**same, **budget.scope}
+
+
+def _unverified_lately(budget: Budget, now: datetime) -> bool:
+    lately = HoldPart.objects.filter(
+        budget=budget.id, state=Hold.State.SETTLED, ended_at__gte=now - QUIET, hold__is_unverified=True
+    )
+    return lately.exists()

@@ -1,0 +1,42 @@
+"""Conditions of a budget beside its thresholds: each is told when it opens, and when it is over."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from apps.budgets.models import Budget
+from apps.core.actors import WORKER
+from apps.journal import services as journal
+from apps.journal.models import Entry
+from apps.journal.services import Condition
+
+COUNTS = "counts"  # what was settled and what was reported are not the same
+UNVERIFIED = "unverified"  # calls are made without asking
+
+
+def is_told(budget: Budget, name: str) -> bool:
+    entries = Entry.objects.of_environment(budget.environment).filter(condition=f"budget:{budget.id}:{name}")
+    newest = entries.newest_first().first()
+    return newest is not None and newest.effect == Entry.Effect.OPENS
+
+
+def tell(budget: Budget, kind: str, key: str, effect: Any, severity: Any, sentence: str, now: datetime) -> None:
+    route = budget.scope.get("route", "")
+    journal.record(
+        kind,
+        environment=budget.environment,
+        by=WORKER,
+        because=sentence,
+        about={"budget": budget.id} | ({"route": route} if route else {}),
+        now=now,
+        condition=Condition(
+            key=f"budget:{budget.id}:{key}",
+            effect=effect,
+            severity=severity,
+            sentence=sentence,
+            route=route,
+            owner=budget.owner,
+            link="/b/",
+        ),
+    )
