@@ -14,8 +14,9 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
+from changeover.holds import Hold, Holds
 from changeover.ids import new_id
 from changeover.remote import Remote, version_of
 from changeover.reporting import Reporter
@@ -97,6 +98,7 @@ class Client:
             max_queued=max_queued,
             timeout=timeout_seconds,
         )
+        self._holds = Holds(url, key, timeout=timeout_seconds)
         self._starting = threading.Lock()
         self._is_started = False
         self._is_closed = False
@@ -184,6 +186,37 @@ class Client:
             self._watcher.wait(self._wait_seconds)
             self._has_waited = True  # once: a service must not stand still at every request
         return self.snapshot
+
+    # Holding
+
+    def budgeted(
+        self,
+        resolved: Resolved | str,
+        *,
+        input_tokens: int | None = None,
+        max_tokens: int | None = None,
+        usd: Decimal | str | float | None = None,
+        variant: str | None = None,
+        provider: str | None = None,
+        model: str | None = None,
+        arm: str | None = None,
+        tag: str | None = None,
+        on_unreachable: Literal["open", "closed"] = "closed",
+    ) -> Hold:
+        """Room under all hard caps that count this call, before it is made.
+
+            with client.budgeted(route, input_tokens=812, max_tokens=500) as hold:
+                answer = ask(…, max_tokens=hold.max_tokens)
+                hold.settle(input_tokens=812, output_tokens=64)
+
+        Raises BudgetExceeded, and BudgetUnverifiable where nobody can be asked and a cap is closed to such calls.
+        """
+        facts = self._facts(resolved, None, variant)
+        scope = {name: facts[name] for name in ("route", "variant")}
+        more = {"model": model or facts["model"], "provider": provider, "arm": arm, "tag": tag}
+        return self._holds.hold(
+            scope | more, input_tokens=input_tokens, max_tokens=max_tokens, usd=usd, on_unreachable=on_unreachable
+        )
 
     # Reporting
 
@@ -303,6 +336,7 @@ class Client:
             self._is_closed = True
         atexit.unregister(self.close)
         _clients.discard(self)
+        self._holds.close(timeout)
         flushed = self._reporter.stop(timeout) if self._is_started else True
         if self._watcher is not None:
             self._watcher.stop()
@@ -341,6 +375,7 @@ class Client:
         if self._remote is not None:
             self._remote.reset()
         self._reporter.reset()
+        self._holds.reset()
 
     def _describe(self) -> dict[str, Any]:
         return {"name": self.name, "sdk": SDK, "snapshot": self.version or None}
