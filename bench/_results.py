@@ -32,6 +32,10 @@ def at_most(what: str, value: float, unit: str, limit: float, **beside: float) -
     return Row(what, value, unit, f"<= {limit:g} {unit}", value <= limit, beside)
 
 
+def at_least(what: str, value: float, unit: str, limit: float, **beside: float) -> Row:
+    return Row(what, value, unit, f">= {limit:,g} {unit}", value >= limit, beside)
+
+
 def machine() -> str:
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")

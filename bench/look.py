@@ -10,19 +10,15 @@ PostgreSQL's own work, and whoever else uses the machine. Each database runs in 
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import random
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench import _databases as databases
 from bench import _results as results
 from bench._results import Row
 
@@ -43,21 +39,18 @@ MUST_SECONDS = 2.0
 
 
 def main() -> int:
-    reading = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    reading = databases.arguments(__doc__)
     reading.add_argument("--trials", type=int, default=1000)
     reading.add_argument("--looks", type=int, default=5)
-    reading.add_argument("--database", choices=["sqlite", "postgres", "both"], default="both")
-    reading.add_argument("--results", type=Path, default=results.FOLDER)
-    reading.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     asked = reading.parse_args()
     if asked.inside:
         print(json.dumps(measure(asked.trials, asked.looks)))  # the parent reads it
         return 0
     rows: list[Row] = []
-    for database in ("sqlite", "postgres") if asked.database == "both" else (asked.database,):
-        found = on_database(database, asked.trials, asked.looks)
-        if found is not None:
-            rows += told(database, asked.trials, found)
+    for database, found in databases.on_each(
+        "bench.look", asked.database, "--trials", str(asked.trials), "--looks", str(asked.looks)
+    ):
+        rows += told(database, asked.trials, found)
     ok = results.tell("look", rows, title=f"A look at {asked.trials} running rollouts", folder=asked.results)
     return 0 if ok else 1
 
@@ -76,38 +69,8 @@ def told(database: str, trials: int, found: dict[str, float]) -> list[Row]:
     return rows
 
 
-def on_database(database: str, trials: int, looks: int) -> dict[str, float] | None:
-    command = [sys.executable, "-m", "bench.look", "--inside", "--trials", str(trials), "--looks", str(looks)]
-    with tempfile.TemporaryDirectory(prefix="changeover-bench-") as scratch:
-        settings = os.environ | {"DATA_DIR": scratch, "SECRET_KEY": "bench" * 10, "DEBUG": "0"}
-        if database == "sqlite":
-            settings["DATABASE_URL"] = f"sqlite:///{scratch}/bench.sqlite3"
-            return run(command, settings)
-        from tests import postgres
-
-        try:
-            with postgres.server(Path(scratch), durable=True) as url:
-                settings["DATABASE_URL"] = url
-                return run(command, settings)
-        except RuntimeError as trouble:
-            print(f"PostgreSQL is left out: {trouble}", file=sys.stderr)
-            return None
-
-
-def run(command: list[str], settings: dict[str, str]) -> dict[str, float]:
-    done = subprocess.run(command, env=settings, stdout=subprocess.PIPE, text=True, check=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
 def measure(trials: int, looks: int) -> dict[str, float]:
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlplane.settings")
-    import django
-
-    django.setup()
-    from django.core.management import call_command
-
-    call_command("migrate", verbosity=0)
+    databases.open_database()
     draw = random.Random(20261124)
     watched = prepare(trials)
     walls, processor, rows = [], [], 0

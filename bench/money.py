@@ -9,21 +9,17 @@ Each question is asked through the one function that answers every "how much", a
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import random
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from bench import _databases as databases
 from bench import _results as results
 from bench._results import Row
 
@@ -34,21 +30,18 @@ TIMES = 7
 
 
 def main() -> int:
-    reading = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    reading = databases.arguments(__doc__)
     reading.add_argument("--routes", type=int, default=1000)
     reading.add_argument("--days", type=int, default=30)
-    reading.add_argument("--database", choices=["sqlite", "postgres", "both"], default="both")
-    reading.add_argument("--results", type=Path, default=results.FOLDER)
-    reading.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     asked = reading.parse_args()
     if asked.inside:
         print(json.dumps(measure(asked.routes, asked.days)))  # the parent reads it
         return 0
     rows: list[Row] = []
-    for database in ("sqlite", "postgres") if asked.database == "both" else (asked.database,):
-        found = on_database(database, asked.routes, asked.days)
-        if found is not None:
-            rows += told(database, found, is_whole=(asked.routes, asked.days) == (1000, 30))
+    for database, found in databases.on_each(
+        "bench.money", asked.database, "--routes", str(asked.routes), "--days", str(asked.days)
+    ):
+        rows += told(database, found, is_whole=(asked.routes, asked.days) == (1000, 30))
     title = f"Questions about money: {asked.days} days of {asked.routes:,} routes"
     return 0 if results.tell("money", rows, title=title, folder=asked.results) else 1
 
@@ -76,43 +69,13 @@ def told(database: str, found: dict[str, float], *, is_whole: bool) -> list[Row]
     ]
 
 
-def on_database(database: str, routes: int, days: int) -> dict[str, float] | None:
-    command = [sys.executable, "-m", "bench.money", "--inside", "--routes", str(routes), "--days", str(days)]
-    with tempfile.TemporaryDirectory(prefix="changeover-bench-") as scratch:
-        settings = os.environ | {"DATA_DIR": scratch, "SECRET_KEY": "bench" * 10, "DEBUG": "0"}
-        if database == "sqlite":
-            settings["DATABASE_URL"] = f"sqlite:///{scratch}/bench.sqlite3"
-            return run(command, settings)
-        from tests import postgres
-
-        try:
-            with postgres.server(Path(scratch), durable=True) as url:
-                settings["DATABASE_URL"] = url
-                return run(command, settings)
-        except RuntimeError as trouble:
-            print(f"PostgreSQL is left out: {trouble}", file=sys.stderr)
-            return None
-
-
-def run(command: list[str], settings: dict[str, str]) -> dict[str, float]:
-    done = subprocess.run(command, env=settings, stdout=subprocess.PIPE, text=True, check=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
 # --- in a process of its own ---------------------------------------------------------------------------------------
 
 
 def measure(routes: int, days: int) -> dict[str, float]:
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlplane.settings")
-    import django
-
-    django.setup()
-    from django.core.management import call_command
-
+    databases.open_database()
     from apps.telemetry import queries, rolling
 
-    call_command("migrate", verbosity=0)
     lines, exact = write_month(routes, days)
     while rolling.roll_up():
         pass
