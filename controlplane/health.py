@@ -64,7 +64,11 @@ def look_at_flags() -> dict[str, Any]:
     """Ready when keys and snapshots are in memory, compiled."""
     if not access.keys.loaded:
         return {"ok": False, "reason": "API keys are not loaded from the database yet."}
-    return {"ok": flags.is_loaded(), "reason": "" if flags.is_loaded() else "Snapshots are not loaded yet."}
+    if not flags.is_loaded():
+        return {"ok": False, "reason": "Snapshots are not loaded yet."}
+    if doubts := flags.doubts():  # amber: what is served is right for whoever asks, until somebody has decided
+        return {"ok": True, "amber": True, "reason": " ".join(doubts)}
+    return {"ok": True, "reason": ""}
 
 
 def look_at_beat() -> dict[str, Any]:

@@ -51,6 +51,11 @@ class Environment(models.Model):
         self.save(update_fields=["snapshot_version"])
         return self.snapshot_version
 
+    def skip_to(self, version: int) -> None:
+        """The next version will be beyond that one. The caller holds the row's lock."""
+        self.snapshot_version = max(self.snapshot_version, version)
+        self.save(update_fields=["snapshot_version"])
+
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def usable(self, now: datetime) -> Self:

@@ -16,7 +16,7 @@ def shelf_of_this_test(db: None) -> Iterator[Shelf]:
     """The process's memory of snapshots, keys and counts, empty before and after."""
 
     def empty() -> None:
-        for kept in (shelf.held, shelf.changes, shelf.confirmed, shelf.rows):
+        for kept in (shelf.held, shelf.changes, shelf.confirmed, shelf.rows, shelf.doubts):
             kept.clear()
         shelf.from_disk.clear()
         shelf.disk_is_read = shelf.is_complete = False

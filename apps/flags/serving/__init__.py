@@ -48,6 +48,11 @@ def is_loaded() -> bool:
     return shelf.is_complete
 
 
+def doubts() -> list[str]:
+    """Where what is served is not what the database has, and what to do."""
+    return [shelf.doubts[key] for key in sorted(shelf.doubts)]
+
+
 def end_streams() -> None:
     """At the stop signal, on the event loop: readers come back to another process."""
     changes.end()

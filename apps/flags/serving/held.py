@@ -7,6 +7,7 @@ of evaluations are encoded when they are first given, and then served by their n
 import gzip
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +46,7 @@ class Item:
     length: Header
     variant: str
     assigned_by: str
+    reason: str
     counts: bool
 
 
@@ -68,13 +70,19 @@ class Held:
         metadata = definition.encode(dict(self.flags.metadata))
         self.bulk_end = f'],"metadata":{metadata}}}'.encode()
         for key in self.keys[:1]:  # ready means that an evaluation has run
-            self.evaluate(key, {}, at)
+            self.answer(key, {}, at)
+        self.reasons: Counter[str] = previous.reasons if previous else Counter()  # of all evaluations, ever growing
 
     @property
     def etag(self) -> bytes:
         return self.plain.etag
 
     def evaluate(self, key: str, context: dict[str, Any], now: float) -> Item:
+        item = self.answer(key, context, now)
+        self.reasons[item.reason] += 1
+        return item
+
+    def answer(self, key: str, context: dict[str, Any], now: float) -> Item:
         answer = self.flags.evaluate(key, context, now=now)
         missing = not context.get("targetingKey")
         if answer.index < 0:
@@ -144,13 +152,15 @@ def encode(key: str, answer: Resolution, missing: bool) -> Item:
     told: dict[str, Any] = {"key": key, "reason": answer.reason, "variant": answer.variant or "", "metadata": metadata}
     if answer.has_value:  # absent, never null: the caller's own default
         told["value"] = answer.value
-    return item(200, told, answer.variant or "", answer.assigned_by or "", counts=True)
+    return item(200, told, answer.variant or "", answer.assigned_by or "", answer.reason, counts=True)
 
 
 def failure(key: str, code: str, details: str) -> Item:
-    return item(STATUS.get(code, 400), {"key": key, "errorCode": code, "errorDetails": details}, "", "", counts=False)
+    return item(
+        STATUS.get(code, 400), {"key": key, "errorCode": code, "errorDetails": details}, "", "", "ERROR", counts=False
+    )
 
 
-def item(status: int, told: Mapping[str, Any], variant: str, assigned_by: str, *, counts: bool) -> Item:
+def item(status: int, told: Mapping[str, Any], variant: str, assigned_by: str, reason: str, *, counts: bool) -> Item:
     body = json.dumps(told, separators=(",", ":"), allow_nan=False).encode()
-    return Item(status, body, (b"content-length", b"%d" % len(body)), variant, assigned_by, counts)
+    return Item(status, body, (b"content-length", b"%d" % len(body)), variant, assigned_by, reason, counts)

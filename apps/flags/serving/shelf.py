@@ -1,8 +1,9 @@
 """Which snapshot of each environment this process serves, and how it learns of newer ones.
 
 `refresh` runs off the event loop: every two seconds and at each bell it looks at the newest versions in the database.
-A copy on disk lets a process that starts without its database serve what the last one served. A version that came from
-the database is never replaced by an older one.
+A copy on disk lets a process that starts without its database serve what the last one served. A version is never
+replaced by an older one of the same environment: where the database was restored from a backup, the process goes on
+with what it has, says so in /readyz, and `manage.py republish` overtakes it.
 """
 
 import os
@@ -11,10 +12,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import structlog
 from django.conf import settings
 
 from apps.access.models import Environment
 from apps.flags import queries
+from apps.flags.domain import definition
 from apps.flags.models import Snapshot
 from apps.flags.serving.held import Held
 from changeover import UnreadableDocument
@@ -22,6 +25,13 @@ from changeover import UnreadableDocument
 REMEMBERED = 500  # versions whose changed keys a returning reader can be told
 FRESH_SECONDS = 10.0
 TOUCH_SECONDS = 60.0
+DOUBTS = {
+    "behind": "The database has version {version} of {environment}, this process serves {served}: was it restored?"
+    " manage.py republish --environment {environment} --above {served} goes on from there.",
+    "differs": "Version {version} of {environment} is another one in the database than this process serves."
+    " manage.py republish --environment {environment} makes all serve the database's.",
+}
+log = structlog.get_logger()
 
 Change = tuple[int, frozenset[str], bool]  # version, changed keys, urgent
 Told = Callable[[Held], None]
@@ -32,7 +42,8 @@ class Shelf:
         self.held: dict[str, Held] = {}
         self.changes: dict[str, list[Change]] = {}
         self.from_disk: set[str] = set()
-        self.rows: dict[str, int] = {}  # by environment: its row, so that a new one under an old key is told apart
+        self.rows: dict[str, str] = {}  # by environment: its row, so that a new one under an old key is told apart
+        self.doubts: dict[tuple[str, str], str] = {}  # environment, which doubt: the sentence that /readyz says
         self.confirmed: dict[str, float] = {}  # by environment: when the database last said that this is the newest
         self.told: list[Told] = []
         self.looking = threading.Lock()
@@ -52,21 +63,47 @@ class Shelf:
         """Raises django.db.Error when the database is away; what is held stays."""
         self.load_disk()
         with self.looking:
-            rows = list(Environment.objects.values_list("pk", "key", "snapshot_version", "is_hidden"))
+            names = ("pk", "created_at", "key", "snapshot_version", "is_hidden")
+            found = list(Environment.objects.values_list(*names))
             asked = time.time()
-            for row, key, version, is_hidden in rows:
-                if self.rows.setdefault(key, row) != row:
-                    self.drop(key)
-                    self.rows[key] = row
-                held = self.held.get(key)
-                if held is None or version > held.version or key in self.from_disk:
-                    self.load(key, keep=not is_hidden)
-                self.confirmed[key] = asked
-            for key in set(self.held) - {key for _, key, _, _ in rows}:
+            for pk, created_at, key, version, is_hidden in found:
+                self.look_at(key, f"{pk}@{created_at.isoformat()}", version, asked, keep=not is_hidden)
+            for key in set(self.held) - {key for _, _, key, _, _ in found}:
                 self.drop(key)
             if asked - self.touched > TOUCH_SECONDS:
                 self.touch(asked)
+                self.check()
             self.is_complete = True
+
+    def look_at(self, key: str, row: str, version: int, asked: float, *, keep: bool) -> None:
+        if self.rows.get(key, row) != row:
+            self.drop(key)
+        held, is_same = self.held.get(key), key in self.rows
+        self.rows[key] = row
+        is_behind = held is not None and version < held.version and is_same
+        self.doubt("behind", key, version, is_behind)
+        if is_behind:
+            return
+        if held is None or version > held.version or key in self.from_disk:
+            self.load(key, keep=keep)
+            self.doubt("differs", key, version, False)
+        self.confirmed[key] = asked
+
+    def check(self) -> None:
+        """Whether the bytes that are served are those of the database: nothing else would notice two versions of one
+        number."""
+        for key, held in self.held.items():
+            version, digest = queries.newest_version(key)
+            if version == held.version and digest:
+                self.doubt("differs", key, version, digest != definition.digest(held.plain.body))
+
+    def doubt(self, which: str, key: str, version: int, is_so: bool) -> None:
+        if not is_so:
+            self.doubts.pop((key, which), None)
+        elif (key, which) not in self.doubts:
+            sentence = DOUBTS[which].format(environment=key, version=version, served=self.held[key].version)
+            self.doubts[key, which] = sentence
+            log.error("snapshot.doubted", environment=key, why=sentence)
 
     def load_disk(self) -> bool:
         """Once. Whether there is anything to serve."""
@@ -109,12 +146,15 @@ class Shelf:
     def drop(self, key: str) -> None:
         for kept in (self.held, self.changes, self.confirmed, self.rows):
             kept.pop(key, None)
+        for which in DOUBTS:
+            self.doubts.pop((key, which), None)
         self.from_disk.discard(key)
         disk_file(key).unlink(missing_ok=True)
 
     def read_disk(self) -> None:
         for file in sorted(folder().glob("*.json")):
-            version, _, body = file.read_bytes().partition(b"\n")
+            head, _, body = file.read_bytes().partition(b"\n")
+            version, _, row = head.decode("ascii", "replace").partition(" ")
             try:
                 written = file.stat().st_mtime
                 held = Held(file.stem, int(version), body, written)
@@ -122,17 +162,19 @@ class Shelf:
                 continue
             self.held[file.stem] = held
             self.from_disk.add(file.stem)
+            if row:
+                self.rows[file.stem] = row
             self.confirmed[file.stem] = written
             for tell in self.told:
                 tell(held)
 
     def write_disk(self, held: Held) -> None:
-        """The version on the first line, then the document; replaced in one step."""
+        """The version and the environment's row on the first line, then the document; replaced in one step."""
         folder().mkdir(parents=True, exist_ok=True)
         target = disk_file(held.environment)
         draft = target.with_suffix(f".{os.getpid()}")
         draft.touch(0o600)
-        draft.write_bytes(b"%d\n" % held.version + held.plain.body)
+        draft.write_bytes(f"{held.version} {self.rows[held.environment]}\n".encode() + held.plain.body)
         draft.replace(target)
 
     def touch(self, now: float) -> None:
