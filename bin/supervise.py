@@ -198,6 +198,14 @@ def prepare(wishes: Wishes, url: str, demo: bool) -> str:
         return out.read().decode().strip()
 
 
+def count_together(data: Path) -> str:
+    """The folder in which web, worker and beat keep what they count, so that `/metrics` tells of all. Emptied first."""
+    folder = data / "metrics"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    return str(folder)
+
+
 def start_all(tree: Tree, host: str, port: int, sync_port: int | None) -> None:
     tree.add(
         "web", str(BIN / "granian"), "--interface", "asgi", "--http", "1", "--loop", "uvloop", "--no-ws",
@@ -298,6 +306,7 @@ def main() -> int:
         if not os.environ.get("REDIS_URL"):
             to_remove = start_broker(tree, data)
         link = prepare(wishes, url, args.demo)
+        os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", count_together(data))
         start_all(tree, args.host, args.port, args.sync_port)
         watch(tree, wishes, args, url, link, started)
     except CannotStart as reason:

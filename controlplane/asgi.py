@@ -17,9 +17,11 @@ from controlplane.parentage import die_with_parent
 from controlplane.wsgi import application as django  # sets Django up, so it comes before the doors
 
 from controlplane import serving  # isort: skip
+from controlplane.timing import timer  # isort: skip
 
 die_with_parent()  # granian's worker is a grandchild of bin/up
 serving.at_stop_signal(asyncio.get_event_loop(), serving.end_streams)  # granian has set its loop before it imports us
+time_api, time_page = timer("api"), timer("pages")
 pages = WSGIMiddleware(cast(Any, django), workers=int(os.environ.get("WEB_THREADS", "8")))
 
 
@@ -28,13 +30,19 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
         return await lifespan(receive, send)
     if scope["type"] != "http":
         return None
-    if door := serving.door_of(scope["method"], scope["path"]):
-        return await door(scope, receive, send)
+    door = serving.door_of(scope["method"], scope["path"])
+    if door is None:
+        return await answer_page(scope, receive, send)
+    timed = serving.TIMED.get(door)
+    await door(scope, receive, timed(send) if timed else send)
 
+
+async def answer_page(scope: Scope, receive: Receive, send: Send) -> None:
     async def receive_coroutine() -> Message:  # granian's receive is no coroutine function; a2wsgi needs one
         return await receive()
 
-    await cast(Any, pages)(scope, receive_coroutine, send)
+    timed = time_api if scope["path"].startswith("/api/") else time_page
+    await cast(Any, pages)(scope, receive_coroutine, timed(send))
 
 
 async def lifespan(receive: Receive, send: Send) -> None:

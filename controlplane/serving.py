@@ -6,22 +6,30 @@ from typing import Any
 
 from apps.access import serving as access
 from apps.console import serving as console
-from apps.core.asgi import Door
+from apps.core.asgi import Door, Send
 from apps.core.bell import Listener
 from apps.core.refresh import Refresher
 from apps.flags import serving as flags
 from apps.telemetry import serving as telemetry
-from controlplane import health, watch
+from controlplane import health, otel, scrape, watch
+from controlplane.facts import facts
+from controlplane.timing import timer
 
 SOON_SECONDS = 3.0
 PATIENT_SECONDS = 30.0
 DOORS: dict[tuple[str, str], Door] = {
     **health.DOORS,
+    **scrape.DOORS,
     **flags.DOORS,
     **telemetry.DOORS,
     **console.DOORS,
 }
 PREFIX_DOORS = [*flags.PREFIX_DOORS]  # ((method, beginning of the path), door)
+STREAMS = flags.STREAMS | console.DOORS.keys()
+TIMED: dict[Door, Callable[[Send], Send]] = {
+    **{door: timer(address[1]) for address, door in DOORS.items() if address not in STREAMS},
+    **{door: timer(f"{beginning}{{key}}") for (_, beginning), door in PREFIX_DOORS},
+}
 
 refresher = Refresher({"keys": access.refresh, "flags": flags.refresh, "console": console.refresh})
 bell = Listener(refresher.ask)
@@ -50,15 +58,19 @@ async def open_doors() -> None:
     await asyncio.to_thread(refresher.looked.wait, SOON_SECONDS if has_copy else PATIENT_SECONDS)
     bell.start()
     watchman.start()
+    facts.start()
+    otel.start("web", scrape.collect_own)
 
 
 async def close_doors() -> None:
     def stop() -> None:
         bell.stop()
         watchman.stop()
+        facts.stop()
         refresher.stop()
         flags.stop()
         telemetry.stop()
+        otel.stop()
 
     await asyncio.to_thread(stop)
 

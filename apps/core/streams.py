@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from django.conf import settings
 
+from apps.core import metrics
 from apps.core.asgi import Receive, Scope, Send, header, problem
 
 HEARTBEAT_SECONDS = 15.0
@@ -94,6 +95,8 @@ class Streams:
         told: int | None = int(last) if last and last.isdigit() else None
         Streams.open += 1
         Streams.owned[owner] += 1
+        metrics.streams_opened.inc()
+        metrics.streams_open.inc()
         reader = Reader(send, allowed)
         gone = asyncio.ensure_future(reader_left(receive))
         gone.add_done_callback(reader.left)
@@ -111,14 +114,17 @@ class Streams:
         finally:
             Streams.open -= 1
             Streams.owned[owner] -= 1
+            metrics.streams_open.dec()
             if not Streams.owned[owner]:
                 del Streams.owned[owner]
             gone.cancel()
 
     def no_room(self, owner: str) -> str:
         if Streams.open >= Streams.cap:
+            metrics.streams_refused.labels("process").inc()
             return "This process has no stream left."
         if owner and Streams.owned[owner] >= Streams.cap_per_owner:
+            metrics.streams_refused.labels("key").inc()
             return f"This key has its {Streams.cap_per_owner:,} streams of this process open."
         return ""
 

@@ -12,10 +12,11 @@ from datetime import date, datetime
 from typing import Any
 
 import structlog
+from django.db import transaction
 
 from apps.access import services as access
 from apps.access.models import Environment
-from apps.core import bell
+from apps.core import bell, metrics, spans
 from apps.core.actors import Actor
 from apps.core.refusals import Invalid, NotFound, Stale
 from apps.flags import requiring
@@ -139,6 +140,7 @@ def begin(environment: str, *, by: Actor, because: str, now: datetime, approved:
     return Change(environment=row, version=version, by=by, because=because, now=now, approved=approved)
 
 
+@spans.traced("publish")
 def write_snapshot(change: Change, kind: str, *, urgent: bool = False) -> Snapshot:
     """Compiles the document from the flags' stored fragments: only what changed was encoded anew."""
     key = change.environment.key
@@ -174,6 +176,8 @@ def write_snapshot(change: Change, kind: str, *, urgent: bool = False) -> Snapsh
         if flag.route_or_none
     )
     bell.ring()
+    spans.note(environment=key, version=change.version, flags=len(change.changed), bytes=len(body))
+    transaction.on_commit(metrics.published.labels(key).inc)
     return snapshot
 
 

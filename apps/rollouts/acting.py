@@ -113,7 +113,7 @@ def write(
     now: datetime,
     evidence: Mapping[str, Any],
 ) -> Decision:
-    return Decision.objects.create(
+    row = Decision.objects.create(
         at=now,
         last_at=now,
         environment=rollout.environment,
@@ -132,6 +132,7 @@ def write(
         parts=[list(part) for part in parts],
         evidence=dict(evidence),
     )
+    return telling.counted(row)
 
 
 def standing(rollout: Rollout, route: RouteView) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def write(
     version: int | None = None,
     reason: str = "",
 ) -> Decision:
-    return Decision.objects.create(
+    row = Decision.objects.create(
         at=now,
         last_at=now,
         environment=route.environment,
@@ -83,3 +83,4 @@ def write(
         evidence={"pressures": [kept.of_pressure(one) for one in pressures], "reason": reason},
         version=version,
     )
+    return telling.counted(row)

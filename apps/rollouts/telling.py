@@ -4,7 +4,10 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from django.db import transaction
+
 from apps.budgets.domain.money import MoneyVerdict
+from apps.core import metrics
 from apps.core.actors import Actor
 from apps.flags.queries import RouteView
 from apps.journal import services as journal
@@ -47,6 +50,12 @@ def tell(row: Decision, route: RouteView, *, by: Actor, because: str, now: datet
         close(row.environment, row.route, "stale", "incident", by=by, sentence=over, now=now)
     kind = "rollout.aborted" if row.code == "abort" else ENTRIES[row.kind]
     record(kind, row, by=by, because=because, now=now, condition=told)
+
+
+def counted(row: Decision) -> Decision:
+    """Each new decision, for `/metrics`."""
+    transaction.on_commit(metrics.decisions.labels(row.environment, row.kind).inc)
+    return row
 
 
 def condition(row: Decision, route: RouteView) -> journal.Condition | None:

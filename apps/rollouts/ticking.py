@@ -16,6 +16,7 @@ from django.db import transaction
 
 from apps.budgets import services as budgets
 from apps.budgets.services import Judged
+from apps.core import spans
 from apps.core.actors import WORKER
 from apps.flags import queries as flags
 from apps.flags.queries import RouteView
@@ -127,11 +128,13 @@ def routes_of(rollouts: Sequence[Rollout], pressed: Iterable[money.Where]) -> di
     }
 
 
+@spans.traced("judge")
 @transaction.atomic
 def ask(lease: Lease, rollouts: Sequence[Rollout], now: datetime) -> Mapping[str, Judged] | None:
     """What the guardrails say. New evidence, counts and cursor are saved together, under the lease's token."""
     if not lease.holds(now):
         return None
+    spans.note(shard=lease.shard, rollouts=len(rollouts))
     watched = [
         budgets.Watched(
             trial=rollout.id,

@@ -10,13 +10,14 @@ import mmh3
 from django.conf import settings
 from django.db import transaction
 
+from apps.core import spans
 from apps.core.actors import Actor
 from apps.core.ids import new_id
 from apps.core.refusals import Invalid, NotFound
 from apps.flags import queries as flags_queries
 from apps.flags import services as flags
 from apps.journal import services as journal
-from apps.telemetry import metering, retention, rolling, rows, tracing
+from apps.telemetry import measuring, metering, retention, rolling, rows, tracing
 from apps.telemetry.domain.batch import Batch, Call, Client, Exposure, Outcome
 from apps.telemetry.domain.fold import Fold
 from apps.telemetry.domain.intake import Intake
@@ -74,6 +75,7 @@ class Claimed:
     traced: list[bool]  # calls of the intake
 
 
+@spans.traced("commit")
 def count(*, sent: Sequence[Sent], writer: WriterMemory, now: datetime) -> list[Receipt]:
     """One commit group: a receipt for each batch, in order. Durable when it returns."""
     writer.seq += 1  # at every try: a commit whose answer was lost must not share its number
@@ -89,7 +91,10 @@ def count(*, sent: Sequence[Sent], writer: WriterMemory, now: datetime) -> list[
     if saving:
         writer.histories_are_saved(now)
     writer.clients.update(noted)
-    return [receipt_of(one, writer) for one in claimed]
+    receipts = [receipt_of(one, writer) for one in claimed]
+    measuring.note(sent, receipts, fold)
+    spans.note(batches=len(sent), calls=sum(receipt.accepted for receipt in receipts))
+    return receipts
 
 
 def claim(sent: Sequence[Sent], now: datetime) -> list[Claimed]:

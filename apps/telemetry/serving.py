@@ -9,6 +9,7 @@ from django.db import DataError, IntegrityError, InterfaceError, OperationalErro
 from django.utils import timezone
 
 from apps.access import serving as access
+from apps.core import metrics
 from apps.core.asgi import JSON_TYPE, Door, Header, Receive, Scope, Send, TooLarge, answer, header, problem, read_body
 from apps.telemetry import litellm_door, otlp_doors, services
 from apps.telemetry.domain import batch as batches
@@ -32,7 +33,8 @@ def new_commits() -> GroupCommit[Sent, Receipt]:
     writer = WriterMemory()  # of one thread, from its start to its end
 
     def store(sent: Sequence[Sent]) -> Sequence[Receipt]:
-        return services.count(sent=sent, writer=writer, now=timezone.now())
+        with metrics.commits.time(), metrics.commits_failed.count_exceptions():
+            return services.count(sent=sent, writer=writer, now=timezone.now())
 
     return GroupCommit(store, max_waiting=256, max_bytes=64_000_000, max_group=64, max_group_bytes=5_000_000)
 
@@ -93,7 +95,11 @@ async def committed(sent: Sent, size: int) -> Receipt | Exception:
     def tell(result: Receipt | Exception) -> None:
         loop.call_soon_threadsafe(settle, result)
 
-    commits.offer(sent, size, tell)
+    try:
+        commits.offer(sent, size, tell)
+    except queue.Full:
+        metrics.pushed_back.inc()
+        raise
     return await done
 
 

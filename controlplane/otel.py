@@ -1,0 +1,83 @@
+"""Our own spans and metrics over OTLP, if OTEL_EXPORTER_OTLP_ENDPOINT is set; else nothing of it is imported.
+
+The standard's variables rule the rest: OTEL_EXPORTER_OTLP_HEADERS, OTEL_SERVICE_NAME, OTEL_TRACES_SAMPLER,
+OTEL_METRIC_EXPORT_INTERVAL and so on. The metrics are those of `/metrics`, by the same names: each process sends what
+it counted itself, web also what the tables say.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from prometheus_client import Metric
+
+from apps.core import metrics, spans
+from apps.core.refresh import Refresher
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.resources import Resource
+
+Read = Callable[[], Iterable[Metric]]
+
+stops: list[Callable[[], None]] = []
+started_in = 0
+
+
+def start(part: str, read: Read = metrics.own.collect) -> None:
+    """`part`: web or worker. A process that was forked from one that sends starts anew: threads stay behind."""
+    global started_in
+    if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") and started_in != os.getpid():
+        started_in = os.getpid()
+        stops.clear()
+        send_spans(part)
+        send_metrics(part, read)
+
+
+def stop() -> None:
+    """Sends what is left."""
+    global started_in
+    started_in, spans.tracer = 0, None
+    while stops:
+        stops.pop()()
+
+
+def resource_of(part: str) -> Resource:
+    from opentelemetry.sdk.resources import Resource
+
+    named = {} if os.environ.get("OTEL_SERVICE_NAME") else {"service.name": f"changeover-{part}"}
+    return Resource.create({"service.instance.id": metrics.process_name(), **named})
+
+
+def send_spans(part: str) -> None:
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    provider = TracerProvider(resource=resource_of(part))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    spans.tracer = provider.get_tracer("changeover")
+    stops.append(provider.shutdown)
+
+
+def send_metrics(part: str, read: Read) -> None:
+    """What Prometheus's registry holds, in place of OpenTelemetry's own instruments: nothing is counted twice."""
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+
+    from controlplane.otel_metrics import translated
+
+    exporter, resource, began = OTLPMetricExporter(), resource_of(part), time.time_ns()
+
+    def send() -> None:
+        exporter.export(translated(read(), resource, began, time.time_ns()))
+
+    def stop() -> None:
+        sender.stop()
+        send()
+        exporter.shutdown()
+
+    sender = Refresher({"otel": send}, every=float(os.environ.get("OTEL_METRIC_EXPORT_INTERVAL", "60000")) / 1000)
+    sender.start()
+    stops.append(stop)
