@@ -1,5 +1,6 @@
 """/api/v1/windows/ and /api/v1/spend/: what was measured, and what it cost."""
 
+import math
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -60,6 +61,10 @@ WindowOut = inline_serializer(
         "cost_usd": serializers.CharField(),
         "unpriced": serializers.IntegerField(),
         "latency_ms": serializers.DictField(child=serializers.FloatField(), allow_null=True),
+        "latency_range_ms": serializers.DictField(
+            child=serializers.ListField(child=serializers.FloatField(allow_null=True)), allow_null=True
+        ),
+        "latency_note": serializers.CharField(allow_null=True),
         "requests": serializers.IntegerField(),
         "late": serializers.IntegerField(),
         "outcomes": serializers.DictField(child=serializers.DictField(child=serializers.FloatField())),
@@ -155,6 +160,8 @@ def window_dict(row: queries.WindowRow) -> dict[str, Any]:
         "cost_usd": nano_to_text(row.cost_nano),
         "unpriced": row.unpriced,
         "latency_ms": None if row.is_too_coarse else quantiles(row.latency),
+        "latency_range_ms": ranges_of(row) if row.is_too_coarse else None,
+        "latency_note": queries.TOO_COARSE if row.is_too_coarse else None,
         "requests": row.requests,
         "late": row.late,
         "outcomes": {name: {"count": count, "sum": total} for name, (count, total) in sorted(row.outcomes.items())},
@@ -165,6 +172,16 @@ def quantiles(latency: Histogram) -> dict[str, float] | None:
     asked = {"p50": latency.quantile(0.5), "p95": latency.quantile(0.95), "p99": latency.quantile(0.99)}
     told = {name: round(seconds * 1000, 3) for name, seconds in asked.items() if seconds is not None}
     return told or None
+
+
+def ranges_of(row: queries.WindowRow) -> dict[str, list[float | None]]:
+    """[above, up to]; without an end: null."""
+    asked = {name: row.range_of(q) for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))}
+    return {
+        name: [round(edge * 1000, 3) if math.isfinite(edge) else None for edge in bounds]
+        for name, bounds in asked.items()
+        if bounds is not None
+    }
 
 
 def spend_dict(row: queries.SpendRow, as_of: datetime | None) -> dict[str, Any]:

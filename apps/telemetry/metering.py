@@ -20,8 +20,8 @@ from apps.telemetry.domain.fold import Fold
 from apps.telemetry.domain.intake import Intake
 from apps.telemetry.domain.otlp import Point
 from apps.telemetry.domain.points import Delta, State
-from apps.telemetry.domain.ranges import Bounds
 from apps.telemetry.domain.pricing import REFUSED
+from apps.telemetry.domain.ranges import Bounds
 from apps.telemetry.domain.routes import UNASSIGNED, RouteFacts
 from apps.telemetry.domain.sums import LedgerKey, LedgerSum, WindowKey, WindowSum
 from apps.telemetry.domain.traces import Line
@@ -51,6 +51,8 @@ class Booking(msgspec.Struct, array_like=True):
     ranges: list[tuple[Bounds, int]] = []
 
 
+RangeKey = tuple[str, str, datetime, str, str]  # environment, route, begin of the window, variant, arm
+WindowRanges = dict[tuple[RangeKey, Bounds], int]
 decode_booking = msgspec.msgpack.Decoder(Booking).decode
 
 
@@ -96,22 +98,43 @@ def take(taken: Sequence[Taken], fold: Fold, writer: WriterMemory, now: datetime
     known = known_since({environment for environment, _ in fresh})
     sources = Sources({environment for environment, _ in fresh})
     bookings: list[tuple[str, str, str, datetime, bytes]] = []
+    ranges: WindowRanges = {}
     kept: dict[str, State] = {}
     for key, (environment, point) in zip(keys, fresh, strict=True):
         since = known.get((environment, service_of(point), instance_of(point)), now)
-        delta, state, kind = points.read(point, states.get(key), int(since.timestamp() * 1e9))
+        before = states.get(key)
+        delta, state, kind = points.read(point, before, int(since.timestamp() * 1e9))
         if state is not None:
             states[key] = kept[key] = state
         if kind in ("gap", "late", "reset"):
             fold.hear(environment, service_of(point), METRIC, kind)
         if delta is not None:
-            bookings += book(environment, point, delta, sources, fold, writer)
+            hear_interval(environment, point, before, fold)
+            bookings += book(environment, point, delta, sources, fold, writer, ranges)
     rows.insert(
         MetricStream,
         [(key, now, encode(state)) for key, state in sorted(kept.items())],
         "ON CONFLICT (key) DO UPDATE SET at = excluded.at, body = excluded.body",
     )
     rows.insert(MetricBooking, bookings)
+    write_ranges(ranges)
+
+
+def hear_interval(environment: str, point: Point, before: State | None, fold: Fold) -> None:
+    """No window that metrics feed is finer than the time between two points of theirs."""
+    since = before.at if before is not None and before.begin == point.begin else point.begin
+    if points.meaning_of(point) == aliases.DURATION and 0 < since < point.at:
+        fold.hear(environment, service_of(point), METRIC, "points")
+        fold.hear(environment, service_of(point), METRIC, "point_seconds", round((point.at - since) / 1e9))
+
+
+def write_ranges(ranges: WindowRanges) -> None:
+    rows.insert(
+        LatencyRange,
+        [(*key, *bounds, n) for (key, bounds), n in sorted(ranges.items()) if n],
+        "ON CONFLICT (environment, route, starts_at, variant, arm, above, up_to)"
+        " DO UPDATE SET n = telemetry_latencyrange.n + excluded.n",
+    )
 
 
 def stream_key(environment: str, point: Point) -> str:
@@ -157,7 +180,13 @@ class Sources:
 
 
 def book(
-    environment: str, point: Point, delta: Delta, sources: Sources, fold: Fold, writer: WriterMemory
+    environment: str,
+    point: Point,
+    delta: Delta,
+    sources: Sources,
+    fold: Fold,
+    writer: WriterMemory,
+    ranges: WindowRanges,
 ) -> list[tuple[str, str, str, datetime, bytes]]:
     service, meaning = service_of(point), points.meaning_of(point)
     if meaning == aliases.DURATION and delta.count:
@@ -169,7 +198,9 @@ def book(
     booking = booking_of(facts, point, delta, fold, writer, environment)
     if booking is None:
         return []
-    add(environment, booking, delta if meaning == aliases.DURATION else None, fold, 1)
+    if meaning == aliases.DURATION:
+        booking.ranges = list(points.ranges_of(point, delta).items())
+    add(environment, booking, delta if meaning == aliases.DURATION else None, fold, ranges, 1)
     return [(environment, service, facts["named"], at, encode(booking))]
 
 
@@ -256,8 +287,8 @@ def estimate_errors(facts: dict[str, Any], errors: int, writer: WriterMemory, en
     return errors * price.cost_nano(inputs, 0, outputs), 0
 
 
-def add(environment: str, booking: Booking, delta: Delta | None, fold: Fold, sign: int) -> None:
-    """The line of money, and the window. Latencies are not taken back: the better source tells the same ones."""
+def add(environment: str, booking: Booking, delta: Delta | None, fold: Fold, ranges: WindowRanges, sign: int) -> None:
+    """The line of money, and the window. Fine latencies are not taken back: the better source tells the same ones."""
     line = booking.line
     key = LedgerKey(
         line.minute, environment, line.route, line.variant, line.provider, line.model, line.owner, line.arm,
@@ -281,6 +312,9 @@ def add(environment: str, booking: Booking, delta: Delta | None, fold: Fold, sig
     window.unpriced += sign * line.unpriced
     if delta is not None and delta.is_fine:
         window.latency.merge(delta.histogram)
+    of_window = (environment, line.route, moment(booking.starts_at * 10**9), line.variant, line.arm)
+    for bounds, n in booking.ranges:
+        ranges[of_window, bounds] = ranges.get((of_window, bounds), 0) + sign * n
     if booking.is_unassigned and booking.calls:
         name = (environment, line.route)
         fold.unassigned[name] = fold.unassigned.get(name, 0) + sign * booking.calls
@@ -291,6 +325,7 @@ def give_back(fold: Fold, now: datetime) -> None:
     """Bookings of moments of which a better source tells by now."""
     environments = {environment for environment, *_ in fold.heard}
     sources = Sources(environments)
+    ranges: WindowRanges = {}
     gone = []
     for (environment, service), better in sources.rows.items():
         since, until = min(row.first_at for row in better), max(row.last_at for row in better) + COUNTS_AFTER
@@ -299,8 +334,9 @@ def give_back(fold: Fold, now: datetime) -> None:
         )
         for row in booked.order_by("id"):
             if sources.tells_of(environment, service, row.route, row.at):
-                add(environment, decode_booking(bytes(row.body)), None, fold, -1)
+                add(environment, decode_booking(bytes(row.body)), None, fold, ranges, -1)
                 fold.hear(environment, service, METRIC, "given_back")
                 gone.append(row.pk)
+    write_ranges(ranges)
     for position in range(0, len(gone), AT_ONCE):
         MetricBooking.objects.filter(pk__in=gone[position : position + AT_ONCE]).delete()

@@ -412,13 +412,13 @@ class MetricBooking(models.Model):
 
 
 class LatencyRange(models.Model):
-    """Calls of a minute whose latency is only known to lie between two bounds: a sender's explicit buckets."""
+    """Calls of a window whose latency is only known to lie between two bounds: a sender's explicit buckets."""
 
     environment = environment_field()
     route = route_field()
+    starts_at = models.DateTimeField()
     variant = name_field()
     arm = models.CharField(max_length=8)
-    starts_at = models.DateTimeField()
     above = models.FloatField()  # seconds
     up_to = models.FloatField()  # infinite where the sender's last bucket has no end
     n = models.BigIntegerField()

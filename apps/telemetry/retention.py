@@ -20,6 +20,7 @@ from apps.telemetry.models import (
     Freshness,
     Heard,
     Instance,
+    LatencyRange,
     LedgerLine,
     MetricBooking,
     MetricStream,
@@ -55,6 +56,7 @@ def forget_old(now: datetime) -> None:
     Source.objects.filter(last_at__lt=now - BATCHES_STAY).delete()
     Instance.objects.filter(last_at__lt=now - STREAMS_STAY).delete()
     Heard.objects.filter(hour__lt=now - HEARD_STAYS).delete()
+    LatencyRange.objects.filter(starts_at__lt=now - HEARD_STAYS).delete()
     for compaction in COMPACTIONS:
         compact(compaction, now)
         if compaction.at == "starts_at":  # the ledger is by the minute from the start
@@ -128,9 +130,10 @@ COMPACTIONS = (
     Compaction(
         LedgerLine,
         at="minute",
-        keys=("environment", "route", "minute", "variant", "provider", "model", "owner", "arm", "trial", "tag", "rule"),
+        keys=("environment", "route", "minute", "variant", "provider", "model", "owner", "arm", "trial", "tag", "rule",
+              "rate"),
         sums=("calls", "confirmed_nano", "estimated_nano", "unpriced", "input_tokens", "cached_input_tokens",
-              "output_tokens"),
+              "output_tokens", "cache_write_tokens", "cache_write_1h_tokens"),
         ready=is_in_totals,
         keeps_first=True,
     ),

@@ -1,12 +1,14 @@
 """Temporality: whatever a sender's clock and restarts do, what is new is booked once."""
 
+import bisect
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from apps.telemetry.domain import points
+from apps.telemetry.domain import points, ranges
 from apps.telemetry.domain.histogram import Histogram, index_of
 from apps.telemetry.domain.otlp import Point, Resource
 
@@ -149,6 +151,71 @@ def test_only_fine_cells_in_seconds_have_percentiles(told, is_fine):
     assert points.read(told, None, 0)[0].is_fine is is_fine
 
 
+@given(
+    st.lists(st.floats(0.0011, 900), min_size=1, max_size=40), st.sampled_from([0.5, 0.95, 0.99]),
+    st.lists(st.floats(0.01, 60), min_size=1, max_size=8, unique=True), st.integers(-3, 3), st.integers(0, 2),
+)  # fmt: skip
+def test_a_quantile_of_coarse_buckets_lies_between_the_bounds_that_are_told(values, q, bounds, scale, unknown):
+    bounds = tuple(sorted(bounds))
+    half = len(values) // 2
+    buckets = {}
+    for value in values[:half]:
+        number = bisect.bisect_left(bounds, value)
+        buckets[number] = buckets.get(number, 0) + 1
+    explicit = replace(point(half, sum(values[:half]), buckets or {}), bounds=bounds)
+    rest = values[half:]
+    coarse = point(len(rest), sum(rest), exponential(rest, scale), kind="exponential", scale=scale)
+    found = {}
+    for told in (explicit, coarse):
+        assert points.fault_of(told, NOW) == ""
+        ranges.add(found, points.ranges_of(told, points.read(told, None, 0)[0]).items())
+
+    low, high = ranges.quantile(q, Histogram.of([0.5] * 3), found, unknown)
+
+    everything = sorted([*values, *[0.5] * 3])
+    for lost in ([0.0] * unknown, [1e9] * unknown):  # wherever those are of which nothing is known
+        ordered = sorted([*everything, *lost])
+        exact = ordered[max(math.ceil(q * len(ordered)), 1) - 1]
+        assert low * (1 - 1e-9) <= exact <= high * (1 + 1e-9)
+
+
+def test_the_newest_instrumentations_buckets_say_between_2_56_and_5_12_seconds():
+    bounds = tuple(0.01 * 2**k for k in range(14))
+    told = replace(point(100, 150.0, {7: 90, 9: 10}), bounds=bounds)
+
+    found = points.ranges_of(told, points.read(told, None, 0)[0])
+
+    assert ranges.quantile(0.95, Histogram(), found) == (2.56, 5.12)
+
+
+def test_the_last_bucket_ends_at_the_largest_value_that_is_told():
+    told = replace(point(3, 60.0, {1: 3}, unit="ms"), bounds=(10.0,), most=25.0)
+
+    assert points.ranges_of(told, points.read(told, None, 0)[0]) == {(0.01, 0.025): 3}
+
+
+def test_values_below_a_threshold_of_zero_are_somewhere_below_it():
+    told = replace(point(5, 1.0, {10: 3}, kind="exponential", scale=4, zero=2), zero_threshold=0.25)
+    delta = points.read(told, None, 0)[0]
+
+    assert not delta.is_fine
+    assert points.ranges_of(told, delta)[0.0, 0.25] == 2
+
+
+def test_a_tiny_export_at_scale_20_has_its_offset_in_the_millions_and_few_cells():
+    index = math.ceil(math.log2(0.4) * 2**20) - 1
+    told = point(2, 0.8, {index: 1, index + 1: 1}, kind="exponential", scale=20, temporality=1)
+
+    assert points.read(told, None, 0)[0].histogram == Histogram.of([0.4, 0.4])
+
+
+def test_other_buckets_than_before_are_a_new_beginning():
+    before = points.state_of(replace(point(5, 10.0, {0: 5}), bounds=(1.0,)))
+    delta, _, kind = points.read(replace(point(9, 12.0, {0: 9}, at=NOW + 1), bounds=(2.0,)), before, 0)
+
+    assert (kind, delta.count) == ("reset", 9)
+
+
 def test_milliseconds_in_explicit_buckets_become_seconds():
     assert points.read(point(2, 900.0, unit="ms"), None, 0)[0].total == 0.9
 
@@ -158,6 +225,9 @@ def test_milliseconds_in_explicit_buckets_become_seconds():
     [(point(1, 1.0, temporality=0), "no_temporality"), (point(1, math.nan), "no_number"),
      (point(1, math.inf), "no_number"), (point(1, -1.0), "no_number"),
      (point(2, 1.0, {0: 1}), "count_is_not_its_buckets"),
+     (point(2, 1.0, {}, kind="exponential"), "count_is_not_its_buckets"), (point(1, 1.0, {1: 1}), "no_bounds"),
+     (replace(point(1, 1.0), bounds=(2.0, 1.0)), "no_bounds"),
+     (replace(point(1, 1.0), bounds=(math.nan,)), "no_bounds"),
      (point(1, 1.0, fault="negative"), "negative"), (point(1, 1.0, at=NOW - 49 * 3600 * SECOND), "too_old"),
      (point(1, 1.0, at=NOW + 301 * SECOND), "clock_ahead"), (point(2**60, 1.0), "no_number"), (point(1, 1.0), "")],
 )  # fmt: skip

@@ -10,10 +10,10 @@ from apps.journal.models import Entry
 from apps.telemetry import queries, services
 from apps.telemetry.domain import intake, otlp_json
 from apps.telemetry.memory import WriterMemory
-from apps.telemetry.models import SuspectedShadow
+from apps.telemetry.models import LatencyRange, SuspectedShadow
 from apps.telemetry.reception import batch_of
 from apps.telemetry.services import Sent
-from tests.telemetry.make_otlp import CALL, metrics, span, tokens, traces
+from tests.telemetry.make_otlp import CALL, durations, metrics, span, tokens, traces
 from tests.telemetry.make_telemetry import NOW, ROUTE, make_route
 
 pytestmark = pytest.mark.django_db
@@ -90,6 +90,40 @@ def test_a_mapping_to_a_route_that_is_not_there_is_refused(alice):
     asked = {"environment": "production", "service": "payments", "route": "nowhere", "because": "?"}
 
     assert client_of(alice).post("/api/v1/mappings/", asked, format="json").status_code == 404
+
+
+BUCKETS = [0.01 * 2**k for k in range(14)]
+
+
+def windows_of(person, **asked):
+    asked = {"environment": "production", "route": ROUTE, "step": "all", "from": NOW - timedelta(hours=1)} | asked
+    return client_of(person).get("/api/v1/windows/", asked).json()["results"]
+
+
+def test_coarse_buckets_have_a_range_and_no_percentile(bob):
+    send(metrics(durations({7: 90, 9: 10}, BUCKETS, seconds_ago=30)), otlp_json.read_metrics)
+
+    (row,) = windows_of(bob)
+
+    assert (row["calls"], row["latency_ms"]) == (100, None)
+    assert row["latency_range_ms"] == {"p50": [640, 1280], "p95": [2560, 5120], "p99": [2560, 5120]}
+    assert "base2_exponential_bucket_histogram" in row["latency_note"]
+
+
+def test_of_a_range_without_an_end_the_end_is_null(bob):
+    send(metrics(durations({14: 1}, BUCKETS, seconds_ago=30)), otlp_json.read_metrics)
+
+    assert windows_of(bob)[0]["latency_range_ms"]["p95"] == [81_920, None]
+
+
+def test_ranges_are_given_back_when_spans_tell_of_the_same_calls(bob):
+    send(metrics(durations({7: 1}, BUCKETS, seconds_ago=9)), otlp_json.read_metrics)
+    send(traces(span(seconds_ago=10, took=0.4)))
+
+    (row,) = windows_of(bob)
+    assert (row["calls"], row["latency_range_ms"]) == (1, None)
+    assert row["latency_ms"]["p50"] == pytest.approx(400, rel=0.022)
+    assert sum(LatencyRange.objects.values_list("n", flat=True)) == 0
 
 
 def test_an_operator_says_what_a_suspected_shadow_is(alice, bob, charlie):

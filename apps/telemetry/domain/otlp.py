@@ -76,6 +76,8 @@ class Point:
     resource: Resource
     scope: str
     fault: str = ""
+    zero_threshold: float = 0.0  # exponential: values up to this are counted as zero
+    most: float = math.inf  # the largest value, where the sender tells it
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ Attribute values stay unread bytes until their key is found to be allowed.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
@@ -122,6 +123,8 @@ class PointIn(Struct):
     explicitBounds: list[Real] | None = None
     scale: int | None = None
     zeroCount: Number = None
+    zeroThreshold: Real = None
+    max: Real = None
     positive: Buckets | None = None
     negative: Buckets | None = None
     flags: int | None = None
@@ -334,4 +337,5 @@ def point_of(metric: MetricIn, kind: str, temporality: int, point: PointIn, reso
         clean(metric.name or ""), metric.unit or "", kind, temporality, whole(point.startTimeUnixNano),
         whole(point.timeUnixNano), count, total, cells, scale, zero, bounds,
         kept(point.attributes, aliases.KEPT_OF_POINT), identity_of(point.attributes), resource, scope, fault,
+        real(point.zeroThreshold), math.inf if point.max is None else real(point.max),
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -153,22 +154,25 @@ def point_of(metric: Any, kind: str, temporality: int, point: Any, resource: Res
     scale = zero = 0
     bounds: tuple[float, ...] = ()
     fault = ""
+    threshold, most = 0.0, math.inf
     if kind == "sum":
         total = float(point.as_int if point.WhichOneof("value") == "as_int" else point.as_double)
         count = 0
     else:
         total, count = point.sum, point.count
+        if point.HasField("max"):
+            most = point.max
         if kind == "histogram":
             cells = {number: n for number, n in enumerate(point.bucket_counts) if n}
             bounds = tuple(point.explicit_bounds)
         else:
-            scale, zero = point.scale, point.zero_count
+            scale, zero, threshold = point.scale, point.zero_count, point.zero_threshold
             cells = {point.positive.offset + number: n for number, n in enumerate(point.positive.bucket_counts) if n}
             fault = "negative" if any(point.negative.bucket_counts) else ""
     return Point(
         clean(metric.name), metric.unit, KINDS[kind], temporality, point.start_time_unix_nano,
         point.time_unix_nano, count, total, cells, scale, zero, bounds, kept(point.attributes, aliases.KEPT_OF_POINT),
-        identity_of(point.attributes), resource, scope, fault,
+        identity_of(point.attributes), resource, scope, fault, threshold, most,
     )  # fmt: skip
 
 

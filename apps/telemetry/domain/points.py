@@ -8,14 +8,17 @@ from, unless the stream began after its sender was first heard of: then everythi
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from msgspec import Struct
 
-from apps.telemetry.domain import aliases, spans
+from apps.telemetry.domain import aliases, ranges, spans
 from apps.telemetry.domain.attributes import Told, fields_of
 from apps.telemetry.domain.histogram import HIGHEST, LOWEST, SCALE, Histogram
 from apps.telemetry.domain.otlp import Attributes, Point, is_finite
+from apps.telemetry.domain.ranges import Ranges
 
 BACK = 48 * 3600 * 10**9
 AHEAD = 300 * 10**9
@@ -33,20 +36,24 @@ class State(Struct, gc=False, array_like=True):
     cells: dict[int, int]
     scale: int
     zero: int
+    bounds: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """What is new: values, their sum, and where they fall. Without `is_fine` nobody knows more than count and sum."""
+    """What is new: values, their sum, and where they fall: with `is_fine` in our cells, else in the sender's."""
 
     count: int
     total: float
-    cells: dict[int, int] = field(default_factory=dict)  # at our scale
+    cells: dict[int, int] = field(default_factory=dict)  # at `scale`; of explicit buckets by their number
+    scale: int = SCALE
     zero: int = 0
     is_fine: bool = False
 
     @property
     def histogram(self) -> Histogram:
+        if not self.is_fine:
+            return Histogram()
         histogram = Histogram(zero=self.zero)
         for index, n in self.cells.items():
             within = min(max(index, LOWEST), HIGHEST)
@@ -101,16 +108,32 @@ def fault_of(point: Point, now: int) -> str:
         counts = [point.count, point.zero, *point.cells.values()]
         if min(counts) < 0 or max(counts) > MOST:
             return "no_number"
-        if point.count != point.zero + sum(point.cells.values()) and (point.cells or point.zero):
+        # Explicit buckets may be left out, exponential ones may not.
+        has_buckets = point.kind == "exponential" or point.cells
+        if has_buckets and point.count != point.zero + sum(point.cells.values()):
             return "count_is_not_its_buckets"
+        if point.kind == "explicit" and not are_bounds(point):
+            return "no_bounds"
+        if not is_finite(point.zero_threshold) or math.isnan(point.most):
+            return "no_number"
     return ""
+
+
+def are_bounds(point: Point) -> bool:
+    """Growing numbers, one less than there are buckets."""
+    bounds = point.bounds
+    return (
+        all(map(is_finite, bounds))
+        and all(low < high for low, high in pairwise(bounds))
+        and max(point.cells, default=0) <= len(bounds)
+    )
 
 
 def state_of(point: Point) -> State:
     cells, scale = point.cells, point.scale
     if point.kind == "exponential" and scale > SCALE:
         cells, scale = coarser(cells, scale - SCALE), SCALE
-    return State(point.begin, point.at, point.count, point.total, cells, scale, point.zero)
+    return State(point.begin, point.at, point.count, point.total, cells, scale, point.zero, point.bounds)
 
 
 def coarser(cells: dict[int, int], steps: int) -> dict[int, int]:
@@ -140,6 +163,8 @@ def read(point: Point, before: State | None, known_since: int) -> tuple[Delta | 
 def has_shrunk(now: State, before: State) -> bool:
     if now.count < before.count or now.total < before.total or now.zero < before.zero:
         return True
+    if before.bounds and now.bounds != before.bounds:
+        return True
     mine, old = at_one_scale(now, before)
     return any(mine.get(index, 0) < n for index, n in old.items())
 
@@ -157,7 +182,24 @@ def difference(point: Point, now: State, before: State | None) -> Delta:
         cells = {index: left for index, n in mine.items() if (left := n - old.get(index, 0))}
         count, total = now.count - before.count, now.total - before.total
         zero, scale = now.zero - before.zero, min(now.scale, before.scale)
-    is_fine = point.kind == "exponential" and scale == SCALE and point.unit in ("s", "")
-    if point.unit == "ms" and point.kind != "sum":
-        total /= 1000
-    return Delta(count, total, cells if is_fine else {}, zero if is_fine else 0, is_fine)
+    factor = seconds_of(point)
+    # A histogram in milliseconds can never merge with one in seconds: 1,000 is no whole number of cells.
+    is_fine = point.kind == "exponential" and scale == SCALE and factor == 1 and not (zero and point.zero_threshold)
+    return Delta(count, total * factor if point.kind != "sum" else total, cells, scale, zero, is_fine)
+
+
+def seconds_of(point: Point) -> float:
+    """How many seconds the point's unit is; 1 for what is no time."""
+    unit = point.unit or ("ms" if point.metric.endswith("_milliseconds") else "s")
+    return {"ms": 1e-3, "us": 1e-6, "ns": 1e-9}.get(unit, 1.0)
+
+
+def ranges_of(point: Point, delta: Delta) -> Ranges:
+    """Between which bounds the new latencies lie, where they are not in cells of ours."""
+    factor = seconds_of(point)
+    if delta.is_fine or point.kind == "sum":
+        return {}
+    if point.kind == "explicit":
+        return ranges.of_explicit(delta.cells, point.bounds, factor, point.most)
+    found = ranges.of_exponential(delta.cells, delta.scale, factor)
+    return ranges.add(found, [((0.0, point.zero_threshold * factor), delta.zero)] if delta.zero else ())

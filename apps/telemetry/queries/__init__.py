@@ -24,10 +24,11 @@ from apps.telemetry.queries.seen import (
 )
 from apps.telemetry.queries.steps import STEPS, Steps
 from apps.telemetry.queries.unread import Baseline, Increment, OutcomeIncrement, Unread, baseline, unread
-from apps.telemetry.queries.windows import OutcomeRow, RequestRow, WindowRow, outcomes, requests, windows
+from apps.telemetry.queries.windows import TOO_COARSE, OutcomeRow, RequestRow, WindowRow, outcomes, requests, windows
 
 __all__ = [
     "STEPS",
+    "TOO_COARSE",
     "Attempts",
     "Baseline",
     "Failures",

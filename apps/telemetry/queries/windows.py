@@ -8,9 +8,16 @@ from typing import Any
 from django.conf import settings
 from django.db.models import QuerySet
 
+from apps.telemetry.domain import ranges
 from apps.telemetry.domain.histogram import Histogram
-from apps.telemetry.models import OutcomeSum, RequestSum, Window
+from apps.telemetry.domain.ranges import Bounds, Ranges
+from apps.telemetry.models import LatencyRange, OutcomeSum, RequestSum, Window
 from apps.telemetry.queries.steps import ALL, Steps, floor
+
+TOO_COARSE = (
+    "The sender's buckets are too coarse for percentiles. Set there"
+    " OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION=base2_exponential_bucket_histogram, or send spans."
+)
 
 
 @dataclass(slots=True)
@@ -33,6 +40,7 @@ class WindowRow:
     coarse: int = 0  # calls whose latency is not in the histogram: nobody told it finely enough
     requests: int = 0
     latency: Histogram = field(default_factory=Histogram)
+    ranges: Ranges = field(default_factory=dict)  # of the coarse ones, as far as their sender told it
     outcomes: dict[str, tuple[int, float]] = field(default_factory=dict)
 
     @property
@@ -43,6 +51,11 @@ class WindowRow:
     def is_too_coarse(self) -> bool:
         """More than one call in a hundred stands in no cell: then a percentile would be a guess."""
         return self.coarse * 100 > self.calls
+
+    def range_of(self, q: float) -> Bounds | None:
+        """Between which seconds a quantile lies, all that is known of every call taken together."""
+        unknown = self.coarse - sum(self.ranges.values())
+        return ranges.quantile(q, self.latency, self.ranges, unknown)
 
 
 CALL_SUMS = (
@@ -70,6 +83,10 @@ def windows(environment: str, route: str, since: datetime, until: datetime, step
         row = row_of(starts_at, variant, arm)
         add_up(row, CALL_SUMS, counts)
         row.latency.merge(Histogram.unpack(latency))
+    for coarse in between(LatencyRange.objects.all(), environment, route, steps):
+        key = (steps.begin(coarse.starts_at), coarse.variant, coarse.arm)
+        if key in found:  # else its window was drawn together with others
+            ranges.add(found[key].ranges, [((coarse.above, coarse.up_to), coarse.n)])
     requests = between(RequestSum.objects.all(), environment, route, steps)
     for starts_at, assigned, arm, n in requests.values_list("starts_at", "assigned", "arm", "requests"):
         row_of(starts_at, assigned, arm).requests += n
