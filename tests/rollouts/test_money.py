@@ -9,6 +9,7 @@ from apps.flags import queries as flags
 from apps.journal.models import Entry
 from apps.rollouts import money, services
 from apps.rollouts.models import Decision, Rollout
+from tests.budgets.make_rows import spend as spend_line
 from tests.rollouts.make_rollouts import ALICE, make_route, see_traffic, start_rollout, weights
 
 pytestmark = pytest.mark.django_db
@@ -306,3 +307,75 @@ def test_a_hold_that_was_told_is_over_when_its_crossing_is(environment, now):
 
     told = Entry.objects.filter(condition="money:invoice-extraction").order_by("at").values_list("effect", flat=True)
     assert list(told) == ["opens", "closes"]
+
+
+@pytest.mark.parametrize(
+    ("do", "kind", "state", "weights_after", "switch"),
+    [
+        ("alert", "advance", "running", {"gpt-4.1": 0, "gpt-5": 10_000}, ""),
+        ("hold", "hold", "running", {"gpt-4.1": 5000, "gpt-5": 5000}, ""),
+        ("cap_share", "cap_share", "running", {"gpt-4.1": 9500, "gpt-5": 500}, ""),
+        ("step_back", "step_back", "running", {"gpt-4.1": 9000, "gpt-5": 1000}, ""),
+        ("pause", "pause", "paused", {"gpt-4.1": 5000, "gpt-5": 5000}, ""),
+        ("roll_back", "roll_back", "rolled_back", {"gpt-4.1": 10_000, "gpt-5": 0}, ""),
+        ("fall_back", "fall_back", "paused", {"gpt-4.1": 10_000, "gpt-5": 0}, "fallback"),
+        ("block", "block", "paused", {"gpt-4.1": 10_000, "gpt-5": 0}, "off"),
+    ],
+)
+def test_each_act_is_done_in_the_tick_that_sees_the_crossing(environment, now, do, kind, state, weights_after, switch):
+    stages = [{"share": 10, "min_seconds": 0}, {"share": 50, "min_seconds": 0}, {"share": 100, "min_seconds": 0}]
+    rollout = start_rollout(now, guardrails=[], stages=stages)
+    services.advance(rollout=rollout, by=ALICE, because="x", now=now)
+    make_budget(now, do, **({"share": 5} if do == "cap_share" else {}))
+    spend(now + SECOND)
+    see_traffic(now + SECOND, n=100, variant="gpt-5", cost="0.03")
+
+    services.tick(now=now + 5 * SECOND)
+
+    rollout.refresh_from_db()
+    decision = rollout.decisions.newest_first().first()
+    route = flags.route("production", "invoice-extraction")
+    assert (decision.kind, rollout.state, route.switch) == (kind, state, switch)
+    assert {name: weights().get(name, 0) for name in weights_after} == weights_after
+    if do != "alert":
+        assert [cause["metric"] for cause in decision.because] == ["spend"]
+        assert "spend of invoice-extraction was $3.10, limit $0.0500" in decision.sentence
+    assert Entry.objects.filter(kind="budget.exceeded").count() == 1
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        {}, {"owner": "payments"}, {"route": "invoice-extraction"}, {"variant": "gpt-4.1"}, {"model": "openai/gpt-4.1"},
+        {"provider": "openai"}, {"tag": "night"}, {"route": "invoice-extraction", "arm": "live"},
+    ],
+)  # fmt: skip
+def test_budgets_of_every_scope_act_on_the_route_that_spends(environment, now, scope):
+    make_route(now)
+    make_route(now, key="idle")
+    make_budget(now, "fall_back", scope=scope)
+    see_traffic(now + SECOND, n=20, variant="flash-lite", cost="0.0001", assigned_by="fallback")
+    see_traffic(
+        now + SECOND, n=100, variant="gpt-4.1", cost="0.001", assigned_by="default", tag="night", provider="openai",
+        model="gpt-4.1",
+    )  # fmt: skip
+
+    services.tick(now=now + 5 * SECOND)
+
+    assert on_fallback() == {"invoice-extraction"}
+
+
+def test_a_forecast_that_crosses_acts_before_the_money_is_gone(environment, now):
+    make_route(now)
+    budgets.create_budget(
+        environment="production", scope={"route": "invoice-extraction"}, period="week", limit_nano=20 * 10**9,
+        thresholds=[{"forecast": 1.0, "do": "fall_back"}], by=ALICE, because="test", now=now,
+    )  # fmt: skip
+    for hour in range(1, 100):
+        spend_line(now - timedelta(hours=hour), 0.2)
+    spend(now + SECOND)
+
+    services.tick(now=now + 5 * SECOND)
+
+    decision = Decision.objects.get()
+    assert (decision.kind, on_fallback()) == ("fall_back", {"invoice-extraction"})
