@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from apps.flags import audiences, environment_file, importing, keeping, queries, services
@@ -302,6 +302,8 @@ plain = st.recursive(
 
 
 @given(plain)
+@example("a\x85b")
+@example({"\u2028": "one\r\ntwo"})
 def test_what_is_written_is_read_again(value):
     again = plain_yaml.read(plain_yaml.write({"value": value}))["value"]
 

@@ -22,6 +22,7 @@ PLAIN = {
     ),
 }
 WIDTH = 110
+ODD_BREAKS = set("\r\x85\u2028\u2029")
 
 
 class Reader(yaml.SafeLoader):
@@ -53,8 +54,8 @@ class Writer(yaml.SafeDumper):
 
 
 def text(writer: Writer, value: str) -> Any:
-    """Of several lines: as they stand."""
-    style = "|" if "\n" in value else None
+    """Of several lines: as they stand. Breaks that YAML would turn into others are escaped."""
+    style = '"' if ODD_BREAKS & set(value) else "|" if "\n" in value else None
     return writer.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
