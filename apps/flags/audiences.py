@@ -12,13 +12,11 @@ from django.db import transaction
 from apps.core.actors import Actor
 from apps.core.refusals import AlreadyThere, NotFound, Stale
 from apps.flags import editing, publishing
-from apps.flags.domain import conditions, variants
-from apps.flags.domain.differences import Difference
+from apps.flags.domain import conditions, differences, variants
 from apps.flags.domain.unfit import Unfit
-from apps.flags.models import Audience, Flag
+from apps.flags.models import Audience, AudienceVersion, Flag
 from apps.flags.publishing import Change, Published
 from apps.flags.refusals import AudienceIsUsed
-from apps.journal.models import Entry
 
 
 def checked(given: Any) -> dict[str, Any]:
@@ -54,7 +52,7 @@ def create_audience(
             changed_by=str(by),
             changed_at=now,
             created_at=now,
-        ).add()
+        ).add(because=because)
     change.after, change.version = made.fields, change.environment.snapshot_version
     change.record("audience.created", {"audience": key})
     return made
@@ -76,7 +74,14 @@ def change_audience(
     return update(change, key, fields, expected=expected)
 
 
-def update(change: Change, key: str, given: Mapping[str, Any], *, expected: int | None) -> Published:
+def update(
+    change: Change,
+    key: str,
+    given: Mapping[str, Any],
+    *,
+    expected: int | None,
+    kind: str = "audience.changed",
+) -> Published:
     audience = find(change.environment.key, key, locked=True)
     must_be_current(audience, expected)
     change.must_be_approved()
@@ -88,7 +93,7 @@ def update(change: Change, key: str, given: Mapping[str, Any], *, expected: int 
         if "conditions" in fields:
             fields["conditions"] = checked(fields["conditions"])
     change.before = {name: getattr(audience, name) for name in fields}
-    audience.change(by=str(change.by), at=change.now, **fields)
+    audience.change(by=str(change.by), at=change.now, because=change.because, **fields)
     before, after = change.before, dict(fields)
     for flag in users(audience):
         logic, rules = write_anew(flag)
@@ -99,8 +104,8 @@ def update(change: Change, key: str, given: Mapping[str, Any], *, expected: int 
     about = {"audience": key}
     if not change.changed:
         change.version = change.environment.snapshot_version
-        return change.record("audience.changed", about)
-    return change.publish("audience.changed", about=about)
+        return change.record(kind, about)
+    return change.publish(kind, about=about)
 
 
 def write_anew(flag: Flag) -> tuple[dict[str, Any], Any]:
@@ -139,9 +144,6 @@ def users(audience: Audience) -> list[Flag]:
 def must_be_current(audience: Audience, expected: int | None) -> None:
     if expected is None or expected == audience.revision:
         return
-    since = Entry.objects.of_environment(audience.environment_id).about(audience=audience.key).newest_first()
-    changes: Difference = {}
-    for entry in reversed(list(since[: max(audience.revision - expected, 1)])):
-        for name, (was, now) in entry.changes.items():
-            changes.setdefault(name, {"was": was})["is"] = now
+    seen = AudienceVersion.objects.of(audience).filter(revision=expected).first()
+    changes = differences.between(seen.fields, audience.fields) if seen else {}
     raise Stale(by=audience.changed_by, at=audience.changed_at.isoformat(), changes=changes)

@@ -132,7 +132,7 @@ class Application:
 
     def add_audience(self, key: str, fields: dict[str, Any]) -> None:
         stamp = {"changed_by": str(self.change.by), "changed_at": self.change.now, "created_at": self.change.now}
-        Audience(environment=self.change.environment, key=key, **fields, **stamp).add()
+        Audience(environment=self.change.environment, key=key, **fields, **stamp).add(because=self.change.because)
         self.steps.append(Step(action="add", kind="audience", key=key, changes=differences.between({}, fields)))
 
     def change_audience(self, row: Audience, fields: dict[str, Any], changes: Difference) -> None:
@@ -141,7 +141,7 @@ class Application:
             note = f"left as it is: it is used by {', '.join(held)}"
             self.steps.append(Step(action="leave", kind="audience", key=row.key, changes=changes, notes=(note,)))
             return
-        row.change(by=str(self.change.by), at=self.change.now, **fields)
+        row.change(by=str(self.change.by), at=self.change.now, because=self.change.because, **fields)
         self.rewritten |= {flag.key for flag in users}
         self.steps.append(Step(action="change", kind="audience", key=row.key, changes=changes))
 

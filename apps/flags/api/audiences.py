@@ -9,8 +9,9 @@ from rest_framework.response import Response
 
 from apps.access.domain.roles import Role
 from apps.access.endpoint import ApiView
-from apps.flags import audiences, moves, queries
+from apps.flags import audience_versions, audiences, moves, queries
 from apps.flags.api.shapes import IN_ENVIRONMENT, AnyObject, Because, PreviewOut, Sparse
+from apps.flags.api.versions import FROM_TO, CompareView
 from apps.flags.queries import AudienceView
 
 CONDITIONS = '{"all"|"any"|"none": [{"attribute", "operator", "values"}]}'
@@ -47,6 +48,28 @@ class AudiencePatch(Sparse):
 class PreviewAudienceIn(serializers.Serializer[Any]):
     conditions = AnyObject(help_text=CONDITIONS)
     contexts = serializers.ListField(child=AnyObject(), required=False, max_length=10_000)
+
+
+class AudienceVersionOut(serializers.Serializer[Any]):
+    revision = serializers.IntegerField()
+    key = serializers.CharField()
+    by = serializers.CharField()
+    because = serializers.CharField()
+    at = serializers.DateTimeField()
+
+
+class WholeAudienceVersionOut(AudienceVersionOut):
+    definition = AnyObject(source="fields", help_text="Conditions and description.")
+
+
+class AudiencesComparedOut(serializers.Serializer[Any]):
+    before = AudienceVersionOut()
+    after = AudienceVersionOut()
+    changes = AnyObject(help_text='By field: {"was": …, "is": …}.')
+
+
+class RevertAudienceIn(Because):
+    revision = serializers.IntegerField(min_value=1)
 
 
 class ChangedAudienceOut(AudienceOut):
@@ -120,3 +143,43 @@ class PreviewAudienceView(ApiView):
         where, data = self.asked_environment().key, self.read(PreviewAudienceIn)
         found = moves.preview_audience(where, key, data["conditions"], contexts=data.get("contexts", ()), now=self.now)
         return Response([dict(PreviewOut(one).data) for one in found])
+
+
+class AudienceVersionsView(ApiView):
+    @extend_schema(
+        parameters=[IN_ENVIRONMENT], responses=AudienceVersionOut(many=True), summary="Every version of an audience"
+    )
+    def get(self, request: Request, key: str) -> Response:
+        rows = audience_versions.rows(self.asked_environment().key, key)
+        return self.paged(rows, lambda row: dict(AudienceVersionOut(row).data))
+
+
+class OneAudienceVersionView(ApiView):
+    @extend_schema(parameters=[IN_ENVIRONMENT], responses=WholeAudienceVersionOut, summary="One version, whole")
+    def get(self, request: Request, key: str, revision: int) -> Response:
+        found = audience_versions.version(self.asked_environment().key, key, revision)
+        return Response(dict(WholeAudienceVersionOut(found).data))
+
+
+class CompareAudienceView(CompareView):
+    @extend_schema(parameters=FROM_TO, responses=AudiencesComparedOut, summary="Two versions compared, field by field")
+    def get(self, request: Request, key: str) -> Response:
+        where = self.asked_environment().key
+        before, after = (self.revision(name) for name in ("from", "to"))
+        return Response(dict(AudiencesComparedOut(audience_versions.compare(where, key, before, after)).data))
+
+
+class RevertAudienceView(ApiView):
+    @extend_schema(
+        parameters=[IN_ENVIRONMENT],
+        request=RevertAudienceIn,
+        responses=ChangedAudienceOut,
+        summary="Revert to a version, as a new one; every flag that uses it follows",
+    )
+    def post(self, request: Request, key: str) -> Response:
+        where = self.asked_environment(role=Role.OPERATOR)
+        expected, data = self.expected_revision(where), self.read(RevertAudienceIn)
+        published = audience_versions.revert_audience(
+            environment=where.key, key=key, by=self.actor, now=self.now, expected=expected, **data
+        )
+        return with_etag(queries.audience(where.key, key), version=published.version)

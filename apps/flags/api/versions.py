@@ -13,6 +13,12 @@ from apps.core.refusals import Invalid
 from apps.flags import queries, versions
 from apps.flags.api.shapes import IN_ENVIRONMENT, AnyObject, Because, FlagOut, with_etag
 
+FROM_TO = [
+    IN_ENVIRONMENT,
+    OpenApiParameter("from", int, required=True, description="A revision."),
+    OpenApiParameter("to", int, required=True, description="Another."),
+]
+
 
 class VersionOut(serializers.Serializer[Any]):
     revision = serializers.IntegerField()
@@ -56,15 +62,7 @@ class OneVersionView(ApiView):
 
 
 class CompareView(ApiView):
-    @extend_schema(
-        parameters=[
-            IN_ENVIRONMENT,
-            OpenApiParameter("from", int, required=True, description="A revision."),
-            OpenApiParameter("to", int, required=True, description="Another."),
-        ],
-        responses=ComparisonOut,
-        summary="Two versions compared, field by field",
-    )
+    @extend_schema(parameters=FROM_TO, responses=ComparisonOut, summary="Two versions compared, field by field")
     def get(self, request: Request, key: str) -> Response:
         where = self.asked_environment().key
         before, after = (self.revision(name) for name in ("from", "to"))

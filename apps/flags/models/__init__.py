@@ -1,6 +1,6 @@
 """Flags, routes, what they were, what waits to change them, and the numbered snapshots that services read."""
 
-from apps.flags.models.audience import Audience
+from apps.flags.models.audience import Audience, AudienceVersion
 from apps.flags.models.change_request import ChangeRequest
 from apps.flags.models.fields import ExactJson
 from apps.flags.models.flag import Flag, Route
@@ -11,6 +11,7 @@ from apps.flags.models.version import FlagVersion
 
 __all__ = [
     "Audience",
+    "AudienceVersion",
     "ChangeRequest",
     "ClientSeen",
     "ExactJson",
