@@ -47,8 +47,8 @@ def copy(flag: FlagView, kind: str) -> Keeping:
         link="Copy",
         question=f"Copy {flag.key}?",
         effect=(
-            f"A {kind} of its own, which nobody asks for yet. It takes all that people set here, and the salt; switches,"
-            " shadow traffic and what a rollout holds stay here."
+            f"A {kind} of its own, which nobody asks for yet. It takes all that people set here, and the salt;"
+            " switches, shadow traffic and what a rollout holds stay here."
         ),
         yes="Make the copy",
         keep="Cancel",
@@ -61,8 +61,8 @@ def rename(flag: FlagView, kind: str) -> Keeping:
         link="Rename",
         question=f"Rename {flag.key}?",
         effect=(
-            f"Whoever still asks for {flag.key} gets “flag not found”, and with it the default in the code, until the code"
-            f" names the new key. Its salt stays {flag.salt}: nobody moves between variants."
+            f"Whoever still asks for {flag.key} gets “flag not found”, and with it the default in the code, until the"
+            f" code names the new key. Its salt stays {flag.salt}: nobody moves between variants."
         ),
         yes="Yes, rename it",
         keep="Keep the name",

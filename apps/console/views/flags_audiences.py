@@ -10,9 +10,9 @@ from apps.access.domain.roles import Role
 from apps.console import flag_queries
 from apps.console.presenters import flag_forms, flag_words
 from apps.console.presenters.flag_forms import ConditionRow, RuleForm
-from apps.console.views.flags_draft import sentences_of, to
+from apps.console.views.flags_draft import because_of, revision_of, sentences_of, to
 from apps.console.visits import Visit, visited
-from apps.core.refusals import Forbidden, Invalid, Refused, Stale
+from apps.core.refusals import Forbidden, Refused, Stale
 from apps.flags import audiences, change_requests, moves, queries
 from apps.flags.models import ChangeRequest
 from apps.flags.moves import Preview
@@ -84,10 +84,7 @@ def save(visit: Visit, found: AudienceView | None, form: RuleForm) -> HttpRespon
             **whole, key=form.name, conditions=conditions, description=description, because=because
         )
         return HttpResponseRedirect(to(visit, "audience", made.key))
-    if not because or len(because) > 500:
-        raise Invalid("Say why, in up to 500 characters: the journal will quote it.")
-    seen = data.get("revision", "")
-    expected = int(seen) if seen.isdecimal() and len(seen) < 10 else None
+    because, expected = because_of(visit), revision_of(visit)
     fields: dict[str, Any] = {"conditions": conditions, "description": description}
     if visit.environment.is_protected:
         row = change_requests.propose(
@@ -142,4 +139,5 @@ def page(
         is_protected=visit.environment.is_protected,
         users=[(key, to(visit, "flag", key)) for key in found.flags] if found else [],
         here=to(visit, "audience", found.key if found else NEW),
+        versions=to(visit, "audience-versions", found.key) if found else "",
     )

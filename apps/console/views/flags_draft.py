@@ -106,6 +106,20 @@ def sentences_of(refused: Refused) -> str:
     return " ".join(dict.fromkeys(errors)) or refused.detail
 
 
+def because_of(visit: Visit) -> str:
+    """The reason that the form carries. Raises Invalid without one."""
+    because = visit.request.POST.get("because", "").replace("\0", "").strip()
+    if not because or len(because) > 500:
+        raise Invalid("Say why, in up to 500 characters: the journal will quote it.")
+    return because
+
+
+def revision_of(visit: Visit) -> int | None:
+    """The revision that the person saw, as the form carries it."""
+    seen = visit.request.POST.get("revision", "")
+    return int(seen) if seen.isdecimal() and len(seen) < 10 else None
+
+
 def to(visit: Visit, name: str, *args: Any, **query: Any) -> str:
     """An address within the environment that is looked at, whatever the session says later."""
     return f"{reverse(name, args=args)}?{urlencode({'environment': visit.environment.key} | query)}"

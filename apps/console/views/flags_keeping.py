@@ -16,7 +16,7 @@ from apps.console.flag_queries import Served
 from apps.console.presenters import flag_forms, flag_keeping, flag_words
 from apps.console.presenters.flag_keeping import Keeping
 from apps.console.views import flags as pages
-from apps.console.views.flags_draft import sentences_of, to
+from apps.console.views.flags_draft import because_of, revision_of, sentences_of, to
 from apps.console.visits import Visit, visited
 from apps.core.refusals import Forbidden, Invalid, NotFound, Refused, Stale
 from apps.flags import change_requests, copying, keeping, services
@@ -98,11 +98,8 @@ def press(visit: Visit, *, key: str, act: str) -> HttpResponse:
         raise NotFound(what="act", key=act)
     if visit.request.method != "POST":
         return press_page(visit, found, words)
-    data = {name: value.replace("\0", "").strip() for name, value in visit.request.POST.dict().items()}
-    if not data.get("because") or len(data["because"]) > 500:
-        return press_page(visit, found, words, error="Say why, in up to 500 characters: the journal will quote it.")
     try:
-        return HttpResponseRedirect(do(visit, found, words, data))
+        return HttpResponseRedirect(do(visit, found, words))
     except Stale as stale:
         return press_page(visit, found, words, error=f"{stale.facts['by']} changed {key} since you looked. Look again.")
     except Refused as refused:
@@ -131,26 +128,25 @@ def press_page(visit: Visit, found: Served, words: Keeping, *, error: str = "") 
     )
 
 
-def do(visit: Visit, found: Served, words: Keeping, data: dict[str, str]) -> str:
+def do(visit: Visit, found: Served, words: Keeping) -> str:
     """Carries it out, or asks another person to; where to go next."""
-    key, act = found.flag.key, words.act
-    seen = data.get("revision", "")
-    expected = int(seen) if seen.isdecimal() and len(seen) < 10 else None
+    key, act, expected = found.flag.key, words.act, revision_of(visit)
+    name = visit.request.POST.get("to", "").strip()
     said: dict[str, Any] = {
-        "environment": visit.environment.key, "by": visit.actor, "because": data["because"], "now": visit.now
+        "environment": visit.environment.key, "by": visit.actor, "because": because_of(visit), "now": visit.now
     }  # fmt: skip
     if words.is_waiting and visit.environment.is_protected:
-        fields = {"to": data.get("to", "")} if act == "rename" else {}
+        fields = {"to": name} if act == "rename" else {}
         row = change_requests.propose(
             **said, subject=key, action=act, fields=fields, base_revision=expected, submit=True
         )
         return to(visit, "change", row.id)
     match act:
         case "copy":
-            return copied(visit, said, key, data)
+            return copied(visit, said, key, name)
         case "rename":
-            published = keeping.rename_flag(**said, key=key, to=data.get("to", ""), expected=expected)
-            return to(visit, "flag", data["to"], done=published.version)
+            published = keeping.rename_flag(**said, key=key, to=name, expected=expected)
+            return to(visit, "flag", name, done=published.version)
         case "delete":
             keeping.delete_flag(**said, key=key, expected=expected)
             return to(visit, "flags", show="archived")
@@ -158,8 +154,8 @@ def do(visit: Visit, found: Served, words: Keeping, data: dict[str, str]) -> str
     return to(visit, "flag", key, done=move(**said, key=key, expected=expected).version)
 
 
-def copied(visit: Visit, said: dict[str, Any], key: str, data: dict[str, str]) -> str:
-    place = data.get("to_environment") or visit.environment.key
+def copied(visit: Visit, said: dict[str, Any], key: str, name: str) -> str:
+    place = visit.request.POST.get("to_environment") or visit.environment.key
     environment_for(visit.request.user, place, role=Role.OPERATOR)
-    published = copying.copy_flag(**said, key=key, to=data.get("to", ""), to_environment=place)
-    return to(visit, "flag", data["to"], environment=place, done=published.version)
+    published = copying.copy_flag(**said, key=key, to=name, to_environment=place)
+    return to(visit, "flag", name, environment=place, done=published.version)

@@ -6,7 +6,7 @@ from apps.access.domain.roles import Role
 from apps.console import flag_queries
 from apps.console.presenters import flag_words
 from apps.console.views import flags as pages
-from apps.console.views.flags_draft import sentences_of, to
+from apps.console.views.flags_draft import because_of, revision_of, sentences_of, to
 from apps.console.visits import Visit, visited
 from apps.core.refusals import Forbidden, Invalid, Refused, Stale
 from apps.flags import change_requests, versions
@@ -52,21 +52,17 @@ def revert(visit: Visit, *, key: str, revision: int) -> HttpResponse:
     fields = differences.to_revert(here.fields, target.fields)
     if visit.request.method != "POST":
         return revert_page(visit, key, here, target, fields)
-    because = visit.request.POST.get("because", "").replace("\0", "").strip()
     chosen = [name for name in fields if name in visit.request.POST.getlist("only")]
-    seen = visit.request.POST.get("revision", "")
     try:
-        if not because or len(because) > 500:
-            raise Invalid("Say why, in up to 500 characters: the journal will quote it.")
+        because = because_of(visit)
         if not chosen:
             raise Invalid("Choose at least one field.")
-        expected = int(seen) if seen.isdecimal() and len(seen) < 10 else None
-        return do(visit, key, revision, chosen, {name: fields[name] for name in chosen}, because, expected)
+        return do(visit, key, revision, chosen, {name: fields[name] for name in chosen}, because, revision_of(visit))
     except Stale as stale:
         error = f"{stale.facts['by']} changed {key} since you looked. This is how it differs now."
     except Refused as refused:
         error = sentences_of(refused)
-    return revert_page(visit, key, here, target, fields, error=error, because=because)
+    return revert_page(visit, key, here, target, fields, error=error)
 
 
 def do(
@@ -115,7 +111,6 @@ def revert_page(
     fields: dict[str, object],
     *,
     error: str = "",
-    because: str = "",
 ) -> HttpResponse:
     changes = {name: {"was": here.fields.get(name), "is": value} for name, value in fields.items()}
     return visit.page(
@@ -128,7 +123,7 @@ def revert_page(
         rows=[(name, flag_words.row(name, one["was"], one["is"])) for name, one in changes.items()],
         is_protected=visit.environment.is_protected,
         error=error,
-        because=because,
+        because=visit.request.POST.get("because", ""),
         address=to(visit, "flag-revert", key, target.revision),
         links=pages.links(visit, key),
     )
