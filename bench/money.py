@@ -115,7 +115,7 @@ def write_month(routes: int, days: int) -> tuple[int, int]:
     for at in moments:
         for number in range(routes):
             line = line_of(chance, at, number)
-            exact += line[12] + line[13] if at.month == NOW.month else 0
+            exact += line[13] + line[14] if at.month == NOW.month else 0
             piece.append(line)
         if len(piece) >= 20_000:
             rows.insert(LedgerLine, piece)
@@ -131,7 +131,7 @@ def write_lately(n: int, routes: int) -> int:
     chance = random.Random(n)
     lines = [line_of(chance, NOW, chance.randrange(routes)) for _ in range(n)]
     rows.insert(LedgerLine, lines)
-    return sum(line[12] + line[13] for line in lines)
+    return sum(line[13] + line[14] for line in lines)
 
 
 def line_of(chance: random.Random, at: datetime, number: int) -> list[Any]:
@@ -140,7 +140,7 @@ def line_of(chance: random.Random, at: datetime, number: int) -> list[Any]:
     )
     return [
         at, "production", f"route-{number}", variant, provider, model, f"team-{number % 20}", "live", "", "",
-        "price_book", 40, chance.randrange(10**8), chance.randrange(10**6), 0, 30_000, 0, 4_000,
+        "price_book", "", 40, chance.randrange(10**8), chance.randrange(10**6), 0, 30_000, 0, 4_000, 0, 0,
     ]  # fmt: skip
 
 

@@ -30,5 +30,5 @@ def book_estimate(
 ) -> None:
     """One line, estimated. Lines are never edited: what is taken back is a line with the opposite amount."""
     named = normalised(provider, model)
-    keys = (floor(at, 60), environment, route, variant, *named, owner, arm, trial, tag, rule)
-    rows.insert(LedgerLine, [(*keys, calls, 0, nano, 0, 0, 0, 0)])
+    keys = (floor(at, 60), environment, route, variant, *named, owner, arm, trial, tag, rule, "")
+    rows.insert(LedgerLine, [(*keys, calls, 0, nano, 0, 0, 0, 0, 0, 0)])

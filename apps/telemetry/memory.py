@@ -8,7 +8,7 @@ from apps.catalog import queries as catalog
 from apps.catalog.domain.pricing import PriceBook
 from apps.core.ids import new_id
 from apps.flags import queries as flags
-from apps.telemetry.domain.pricing import TokenHistory
+from apps.telemetry.domain.pricing import EVERYWHERE, TokenHistory
 from apps.telemetry.domain.routes import UNASSIGNED, RouteFacts, Split
 from apps.telemetry.models import Mapping, RouteTokens
 
@@ -54,7 +54,7 @@ class WriterMemory:
                 self.versions[environment] = version
         for environment in environments - self.routes.keys():  # gone since the key ring looked
             self.routes[environment] = {}
-        self.load_histories(routes)
+        self.load_histories(routes | {(environment, EVERYWHERE) for environment in environments})
         return self.refresh_prices(now)
 
     def refresh_prices(self, now: datetime) -> PriceBook:
@@ -81,7 +81,7 @@ class WriterMemory:
         for environment in {environment for environment, _ in missing}:
             names = [route for of, route in missing if of == environment]
             for row in RouteTokens.objects.filter(environment=environment, route__in=names):
-                self.histories[environment, row.route] = TokenHistory(row.inputs, row.outputs)
+                self.histories[environment, row.route] = TokenHistory(row.inputs, row.outputs, row.models)
         for key in missing - self.histories.keys():
             self.histories[key] = TokenHistory()
 

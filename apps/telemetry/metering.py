@@ -292,7 +292,7 @@ def add(environment: str, booking: Booking, delta: Delta | None, fold: Fold, ran
     line = booking.line
     key = LedgerKey(
         line.minute, environment, line.route, line.variant, line.provider, line.model, line.owner, line.arm,
-        line.trial, line.tag, line.rule,
+        line.trial, line.tag, line.rule, line.rate,
     )  # fmt: skip
     sums = LedgerSum(
         booking.calls, line.confirmed_nano, line.estimated_nano, line.unpriced, line.input_tokens,

@@ -195,14 +195,17 @@ class LedgerLine(models.Model):
     arm = models.CharField(max_length=8)
     trial = name_field(64)
     tag = name_field()
-    rule = models.CharField(max_length=16)  # of pricing
+    rule = models.CharField(max_length=32)  # of pricing
+    rate = models.CharField(max_length=48, blank=True, default="")  # of the price: its service tier and band
     calls = models.BigIntegerField()
     confirmed_nano = models.BigIntegerField()
     estimated_nano = models.BigIntegerField()
     unpriced = models.BigIntegerField()
     input_tokens = models.BigIntegerField()
     cached_input_tokens = models.BigIntegerField()
-    output_tokens = models.BigIntegerField()
+    output_tokens = models.BigIntegerField()  # of estimated calls: as many as were assumed
+    cache_write_tokens = models.BigIntegerField(default=0)
+    cache_write_1h_tokens = models.BigIntegerField(default=0)
 
     class Meta:
         indexes = [
@@ -229,7 +232,8 @@ class LedgerTotal(models.Model):
     arm = models.CharField(max_length=8)
     trial = name_field(64)
     tag = name_field()
-    rule = models.CharField(max_length=16)
+    rule = models.CharField(max_length=32)
+    rate = models.CharField(max_length=48, blank=True, default="")
     calls = models.BigIntegerField()
     confirmed_nano = models.BigIntegerField()
     estimated_nano = models.BigIntegerField()
@@ -237,6 +241,8 @@ class LedgerTotal(models.Model):
     input_tokens = models.BigIntegerField()
     cached_input_tokens = models.BigIntegerField()
     output_tokens = models.BigIntegerField()
+    cache_write_tokens = models.BigIntegerField(default=0)
+    cache_write_1h_tokens = models.BigIntegerField(default=0)
 
     class Meta:
         abstract = True
@@ -299,12 +305,13 @@ class Unassigned(models.Model):
 
 
 class RouteTokens(models.Model):
-    """Token counts of a route's newest complete calls, so that estimates survive a restart."""
+    """Token counts of a route's newest complete calls, so that estimates survive a restart. Route "": of all routes."""
 
     environment = environment_field()
     route = route_field()
     inputs = models.JSONField(default=list)
     outputs = models.JSONField(default=list)
+    models = models.JSONField(default=dict)  # outputs by model
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["environment", "route"], name="one_token_history_per_route")]

@@ -1,11 +1,11 @@
 """A price that was wrong, or came late: what it changes in a period is written as lines of its own.
 
-Lines are never edited. For each minute and key, what the tokens cost by today's price book is compared with what is
-booked, and the difference becomes one more line, so that doing it twice adds nothing. Estimates stay as they are: their
-tokens are guesses. So do models whose price depends on the size of a prompt: a sum of calls does not tell it.
+Lines are never edited. For each minute, key and rate, what the tokens cost by today's price book is compared with what
+is booked, and the difference becomes one more line, so that doing it twice adds nothing. Estimates are priced again by
+the tokens that were assumed of them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,26 +13,33 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Sum
 
+from apps.access.models import Environment
 from apps.access.services import lock_environment
 from apps.catalog import queries as catalog
-from apps.catalog.domain.pricing import PriceBook
+from apps.catalog.domain.pricing import Price, PriceBook
 from apps.core.actors import Actor
 from apps.core.refusals import Invalid
 from apps.journal import services as journal
 from apps.telemetry import rows
-from apps.telemetry.domain.pricing import Rule
+from apps.telemetry.domain import repricing as again
+from apps.telemetry.domain.pricing import Rule, parse_rate
 from apps.telemetry.models import LedgerLine
+from apps.telemetry.queries.money import spend
+from apps.telemetry.queries.steps import floor
 
 KEYS = ("minute", "route", "variant", "provider", "model", "owner", "arm", "trial", "tag")
-SUMS = ("calls", "confirmed_nano", "unpriced", "input_tokens", "cached_input_tokens", "output_tokens")
-RULES = (Rule.PRICE_BOOK, Rule.NO_PRICE, Rule.REPRICED)
+TOKENS = (
+    "calls", "input_tokens", "cached_input_tokens", "output_tokens", "cache_write_tokens", "cache_write_1h_tokens",
+)  # fmt: skip
+MONEY = ("confirmed_nano", "estimated_nano", "unpriced")
 AT_ONCE = timedelta(hours=6)
 MOST = timedelta(days=92)
+EFFECT_OF = timedelta(days=30)
 
 
 @dataclass(slots=True)
 class Change:
-    """What today's prices change for a model."""
+    """What prices change for a model. `left_out`: why nobody can tell, for that many of its calls."""
 
     provider: str
     model: str
@@ -41,14 +48,50 @@ class Change:
     calls: int = 0
     newly_priced: int = 0
     left_out: str = ""
+    left_out_calls: int = 0
 
     @property
     def difference_nano(self) -> int:
         return self.after_nano - self.before_nano
 
+    def leave_out(self, calls: int) -> None:
+        self.left_out, self.left_out_calls = again.OTHER_BANDS, self.left_out_calls + calls
+
+
+Changes = dict[tuple[str, str], Change]
+
+
+def change_of(changes: Changes, key: tuple[str, str]) -> Change:
+    return changes.get(key) or changes.setdefault(key, Change(*key))
+
+
+@dataclass(slots=True)
+class Group:
+    """Lines of one minute, key and rate: confirmed ones, or estimated ones."""
+
+    is_estimate: bool
+    rate: str
+    calls: int = 0
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    confirmed_nano: int = 0
+    estimated_nano: int = 0
+    unpriced: int = 0
+
+    @property
+    def booked_nano(self) -> int:
+        return self.confirmed_nano + self.estimated_nano
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        for name in (*TOKENS, *MONEY):
+            setattr(self, name, getattr(self, name) + int(row[f"sum_{name}"] or 0))
+
 
 def preview(*, environment: str, since: datetime, until: datetime) -> list[Change]:
-    changes: dict[tuple[str, str], Change] = {}
+    changes: Changes = {}
     for _ in adjustments(environment, since, until, catalog.price_book(), changes):
         pass
     return told(changes)
@@ -59,7 +102,7 @@ def reprice(
     *, environment: str, since: datetime, until: datetime, by: Actor, because: str, now: datetime
 ) -> list[Change]:
     lock_environment(environment)  # two at once would both write the same difference
-    changes: dict[tuple[str, str], Change] = {}
+    changes: Changes = {}
     for lines in adjustments(environment, since, until, catalog.price_book(), changes):
         rows.insert(LedgerLine, lines)
     found = told(changes)
@@ -71,7 +114,7 @@ def reprice(
     return found
 
 
-def told(changes: dict[tuple[str, str], Change]) -> list[Change]:
+def told(changes: Changes) -> list[Change]:
     return [
         changes[key]
         for key in sorted(changes)
@@ -80,44 +123,85 @@ def told(changes: dict[tuple[str, str], Change]) -> list[Change]:
 
 
 def adjustments(
-    environment: str, since: datetime, until: datetime, book: PriceBook, changes: dict[tuple[str, str], Change]
+    environment: str, since: datetime, until: datetime, book: PriceBook, changes: Changes
 ) -> Iterator[list[tuple[Any, ...]]]:
     if not timedelta(0) < until - since <= MOST:
         raise Invalid("Prices are applied again to three months at most.", **{"from": "Too long before `to`."})
     begin = since
     while begin < until:
         end = min(begin + AT_ONCE, until)
-        lines = LedgerLine.objects.filter(
-            environment=environment, minute__gte=begin, minute__lt=end, rule__in=RULES
-        ).order_by()
-        sums = lines.values(*KEYS).annotate(**{f"sum_{name}": Sum(name) for name in SUMS})
-        found = [adjustment(environment, row, book, changes) for row in sums.order_by(*KEYS)]
+        found = [adjustment(environment, *one, book, changes) for one in groups(environment, begin, end)]
         yield [line for line in found if line is not None]
         begin = end
 
 
+def groups(environment: str, since: datetime, until: datetime) -> Iterable[tuple[tuple[Any, ...], Group]]:
+    lines = LedgerLine.objects.filter(environment=environment, minute__gte=since, minute__lt=until)
+    sums = (
+        lines.order_by()
+        .values(*KEYS, "rate", "rule")
+        .annotate(**{f"sum_{name}": Sum(name) for name in (*TOKENS, *MONEY)})
+    )
+    found: dict[tuple[Any, ...], Group] = {}
+    for row in sums.order_by(*KEYS, "rate", "rule"):
+        if again.can_be_priced_again(row["rule"]):
+            is_estimate = again.is_estimate(row["rule"])
+            key = (*(row[name] for name in KEYS), row["rate"], is_estimate)
+            found.setdefault(key, Group(is_estimate, row["rate"])).add(row)
+    return [(key[: len(KEYS)], group) for key, group in found.items()]
+
+
 def adjustment(
-    environment: str, row: dict[str, Any], book: PriceBook, changes: dict[tuple[str, str], Change]
+    environment: str, key: tuple[Any, ...], group: Group, book: PriceBook, changes: Changes
 ) -> tuple[Any, ...] | None:
-    calls, booked, unpriced, inputs, cached, outputs = (int(row[f"sum_{name}"] or 0) for name in SUMS)
-    price = book.find(row["provider"] or None, row["model"], row["minute"])
+    minute, _, _, provider, model = key[:5]
+    price = price_of(book, provider, model, minute, group.rate)
     if price is None:
         return None
-    key = (row["provider"], row["model"])
-    change = changes.setdefault(key, Change(*key))
-    if price.bands:
-        change.left_out = "its price depends on the size of the prompt"
+    change = change_of(changes, (provider, model))
+    wanted = again.cost_again(price, group, group.rate)
+    if wanted is None:
+        change.leave_out(group.calls)
         return None
-    wanted = price.cost_nano(inputs, cached, outputs)
-    if abs(wanted - booked) <= calls and not unpriced:  # each call was rounded by itself: no other price
-        wanted = booked
-    change.before_nano += booked
+    if abs(wanted - group.booked_nano) <= group.calls and not group.unpriced:  # each was rounded by itself
+        wanted = group.booked_nano
+    change.before_nano += group.booked_nano
     change.after_nano += wanted
-    change.calls += calls
-    change.newly_priced += unpriced
-    if wanted == booked and not unpriced:
+    change.calls += group.calls
+    change.newly_priced += group.unpriced
+    difference = wanted - group.booked_nano
+    if not difference and not group.unpriced:
         return None
-    key_values = [row[name] for name in KEYS[1:]]
-    return (
-        row["minute"], environment, *key_values, Rule.REPRICED, 0, wanted - booked, 0, -unpriced, 0, 0, 0,
-    )  # fmt: skip
+    rule = Rule.REPRICED_ESTIMATE if group.is_estimate else Rule.REPRICED
+    money = (0, difference) if group.is_estimate else (difference, 0)
+    return (minute, environment, *key[1:], rule, group.rate, 0, *money, -group.unpriced, 0, 0, 0, 0, 0)
+
+
+def price_of(book: PriceBook, provider: str, model: str, at: datetime, rate: str) -> Price | None:
+    return book.find(provider or None, model, at, parse_rate(rate)[0])
+
+
+def effect(prices: Iterable[Price], now: datetime) -> list[Change]:
+    """What these prices, as a list in force, would have changed in the last 30 days of all environments, by the day."""
+    before, after = catalog.price_book(), catalog.book_with(prices)
+    until = floor(now, 86_400) + timedelta(days=1)
+    changes: Changes = {}
+    for environment in Environment.objects.order_by("key").values_list("key", flat=True):
+        by = ("provider", "model", "rate", "rule")
+        for row in spend(environment, until - EFFECT_OF, until, by=by, step="1d"):
+            if not again.can_be_priced_again(row.keys["rule"]):
+                continue
+            named, rate = (row.keys["provider"], row.keys["model"]), row.keys["rate"]
+            was, will_be = (price_of(book, *named, row.since, rate) for book in (before, after))
+            if was == will_be:
+                continue
+            change = change_of(changes, named)
+            costs = [again.cost_again(price, row, rate) if price else 0 for price in (was, will_be)]
+            if costs[0] is None or costs[1] is None:
+                change.leave_out(row.calls)
+                continue
+            change.before_nano += costs[0]
+            change.after_nano += costs[1]
+            change.calls += row.calls
+            change.newly_priced += row.calls if was is None else 0
+    return [changes[key] for key in sorted(changes)]

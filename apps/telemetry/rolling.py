@@ -18,6 +18,7 @@ PIECE = 20_000  # lines of one transaction: SQLite has one writer at a time
 MOST_PIECES = 50
 AMOUNTS = (  # in the order of the tables' columns
     "calls", "confirmed_nano", "estimated_nano", "unpriced", "input_tokens", "cached_input_tokens", "output_tokens",
+    "cache_write_tokens", "cache_write_1h_tokens",
 )  # fmt: skip
 ADD = ", ".join(f"{name} = {{table}}.{name} + excluded.{name}" for name in AMOUNTS)
 

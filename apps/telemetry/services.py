@@ -219,7 +219,8 @@ def write(fold: Fold, writer: WriterMemory, now: datetime) -> None:
         LedgerLine,
         [
             (moment(key.minute * 60), *key[1:], line.calls, line.confirmed_nano, line.estimated_nano, line.unpriced,
-             line.input_tokens, line.cached_input_tokens, line.output_tokens)
+             line.input_tokens, line.cached_input_tokens, line.output_tokens, line.cache_write_tokens,
+             line.cache_write_1h_tokens)
             for key, line in fold.ledger.items()
             if line.says_something
         ],
@@ -253,8 +254,9 @@ def moment(seconds: float) -> datetime:
 def save_histories(keys: Sequence[RouteKey], writer: WriterMemory) -> None:
     rows.insert(
         RouteTokens,
-        [(*key, list(history.inputs), list(history.outputs)) for key in keys if (history := writer.histories[key])],
-        "ON CONFLICT (environment, route) DO UPDATE SET inputs = excluded.inputs, outputs = excluded.outputs",
+        [(*key, *writer.histories[key].plain()) for key in keys],
+        "ON CONFLICT (environment, route) DO UPDATE"
+        " SET inputs = excluded.inputs, outputs = excluded.outputs, models = excluded.models",
     )
 
 

@@ -232,23 +232,23 @@ def is_conflict(attempt: Attempt) -> bool:
 
 
 def line_of(environment: str, attempt: Attempt, fold: Fold) -> Line:
-    key, price, call = fold.ledger_key(environment, attempt), attempt.price, attempt.call
-    inputs, cached = call.input_tokens or 0, call.cached_input_tokens or 0
+    key, price = fold.ledger_key(environment, attempt), attempt.price
+    sums = fold.line_sums([attempt.call], [price])
     return Line(
         key.minute, key.route, key.variant, key.provider, key.model, key.owner, key.arm, key.trial, key.tag, key.rule,
-        price.confirmed_nano, price.estimated_nano, int(price.is_unpriced), inputs, cached if cached <= inputs else 0,
-        call.output_tokens or 0,
+        price.confirmed_nano, price.estimated_nano, int(price.is_unpriced), sums.input_tokens,
+        sums.cached_input_tokens, sums.output_tokens, key.rate, sums.cache_write_tokens, sums.cache_write_1h_tokens,
     )  # fmt: skip
 
 
 def entry_of(environment: str, line: Line) -> tuple[LedgerKey, LedgerSum]:
     key = LedgerKey(
         line.minute, environment, line.route, line.variant, line.provider, line.model, line.owner, line.arm,
-        line.trial, line.tag, line.rule,
+        line.trial, line.tag, line.rule, line.rate,
     )  # fmt: skip
     sums = LedgerSum(
         1, line.confirmed_nano, line.estimated_nano, line.unpriced, line.input_tokens, line.cached_input_tokens,
-        line.output_tokens,
+        line.output_tokens, line.cache_write_tokens, line.cache_write_1h_tokens,
     )  # fmt: skip
     return key, sums
 

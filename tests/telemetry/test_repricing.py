@@ -1,5 +1,6 @@
 """A price that was wrong or came late is applied by lines of its own."""
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -9,6 +10,8 @@ from rest_framework.test import APIClient
 from apps.access.domain.roles import Role
 from apps.access.models import Grant
 from apps.catalog import services as catalog
+from apps.catalog import shipped
+from apps.catalog.domain.pricing import Price, Rates
 from apps.catalog.services import NewPrice
 from apps.journal.models import Entry
 from apps.telemetry import queries, repricing
@@ -31,8 +34,8 @@ def traffic(db):
     )  # fmt: skip
 
 
-def add_model(key, input, output):
-    price = NewPrice(valid_from=NOW - timedelta(days=9), input=Decimal(input), output=Decimal(output))
+def add_model(key, input, output, **more):
+    price = NewPrice(valid_from=NOW - timedelta(days=9), input=Decimal(input), output=Decimal(output), **more)
     catalog.add_model(key=key, name=key, tier="general", by=ALICE, because="", now=NOW, prices=[price])
 
 
@@ -40,10 +43,91 @@ def spent(**where):
     return queries.spend("production", PERIOD["since"], NOW, where=where)[0]
 
 
+def reprice():
+    return repricing.reprice(**PERIOD, by=ALICE, because="", now=NOW)
+
+
 def test_nothing_changes_while_prices_are_the_same():
-    assert [change.left_out for change in repricing.preview(**PERIOD)] == [
-        "its price depends on the size of the prompt"
+    assert repricing.preview(**PERIOD) == []
+
+
+def test_calls_of_each_band_of_prompt_size_are_priced_again_by_theirs():
+    sonnet = {"provider": "anthropic", "model": "claude-sonnet-4-5", "tag": "long", "output_tokens": 0}
+    count(sent(*(call(**sonnet, input_tokens=n) for n in (150_000, 190_000, 200_001, 300_000, 400_000))))
+    assert spent(tag="long").confirmed_nano == 340_000 * 3_000 + 900_001 * 6_000
+    add_model("anthropic/claude-sonnet-4-5", "2", "15", above={200_000: Rates(Decimal(5), Decimal(20))})
+
+    for _ in range(2):
+        reprice()
+
+    assert spent(tag="long").confirmed_nano == 340_000 * 2_000 + 900_001 * 5_000
+
+
+def test_where_bands_are_new_only_what_surely_is_in_one_is_priced_again():
+    """Of three calls, two of them in one sum, nobody knows how large each was."""
+    add_model("google/gemini-2.5-flash-lite", "1", "4", above={500: Rates(Decimal(2), Decimal(8))})
+
+    (change,) = repricing.preview(**PERIOD)
+
+    assert (change.left_out_calls, change.difference_nano) == (3, 0)
+    assert change.left_out.startswith("sums of calls do not tell")
+    catalog.add_price(
+        key="google/gemini-2.5-flash-lite", by=ALICE, because="", now=NOW,
+        price=NewPrice(valid_from=NOW - timedelta(days=8), input=Decimal(1), output=Decimal(4),
+                       above={5_000: Rates(Decimal(2), Decimal(8))}),
+    )  # fmt: skip
+    assert repricing.preview(**PERIOD)[0].after_nano == 3 * (1000 * 1000 + 100 * 4000)  # all below the first edge
+
+
+def test_estimates_are_priced_again_by_the_tokens_that_were_assumed():
+    count(sent(*(call(tag="slow", error="timeout", output_tokens=None, cached_input_tokens=900) for _ in range(2))))
+    assert spent(tag="slow").estimated_nano == 2 * (1000 * 100 + 100 * 400)
+    add_model("google/gemini-2.5-flash-lite", "0.2", "0.8")
+
+    for _ in range(2):
+        reprice()
+
+    assert (spent(tag="slow").estimated_nano, spent(tag="slow").confirmed_nano) == (2 * (1000 * 200 + 100 * 800), 0)
+    assert spent(rule="repriced_estimate").estimated_nano == 2 * (1000 * 100 + 100 * 400)
+
+
+def test_a_fee_a_request_and_what_was_written_to_a_cache_are_priced_again():
+    acme = {"provider": "acme", "model": "cacher", "tag": "cache"}
+    count(sent(*(call(**acme, cache_write_tokens=300, cache_write_1h_tokens=100) for _ in range(3))))
+    add_model("acme/cacher", "1", "0", cache_write=Decimal(2), cache_write_1h=Decimal(4), per_request=Decimal("0.01"))
+
+    reprice()
+
+    assert spent(tag="cache").confirmed_nano == 3 * (700 * 1000 + 200 * 2000 + 100 * 4000 + 10_000_000)
+
+
+def test_service_tiers_are_priced_again_by_theirs():
+    gpt = {"provider": "openai", "model": "gpt-5", "tag": "tiers", "output_tokens": 0}
+    count(sent(call(**gpt, service_tier="flex"), call(**gpt, service_tier="default")))
+    assert spent(tag="tiers").confirmed_nano == 1000 * 625 + 1000 * 1250
+
+    add_model("openai/gpt-5", "3", "15")  # a standard price of our own: flex stays as it is
+    reprice()
+
+    assert spent(tag="tiers").confirmed_nano == 1000 * 625 + 1000 * 3000
+
+
+def test_the_effect_of_a_list_is_told_before_anybody_approves_it():
+    halved = [
+        replace(price, rates=Rates(Decimal("0.05"), Decimal("0.2")))
+        if price.model == "gemini-2.5-flash-lite"
+        else price
+        for price in shipped.all_prices()
+        if price.model != "claude-sonnet-4-5"
     ]
+    rocket = Price("acme", "rocket-1", NOW - timedelta(days=60), Rates(Decimal(10), Decimal(20)))
+
+    changes = {change.model: change for change in repricing.effect([*halved, rocket], NOW)}
+
+    flash, new = changes["gemini-2.5-flash-lite"], changes["rocket-1"]
+    assert (flash.before_nano, flash.after_nano, flash.calls) == (3 * 140_000, 3 * 70_000, 3)
+    assert (new.before_nano, new.after_nano, new.newly_priced) == (0, 12_000_000, 1)
+    assert spent(model="gemini-2.5-flash-lite", rule="price_book").confirmed_nano == 3 * 140_000  # nothing is written
 
 
 def test_a_late_price_is_applied_to_calls_whose_tokens_are_known():

@@ -34,8 +34,8 @@ def add(chance, n, since=timedelta(days=23), until=timedelta(0)):
             (
                 money.floor(NOW - until - span * chance.random(), 60), chance.choice(["production", "staging"]),
                 chance.choice(["a", "b", "c"]), chance.choice(["old", "new"]), "openai", "gpt-4.1",
-                chance.choice(["payments", "search"]), "live", chance.choice(["", "t-1"]), "", "price_book",
-                1, chance.randrange(10**9), chance.randrange(10**6), 0, 5, 1, 2,
+                chance.choice(["payments", "search"]), "live", chance.choice(["", "t-1"]), "", "price_book", "",
+                1, chance.randrange(10**9), chance.randrange(10**6), 0, 5, 1, 2, 0, 0,
             )
             for _ in range(n)
         ],
@@ -124,7 +124,7 @@ def test_money_that_is_moved_is_moved_in_totals_too():
         line.trial,
         "",
     )
-    rows.insert(LedgerLine, [(*names, "adjustment", 0, -line.confirmed_nano, 0, 0, 0, 0, 0)])
+    rows.insert(LedgerLine, [(*names, "adjustment", "", 0, -line.confirmed_nano, 0, 0, 0, 0, 0, 0, 0)])
     unrolled = queries.spent_nano("production", *MONTH)
     rolling.roll_up()
 

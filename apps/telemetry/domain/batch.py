@@ -28,6 +28,7 @@ Milliseconds = Annotated[float, Meta(ge=0, le=86_400_000)]
 Tokens = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 Version = Annotated[int, Meta(ge=0, le=2_147_483_647)]
 Arm = Literal["live", "shadow"]
+TokensSource = Literal["reported", "counted", "estimated"]  # by the provider; by the sender's tokenizer; by guessing
 AssignedBy = Literal["split", "rule", "default", "fallback"]
 
 
@@ -47,6 +48,11 @@ class Call(Struct, gc=False):
     input_tokens: Tokens | None = None
     cached_input_tokens: Tokens | None = None
     output_tokens: Tokens | None = None
+    cache_write_tokens: Tokens | None = None  # parts of the input, as the cached ones
+    cache_write_1h_tokens: Tokens | None = None  # and of those that were written
+    output_chars: Tokens | None = None  # streamed before it broke off
+    tokens_source: TokensSource | None = None
+    service_tier: Name | None = None
     cost_usd: Decimal | None = None
     error: Name | None = None
     arm: Arm | None = None

@@ -54,7 +54,7 @@ class Cohorts:
             key = (
                 call.route, call.variant, call.assigned, call.assigned_by, call.snapshot, call.arm, call.tag,
                 call.provider, call.model, call.error, call.final or not request, is_whole, call.input_tokens is None,
-                call.output_tokens is None, call.cost_usd is None, ended_at // seconds,
+                call.output_tokens is None, call.tokens_source, call.cost_usd is None, ended_at // seconds,
             )  # fmt: skip
             cohort = found.get(key)
             if cohort is None:

@@ -10,11 +10,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from apps.catalog.domain.pricing import PriceBook, normalised
+from apps.catalog.domain.names import normalised
+from apps.catalog.domain.pricing import PriceBook
 from apps.telemetry.domain.batch import Call, Outcome
 from apps.telemetry.domain.cohorts import Cohort, Cohorts, Parts
 from apps.telemetry.domain.histogram import Histogram
-from apps.telemetry.domain.pricing import REMEMBERED, Priced, TokenHistory, price_call
+from apps.telemetry.domain.pricing import (
+    ESTIMATED,
+    EVERYWHERE,
+    REMEMBERED,
+    Priced,
+    TokenHistory,
+    Usual,
+    is_complete,
+    price_call,
+    tokens_source,
+    written_part,
+)
 from apps.telemetry.domain.routes import RouteFacts
 from apps.telemetry.domain.sums import (
     LedgerKey,
@@ -41,6 +53,14 @@ class Known(Protocol):
 def variant_of(call: Call) -> str:
     """Where the sender names none, the one that the flag chose."""
     return call.variant or call.assigned or ""
+
+
+def written_of(calls: Sequence[Call]) -> tuple[int, int]:
+    """Tokens written to a cache, and those of them that stay for an hour."""
+    if not any([call.cache_write_tokens for call in calls]):
+        return 0, 0
+    parts = [written_part(call) for call in calls]
+    return sum([written for written, _ in parts]), sum([for_1h for _, for_1h in parts])
 
 
 def tokens_of(calls: Sequence[Call]) -> tuple[int, int, int]:
@@ -125,29 +145,46 @@ class Fold:
         """Before pricing: an unknown call of a route's first batch is taken for what its neighbours were."""
         for cohort in cohorts:
             first = cohort.calls[0]
-            if first.error or first.input_tokens is None or first.output_tokens is None:  # as all of them
+            if not is_complete(first):  # as all of them
                 continue
-            history = self.known.history(environment, first.route)
-            for call in cohort.calls[-REMEMBERED:]:
-                history.learn(call.input_tokens or 0, call.output_tokens or 0)
-            self.learned.add((environment, first.route))
+            self.learn_calls(environment, cohort.calls[-REMEMBERED:])
 
     def prices(self, environment: str, calls: Sequence[Call], facts: RouteFacts) -> list[Priced]:
         """Of calls of one variant and model."""
         first = calls[0]
         variant, find = variant_of(first), self.book.find
         model, settings = first.model or facts.model_of(variant), facts.variants.get(variant)
-        history = self.known.history(environment, first.route)
-        return [price_call(call, find(call.provider, model, call.at), history, settings) for call in calls]
+        usual = self.usual(environment, first)
+        return [
+            price_call(call, find(call.provider, model, call.at, call.service_tier), usual, settings) for call in calls
+        ]
+
+    def usual(self, environment: str, call: Call) -> Usual:
+        history = self.known.history
+        return Usual(
+            history(environment, call.route), history(environment, EVERYWHERE), self.model_name(environment, call)
+        )
+
+    def model_name(self, environment: str, call: Call) -> str:
+        facts = self.known.route(environment, call.route)
+        return "/".join(normalised(call.provider, call.model or facts.model_of(variant_of(call)) or ""))
+
+    def learn_calls(self, environment: str, calls: Sequence[Call]) -> None:
+        """Of one route and model."""
+        inputs, outputs = [call.input_tokens or 0 for call in calls], [call.output_tokens or 0 for call in calls]
+        model = self.model_name(environment, calls[0])
+        for route in (calls[0].route, EVERYWHERE):
+            self.known.history(environment, route).learn(inputs, outputs, model)
+            self.learned.add((environment, route))
 
     def add_cohort(self, environment: str, cohort: Cohort) -> None:
         """Parts whose price has the same rule, and that are of one split, are counted at once: mostly all of it."""
         first = cohort.calls[0]
         facts = self.known.route(environment, first.route)
         prices = self.prices(environment, cohort.calls, facts)
-        kinds: list[object] = [price.rule for price in prices]
+        kinds: list[object] = [(price.rule, price.rate) for price in prices]
         if first.snapshot is None:  # then the moment tells the split
-            kinds = [(rule, facts.split_of(None, call.at)) for rule, call in zip(kinds, cohort.calls, strict=True)]
+            kinds = [(kind, facts.split_of(None, call.at)) for kind, call in zip(kinds, cohort.calls, strict=True)]
         if kinds.count(kinds[0]) == len(kinds):
             self.count_cohort(environment, cohort, facts, prices)
             return
@@ -183,8 +220,7 @@ class Fold:
         window.latency.merge(latency)
         window.late += n if starts_at < self.late_before else 0
 
-        sums = LedgerSum(n, confirmed, estimated, unpriced, inputs, cached, outputs)
-        self.add_line(self.ledger_key(environment, example), sums)
+        self.add_line(self.ledger_key(environment, example), self.line_sums(calls, prices))
         if not facts.is_known:
             name = (environment, example.call.route)
             self.unassigned[name] = self.unassigned.get(name, 0) + n
@@ -204,6 +240,18 @@ class Fold:
             request.cost_nano += confirmed + estimated
             request.estimated_nano += estimated
             request.cost.add_all([(price.confirmed_nano + price.estimated_nano) / 1e9 for price in prices])
+
+    def line_sums(self, calls: Sequence[Call], prices: Sequence[Priced]) -> LedgerSum:
+        """Of calls whose price has the same rule, with the tokens by which they were priced: assumed ones as well."""
+        inputs, cached, outputs = tokens_of(calls)
+        written = written_of(calls)
+        if tokens_source(prices[0].rule) == ESTIMATED:
+            inputs += sum([price.assumed_input for price in prices])
+            outputs += sum([price.assumed_output for price in prices])
+            cached, written = 0, (0, 0)  # an estimate knows no discount
+        confirmed, estimated = [price.confirmed_nano for price in prices], [price.estimated_nano for price in prices]
+        unpriced = len(calls) if prices[0].is_unpriced else 0
+        return LedgerSum(len(calls), sum(confirmed), sum(estimated), unpriced, inputs, cached, outputs, *written)
 
     def add_window(self, environment: str, attempt: Attempt, *, has_latency: bool = True) -> None:
         call, price = attempt.call, attempt.price
@@ -243,7 +291,7 @@ class Fold:
         named = normalised(call.provider, call.model or attempt.facts.model_of(attempt.variant) or "")
         return LedgerKey(
             int(attempt.ended_at // 60), environment, call.route, attempt.variant, *named, attempt.facts.owner,
-            attempt.arm, attempt.split.trial, call.tag or "", attempt.price.rule,
+            attempt.arm, attempt.split.trial, call.tag or "", attempt.price.rule, attempt.price.rate,
         )  # fmt: skip
 
     # What comes through other doors than the native one: money at once, and moved when more is known; the rest once.
@@ -262,6 +310,8 @@ class Fold:
         line.input_tokens += sign * sums.input_tokens
         line.cached_input_tokens += sign * sums.cached_input_tokens
         line.output_tokens += sign * sums.output_tokens
+        line.cache_write_tokens += sign * sums.cache_write_tokens
+        line.cache_write_1h_tokens += sign * sums.cache_write_1h_tokens
         self.touched.add((key.environment, key.route))
 
     def hear(self, environment: str, service: str, source: str, what: str, n: int = 1, *, key: str = "") -> None:
@@ -269,9 +319,8 @@ class Fold:
         self.heard[told] = self.heard.get(told, 0) + n
 
     def learn_of(self, environment: str, call: Call) -> None:
-        if not call.error and call.input_tokens is not None and call.output_tokens:
-            self.known.history(environment, call.route).learn(call.input_tokens, call.output_tokens)
-            self.learned.add((environment, call.route))
+        if is_complete(call) and call.output_tokens:
+            self.learn_calls(environment, [call])
 
     def count_attempts(self, environment: str, attempts: Sequence[Attempt]) -> None:
         """Into windows and requests, without their money's lines."""

@@ -94,6 +94,7 @@ class LedgerKey(NamedTuple):
     trial: str
     tag: str
     rule: str
+    rate: str = ""
 
 
 @dataclass(slots=True)
@@ -105,6 +106,8 @@ class LedgerSum:
     input_tokens: int = 0
     cached_input_tokens: int = 0
     output_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
 
     @property
     def says_something(self) -> bool:

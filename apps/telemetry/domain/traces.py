@@ -39,6 +39,9 @@ class Line(Struct, frozen=True, gc=False, array_like=True):
     input_tokens: int
     cached_input_tokens: int
     output_tokens: int
+    rate: str = ""
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
 
 
 class Booked(Struct, gc=False, array_like=True):

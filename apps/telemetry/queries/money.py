@@ -15,8 +15,8 @@ ROLLED = "LedgerTotals"  # up to which line they go
 HOUR, DAY = 3600, 86_400  # seconds
 TRIES = 5
 FEW_LINES = timedelta(hours=7)  # of one route they are read faster than totals with all their edges
-NAMES = ("environment", "route", "variant", "provider", "model", "owner", "arm", "trial", "tag", "rule")
-BY = ("route", "variant", "provider", "model", "owner", "arm", "trial", "tag", "rule")
+NAMES = ("environment", "route", "variant", "provider", "model", "owner", "arm", "trial", "tag", "rule", "rate")
+BY = NAMES[1:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,8 @@ class SpendRow:
     input_tokens: int
     cached_input_tokens: int
     output_tokens: int
+    cache_write_tokens: int
+    cache_write_1h_tokens: int
     reported_nano: int | None = None  # a provider's bill; None where none was imported
 
     @property
@@ -187,6 +189,7 @@ def day_after(until: datetime) -> date:
 
 SPEND_SUMS = (
     "confirmed_nano", "estimated_nano", "calls", "unpriced", "input_tokens", "cached_input_tokens", "output_tokens",
+    "cache_write_tokens", "cache_write_1h_tokens",
 )  # fmt: skip
 
 
