@@ -1,10 +1,9 @@
 """What pages and others ask about alerts. A query never changes anything."""
 
-from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from django.db.models import Count
+from django.db.models import Count, prefetch_related_objects
 
 from apps.alerts.domain import life
 from apps.alerts.domain.matching import Matcher
@@ -15,14 +14,31 @@ WATCH = "watch:"
 
 
 def open_alerts(environment: str) -> list[Alert]:
-    """Firing first, then the newest."""
-    order = {Alert.State.FIRING: 0, Alert.State.ACKNOWLEDGED: 1, Alert.State.SILENCED: 2}
+    """The worst first: what fires and speaks for itself, by severity; then the newest."""
+    order = {Alert.State.FIRING: 0, Alert.State.ACKNOWLEDGED: 2, Alert.State.SILENCED: 3}
     alerts = Alert.objects.open().of_environment(environment).newest_first()
-    return sorted(alerts, key=lambda alert: order[Alert.State(alert.state)])
+
+    def place(alert: Alert) -> tuple[int, int]:
+        state = order[Alert.State(alert.state)]
+        return (state or bool(alert.muted_by), -life.rank(alert.severity))
+
+    return sorted(alerts, key=place)
 
 
-def recent_alerts(environment: str, most: int = 100) -> list[Alert]:
-    return list(Alert.objects.of_environment(environment).newest_first().prefetch_related("deliveries__channel")[:most])
+def resolved_alerts(environment: str, *, since: datetime, most: int = 200) -> list[Alert]:
+    """The newest first."""
+    over = Alert.objects.of_environment(environment).filter(state=Alert.State.RESOLVED, resolved_at__gt=since)
+    return list(over.newest_first()[:most])
+
+
+def with_deliveries(alerts: list[Alert]) -> list[Alert]:
+    """The same alerts: what was sent of them is read at once."""
+    prefetch_related_objects(alerts, "deliveries__channel")
+    return alerts
+
+
+def last_opened_at(environment: str) -> datetime | None:
+    return Alert.objects.of_environment(environment).newest_first().values_list("opened_at", flat=True).first()
 
 
 def counts(environment: str) -> dict[str, int]:
@@ -163,15 +179,3 @@ def preview(environment: str, matcher: Matcher, now: datetime, *, days: int = 7)
 
 def covers(matcher: Matcher, alert: Alert) -> bool:
     return matcher.covers(route=alert.route, owner=alert.owner, severity=alert.severity, condition=alert.condition)
-
-
-# --- the life of an alert, for a strip of hours ----------------------------------------------------------------------
-
-
-def delivery_counts(alerts: list[Alert]) -> dict[str, dict[str, int]]:
-    """Alert → {"taken": n, "failing": n, "dead": n, "waiting": n}."""
-    found: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    for one in Delivery.objects.filter(alert__in=alerts).order_by("created_at", "id"):
-        if one.state != "replaced":
-            found[str(one.alert_id)][one.state] += 1
-    return {alert: dict(states) for alert, states in found.items()}

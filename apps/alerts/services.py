@@ -177,8 +177,9 @@ def create_silence(
         raise Invalid("A silence ends in the future, after it starts.", ends_at="a moment later than its start")
     if severity and severity not in SEVERITIES:
         raise Invalid(f"There is no severity {severity}.", severity=f"one of {', '.join(SEVERITIES)}")
+    check_zone(time_zone)
     if repeats:
-        check_repeats(repeats, time_zone, is_maintenance=is_maintenance, lasts=ends_at - starts_at)
+        check_repeats(repeats, is_maintenance=is_maintenance, lasts=ends_at - starts_at)
     row = Silence.objects.create(
         environment=environment,
         is_maintenance=is_maintenance,
@@ -200,17 +201,20 @@ def create_silence(
     return row
 
 
-def check_repeats(repeats: str, time_zone: str, *, is_maintenance: bool, lasts: timedelta) -> None:
+def check_zone(time_zone: str) -> None:
+    try:
+        ZoneInfo(time_zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise Invalid(f"There is no time zone {time_zone}.", time_zone="as in Europe/Berlin") from None
+
+
+def check_repeats(repeats: str, *, is_maintenance: bool, lasts: timedelta) -> None:
     if not is_maintenance:
         raise Invalid("Only maintenance comes back. A silence ends.", repeats="leave it out")
     if repeats not in recurrence.DAYS:
         raise Invalid(f"Maintenance does not come back {repeats}.", repeats=f"one of {', '.join(recurrence.DAYS)}")
     if lasts >= timedelta(days=recurrence.DAYS[repeats]):
         raise Invalid("Maintenance that never stops between two times is no maintenance.", ends_at="earlier")
-    try:
-        ZoneInfo(time_zone)
-    except (ZoneInfoNotFoundError, ValueError):
-        raise Invalid(f"There is no time zone {time_zone}.", time_zone="as in Europe/Berlin") from None
 
 
 @transaction.atomic

@@ -6,9 +6,11 @@ import pytest
 from django.core import mail
 from django.urls import reverse
 
+from apps.alerts import queries as alerts_queries
 from apps.alerts import services as alerts
 from apps.alerts.models import Alert, Channel, Delivery, Silence
 from apps.core.actors import person
+from apps.journal.models import Entry
 from tests.alerts.make_alerts import channel, say
 from tests.console.make_money import KEY, alert_of, morning
 
@@ -140,6 +142,12 @@ def test_who_may_not_press_changes_nothing(who, story, client, request):
 
     answers = [
         client.post(reverse("alert-silence", args=[story.id]), {"until": (NOW + HOUR).isoformat()}),
+        client.post(reverse("alert-assign", args=[story.id]), {"to": "alice"}),
+        client.post(reverse("alert-resolve", args=[story.id])),
+        client.post(reverse("escalation"), {"after-0": "0", "channels-0": [hook.id]}),
+        client.post(reverse("channel-switch", args=[hook.id]), {"is_active": "0"}),
+        client.post(reverse("channel-rotate", args=[hook.id])),
+        client.post(reverse("channel", args=[hook.id]), {"name": "mine"}),
         client.post(reverse("delivery-again", args=[stuck.id])),
         client.post(reverse("channel-test", args=[hook.id])),
         client.post(reverse("silences"), {"route": KEY, "hours": "1"}),
@@ -158,6 +166,10 @@ def test_nothing_acts_on_get(story, client, alice):
     for name, id in (
         ("alert-silence", story.id),
         ("alert-end-silence", alert_of("contract-summary").id),
+        ("alert-assign", story.id),
+        ("alert-resolve", story.id),
+        ("channel-switch", mailed.id),
+        ("channel-rotate", mailed.id),
         ("delivery-again", stuck.id),
         ("channel-test", mailed.id),
     ):
@@ -223,3 +235,147 @@ def test_quiet_says_when_the_last_alert_was(environment, client, alice):
     alerts.resolve(alert=alert_of(KEY), by=person("alice"), now=NOW - 71 * HOUR)
 
     assert "Nothing is firing. The last alert was 3 d ago." in text(client.get(reverse("alerts")))
+
+
+# --- whose it is, its end by hand, and what one cause mutes ----------------------------------------------------------
+
+
+def test_an_alert_is_assigned_and_resolved_without_script(story, client, alice):
+    client.force_login(alice)
+    opened = text(client.get(reverse("alerts"), {"handle": story.id}))
+
+    client.post(reverse("alert-assign", args=[story.id]), {"to": "alice"})
+    owners = [row.owner for row in client.get(reverse("alerts")).context["rows"]]
+    wrong = client.post(reverse("alert-assign", args=[story.id]), {"to": "mallory"})
+    client.post(reverse("alert-resolve", args=[story.id]), {"because": "GPT-5 is off"})
+
+    assert "Assign to" in opened and "Resolve by hand" in opened
+    assert "took it after 2 s." in opened and "answered 503" in opened  # what was sent of this alert
+    assert owners[0] == "alice"
+    assert wrong.status_code == 409 and "mallory does not operate production." in text(wrong)
+    story.refresh_from_db()
+    assert (story.state, Entry.objects.get(kind="alert.resolved").because) == ("resolved", "GPT-5 is off")
+
+
+def test_a_viewer_sees_what_was_sent_and_who_can_act(story, client, alice, bob):
+    client.force_login(bob)
+
+    opened = text(client.get(reverse("alerts"), {"handle": story.id}))
+
+    assert "answered 503" in opened
+    assert "Resolve by hand" not in opened and "alice can do this." in opened
+
+
+def test_the_worst_stands_first_and_what_is_muted_says_by_what(environment, client, alice):
+    client.force_login(alice)
+    for n, severity in enumerate(("warning", "critical", "error")):
+        say(NOW - HOUR + timedelta(minutes=n), key=f"plan:{severity}", route=severity, severity=severity)
+    say(NOW, key="stale:invoice-extraction", severity="error")
+    say(NOW, key="watch:telemetry", route="", severity="error", sentence="No telemetry has come.")
+    alerts.read_journal(NOW)
+
+    rows = client.get(reverse("alerts")).context["rows"]
+
+    assert [row.title for row in rows] == ["critical", "production", "error", "warning", KEY]
+    assert [row.second for row in rows[-1:]] == ["muted by the missing telemetry"]
+
+
+def test_an_old_alert_that_is_open_is_not_hidden_by_newer_ones_that_are_over(environment, client, alice):
+    client.force_login(alice)
+    say(NOW - 48 * HOUR, route="old")
+    alerts.read_journal(NOW - 48 * HOUR)
+    Alert.objects.bulk_create(
+        Alert(environment="production", condition=f"rollout:{n}", state="resolved", severity="error", route=f"r-{n}",
+              sentence="x", opened_at=NOW - HOUR, last_at=NOW - HOUR, resolved_at=NOW - HOUR)
+        for n in range(250)
+    )  # fmt: skip
+
+    shown = client.get(reverse("alerts")).context
+
+    assert [row.title for row in shown["rows"]] == ["old"]
+    assert len(shown["over"]) == 100
+
+
+def test_of_a_storm_the_page_shows_the_worst_hundred_and_counts_all(environment, client, alice):
+    client.force_login(alice)
+    for n in range(130):
+        say(NOW, route=f"route-{n}", severity="critical" if n == 129 else "error")
+    alerts.read_journal(NOW)
+
+    answer = client.get(reverse("alerts"))
+
+    assert answer.context["rows"][0].title == "route-129"
+    assert "30 more, less grave or older, are not shown." in text(answer)
+    assert "130 firing." in text(answer)
+
+
+# --- channels and the steps of escalation ----------------------------------------------------------------------------
+
+
+def test_the_steps_of_escalation_are_set_in_the_console(story, client, alice):
+    client.force_login(alice)
+    first, second = Channel.objects.order_by("created_at", "id")[:2]
+    asked = {"after-0": "15", "channels-0": [second.id], "after-1": "0", "channels-1": [first.id, second.id]}
+
+    client.post(reverse("escalation"), asked | {"after-2": "30"})
+    kept = alerts_queries.escalation("production").steps
+    shown = client.get(reverse("channels")).context["steps"]
+    wrong = client.post(reverse("escalation"), asked | {"after-0": "soon"})
+    client.post(reverse("escalation"), {})
+
+    assert [step["after_minutes"] for step in kept] == [0, 15]
+    assert [step["channels"] for step in kept] == [[first.id, second.id], [second.id]]
+    assert [(step.after, step.words) for step in shown] == [
+        ("0", f"{first.name}, {second.name}"), ("15", second.name), ("", "")
+    ]  # fmt: skip
+    assert wrong.status_code == 422 and 'value="soon"' in text(wrong)
+    assert alerts_queries.escalation("production").steps == []
+
+
+def test_a_channel_is_changed_without_showing_what_is_secret(environment, client, alice, bob):
+    client.force_login(alice)
+    made = channel("slack", NOW, "chat", url="https://hooks.slack.com/services/T/B/canary")
+    address = reverse("channel", args=[made.id])
+
+    form = text(client.get(address))
+    client.post(address, {"name": "chat room", "to": "", "least_severity": "error"})
+    made.refresh_from_db()
+    kept = made.config["url"]
+    refused = client.post(address, {"name": "chat room", "to": "ftp://x", "least_severity": "error"})
+    client.post(address, {"name": "chat room", "to": "https://hooks.slack.com/2", "least_severity": "error"})
+    made.refresh_from_db()
+    client.force_login(bob)
+
+    assert "canary" not in form and "hooks.slack.com" in form
+    assert (made.name, made.least_severity, kept[-6:]) == ("chat room", "error", "canary")
+    assert refused.status_code == 422
+    assert made.config["url"] == "https://hooks.slack.com/2"
+    assert client.post(address, {"name": "mine"}).status_code == 403
+    assert "canary" not in str(list(Entry.objects.values()))
+
+
+def test_a_channel_is_switched_off_and_its_secret_rotated(environment, client, alice):
+    client.force_login(alice)
+    made = channel("webhook", NOW, "ops", url="https://example.com/hook")
+    old = made.config["secret"]
+
+    shown = text(client.post(reverse("channel-rotate", args=[made.id])))
+    made.refresh_from_db()
+    client.post(reverse("channel-switch", args=[made.id]), {"is_active": "0"})
+
+    assert made.config["secret"] in shown and old not in shown
+    assert (made.config["old_secret"], Channel.objects.get().is_active) == (old, False)
+
+
+def test_maintenance_each_night_is_planned_by_the_clocks_of_a_place(environment, client, alice):
+    client.force_login(alice)
+    asked = {"kind": "maintenance", "starts_at": "2026-11-25T02:00", "hours": "4", "repeats": "daily"}
+
+    client.post(reverse("silences"), asked | {"time_zone": "Europe/Berlin"})
+    listed = text(client.get(reverse("silences")))
+    wrong = client.post(reverse("silences"), asked | {"time_zone": "Atlantis"})
+
+    made = Silence.objects.get()
+    assert (made.starts_at, made.repeats) == (datetime(2026, 11, 25, 1, tzinfo=UTC), "daily")
+    assert "every day, Europe/Berlin" in listed and "Call off" in listed
+    assert wrong.status_code == 422 and "There is no time zone Atlantis." in text(wrong)

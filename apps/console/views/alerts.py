@@ -7,17 +7,21 @@ from django.http import HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.dateparse import parse_datetime
 
+from apps.access import queries as access
 from apps.access.domain.roles import Role
 from apps.alerts import queries as alerts
 from apps.alerts import services
-from apps.alerts.models import Alert, Channel, Delivery
+from apps.alerts.models import Alert, Delivery
 from apps.console import figures
 from apps.console.acts import Result
-from apps.console.presenters import alarms
+from apps.console.presenters import alarms, deliveries
+from apps.console.views.answers import answer
+from apps.console.views.channels import channel_rows
 from apps.console.visits import ConsoleRequest, Visit, console, visit_of, visited
 from apps.core.refusals import NotFound, Refused
 
 LOG = 8
+SHOWN = 100  # rows: the worst
 WEEK = timedelta(days=7)
 
 
@@ -26,9 +30,8 @@ def page(visit: Visit) -> HttpResponse:
     key, now = visit.environment.key, visit.now
     show = visit.request.GET.get("show", "open")
     show = show if show in alarms.TABS else "open"
-    found = sorted(alerts.recent_alerts(key, 200), key=lambda one: alarms.ORDER[Alert.State(one.state)])
-    is_open = [one for one in found if one.state != Alert.State.RESOLVED]
-    over = [one for one in found if one.resolved_at is not None and one.resolved_at > now - WEEK]
+    is_open = alerts.open_alerts(key)
+    over = alerts.resolved_alerts(key, since=now - WEEK)
     listed = {
         "open": is_open,
         "firing": [one for one in is_open if one.state == Alert.State.FIRING],
@@ -37,30 +40,23 @@ def page(visit: Visit) -> HttpResponse:
     }
     lately = [one for one in over if one.resolved_at and one.resolved_at > now - timedelta(days=2)]
     stuck = alerts.failing_deliveries(key)
+    people = access.people_with(Role.OPERATOR, visit.environment)
     return visit.page(
         "console/alerts.html",
         current="alerts",
-        rows=alarms.rows(visit, listed[show], show),
-        over=alarms.rows(visit, lately, show) if show == "open" else [],
+        rows=alarms.rows(visit, alerts.with_deliveries(listed[show][:SHOWN]), show, people),
+        more=max(len(listed[show]) - SHOWN, 0),
+        over=alarms.rows(visit, alerts.with_deliveries(lately[:SHOWN]), show, people) if show == "open" else [],
         tabs=[
             {"title": title, "href": alarms.address(show=name), "count": len(listed[name]), "is_current": name == show}
             for name, title in alarms.TABS.items()
         ],
-        failing=alarms.failing(visit, stuck, reached(stuck)),
-        log=[alarms.log_line(one) for one in alerts.deliveries(key)[:LOG]],
+        failing=deliveries.failing(visit, stuck, reached(stuck)),
+        log=[deliveries.log_line(one) for one in alerts.deliveries(key)[:LOG]],
         channels=channel_rows(visit),
-        summary=summary(alerts.counts(key), found[0] if found else None, len({one.channel_id for one in stuck}), visit),
+        summary=summary(alerts.counts(key), alerts.last_opened_at(key), len({one.channel_id for one in stuck}), now),
         silences=len(alerts.silences(key, now)) + len(alerts.silences(key, now, is_maintenance=True)),
     )
-
-
-def channel_rows(visit: Visit) -> list[alarms.ChannelRow]:
-    rows = alerts.channels(visit.environment.key)
-    last: dict[str, Delivery] = {}
-    for one in alerts.deliveries(visit.environment.key, state="taken")[:200]:
-        last.setdefault(one.channel_id, one)
-    stuck = {one.channel_id: one for one in reversed(alerts.failing_deliveries(visit.environment.key))}
-    return [alarms.channel_row(visit, one, last.get(one.pk), stuck.get(one.pk)) for one in rows]
 
 
 def reached(stuck: list[Delivery]) -> dict[str, list[str]]:
@@ -73,12 +69,12 @@ def reached(stuck: list[Delivery]) -> dict[str, list[str]]:
     return found
 
 
-def summary(counts: dict[str, int], last: Alert | None, broken: int, visit: Visit) -> str:
+def summary(counts: dict[str, int], last: datetime | None, broken: int, now: datetime) -> str:
     told = [f"{n} {state}" for state, n in counts.items() if n]
     fails = f" {broken} {'channel does' if broken == 1 else 'channels do'} not take its messages." if broken else ""
     if told:
         return f"{', '.join(told)}.{fails}"
-    quiet = f"The last alert was {figures.ago(last.opened_at, visit.now)}." if last else "Nothing ever has."
+    quiet = f"The last alert was {figures.ago(last, now)}." if last else "Nothing ever has."
     return f"Nothing is firing. {quiet}{fails}"
 
 
@@ -92,6 +88,10 @@ def alert_visit(request: ConsoleRequest, id: str) -> tuple[Alert, Visit]:
     return alert, visit_of(request, alert.environment, role=Role.OPERATOR)
 
 
+def why(request: ConsoleRequest) -> str:
+    return request.POST.get("because", "").strip()[:500]
+
+
 @console
 def silence(request: ConsoleRequest, *, id: str) -> HttpResponse:
     alert, visit = alert_visit(request, id)
@@ -99,9 +99,7 @@ def silence(request: ConsoleRequest, *, id: str) -> HttpResponse:
         return HttpResponseRedirect(alarms.address(silence=id))
     until = moment(request.POST.get("until", ""), visit.now)
     try:
-        services.silence(
-            alert=alert, until=until, by=visit.actor, now=visit.now, because=request.POST.get("because", "")[:500]
-        )
+        services.silence(alert=alert, until=until, by=visit.actor, now=visit.now, because=why(request))
         result = Result(words=f"Silenced until {alarms.told(until, visit.now)}", second=f"by {visit.actor}.")
     except Refused as refused:
         result = Result(words=refused.detail, refused=True)
@@ -133,6 +131,33 @@ def end_silence(request: ConsoleRequest, *, id: str) -> HttpResponse:
 
 
 @console
+def assign(request: ConsoleRequest, *, id: str) -> HttpResponse:
+    alert, visit = alert_visit(request, id)
+    if request.method != "POST":
+        return HttpResponseRedirect(alarms.address(handle=id))
+    to = request.POST.get("to", "").strip()
+    try:
+        services.assign(alert=alert, to=to, by=visit.actor, now=visit.now, because=why(request))
+        result = Result(words=f"{to} has it" if to else "Nobody has it")
+    except Refused as refused:
+        result = Result(words=refused.detail, refused=True)
+    return answer(visit, f"assign-{id}", result)
+
+
+@console
+def resolve(request: ConsoleRequest, *, id: str) -> HttpResponse:
+    alert, visit = alert_visit(request, id)
+    if request.method != "POST":
+        return HttpResponseRedirect(alarms.address(handle=id))
+    try:
+        services.resolve(alert=alert, by=visit.actor, now=visit.now, because=why(request))
+        result = Result(words="Resolved", second="Everybody who was told of it hears that.")
+    except Refused as refused:
+        result = Result(words=refused.detail, refused=True)
+    return answer(visit, f"resolve-{id}", result)
+
+
+@console
 def send_again(request: ConsoleRequest, *, id: str) -> HttpResponse:
     delivery = Delivery.objects.select_related("channel").filter(pk=id).first()
     if delivery is None:
@@ -146,35 +171,3 @@ def send_again(request: ConsoleRequest, *, id: str) -> HttpResponse:
     except Refused as refused:
         result = Result(words=refused.detail, refused=True)
     return answer(visit, f"again-{id}", result)
-
-
-@console
-def test_channel(request: ConsoleRequest, *, id: str) -> HttpResponse:
-    channel = Channel.objects.filter(pk=id).first()
-    if channel is None:
-        raise NotFound(what="channel", key=id)
-    visit = visit_of(request, channel.environment, role=Role.OPERATOR)
-    if request.method != "POST":
-        return HttpResponseRedirect(reverse("alerts"))
-    outcome = services.test_channel(channel=channel, by=visit.actor, now=visit.now)
-    if outcome.taken:
-        result = Result(words="Taken", second=outcome.answer)
-    else:
-        result = Result(words="Not taken", second=outcome.answer, refused=True)
-    if not visit.is_fragment:
-        return visit.page(
-            "console/alert_result.html", current="alerts", title=f"Test of {channel.name}", result=result,
-            act={"key": f"test-{id}"},
-        )  # fmt: skip
-    return answer(visit, f"test-{id}", result)
-
-
-def answer(visit: Visit, key: str, result: Result) -> HttpResponse:
-    if visit.is_fragment:
-        return visit.fragment("console/_done.html", act={"key": key}, result=result)
-    if result.refused:
-        return visit.page(
-            "console/alert_result.html", current="alerts", title="Not done", result=result, act={"key": key},
-            status=409,
-        )  # fmt: skip
-    return HttpResponseRedirect(reverse("alerts"))

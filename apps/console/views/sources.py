@@ -7,7 +7,7 @@ from apps.access.domain.roles import Role
 from apps.console import observed
 from apps.console.acts import Result
 from apps.console.presenters import sources
-from apps.console.views.alerts import answer
+from apps.console.views.answers import answer
 from apps.console.visits import Visit, visited
 from apps.core.refusals import Forbidden, Refused
 from apps.flags import queries as flags
