@@ -7,7 +7,7 @@ import pytest
 from django.core import mail
 
 from apps.alerts import services
-from apps.alerts.domain import messages
+from apps.alerts.domain import formats, messages
 from apps.alerts.domain.messages import Message, Notice
 from apps.alerts.models import Channel, Delivery
 from apps.core.refusals import Refused
@@ -57,6 +57,19 @@ def test_a_slack_digest_of_500_stays_within_its_limits(receiver, now):
         assert len(body) < 13_000
         assert len(told["blocks"]) <= 50
         assert all(len(block["text"]["text"]) <= 3000 for block in told["blocks"] if "text" in block)
+
+
+@pytest.mark.parametrize("sign", "&<>x")
+def test_a_long_message_to_slack_is_cut_without_cutting_an_escape_in_two(now, sign):
+    told = notice(at=now, sentence=f"It is so because {sign * 9000}", runbook=sign * 9000, route="r" * 128)
+    body = formats.slack(Message(id="1", key="1", notices=(told,), home=""))
+    texts = [body["text"], *(block["text"]["text"] for block in body["blocks"] if "text" in block)]
+
+    assert all(len(text) <= 3000 for text in texts)
+    assert len(json.dumps(body)) < 10_000
+    for text in texts:
+        rest = text.replace("&amp;", "").replace("&lt;", "").replace("&gt;", "")
+        assert not set(rest) & set("&<>")
 
 
 def test_pagerduty_is_triggered_acknowledged_and_resolved_under_one_key(receiver, now):

@@ -9,12 +9,20 @@ from apps.alerts.domain.messages import Message
 PAGERDUTY = "https://events.pagerduty.com/v2/enqueue"
 ACTIONS = {"firing": "trigger", "acknowledged": "acknowledge", "resolved": "resolve", "test": "trigger"}
 MARKS = {"critical": "🔴", "error": "🟠", "warning": "🟡", "info": "🔵"}
-SLACK_SECTION = 3000
+SLACK_SECTION = 3000  # the text of a block: text, headline, list or runbook, and place stay below 10,000 in all
+SLACK_PLACE = 2000
 TEAMS_TEXT = 6000  # of 28 kB in all, whatever a character weighs in UTF-8
 
 
-def for_slack(text: str) -> str:
-    """Slack wants these three escaped, and nothing else."""
+def for_slack(text: str, most: int = SLACK_SECTION) -> str:
+    """Slack wants these three escaped, and nothing else. Cut before, so that no escape is cut in two."""
+    left = most
+    while len(escaped := escaped_for_slack(messages.shortened(text, left))) > most:
+        left -= len(escaped) - most
+    return escaped
+
+
+def escaped_for_slack(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
@@ -25,16 +33,16 @@ def mark(message: Message) -> str:
 def slack(message: Message) -> dict[str, Any]:
     """An incoming webhook. `text` is what the notification shows; the blocks are what the channel shows."""
     line = f"{mark(message)} {messages.headline(message)}"
-    said = [f"*{for_slack(line)}*" if message.is_one else for_slack(line)]
+    said = [f"*{for_slack(line, SLACK_SECTION - 2)}*" if message.is_one else for_slack(line)]
     if not message.is_one:
         said.append(for_slack("\n".join(f"• {each}" for each in messages.lines(message))))
     elif message.first.runbook:
-        said.append(f"What to do: {for_slack(message.first.runbook)}")
+        said.append(for_slack(f"What to do: {message.first.runbook}"))
     if message.link:
-        said.append(f"<{for_slack(message.link)}|Look>")
-    blocks = [{"type": "section", "text": {"type": "mrkdwn", "text": each[:SLACK_SECTION]}} for each in said if each]
-    place = {"type": "mrkdwn", "text": for_slack(messages.where(message))[:2000]}
-    return {"text": for_slack(line)[:SLACK_SECTION], "blocks": [*blocks, {"type": "context", "elements": [place]}]}
+        said.append(f"<{escaped_for_slack(message.link)}|Look>")
+    blocks = [{"type": "section", "text": {"type": "mrkdwn", "text": each}} for each in said if each]
+    place = {"type": "mrkdwn", "text": for_slack(messages.where(message), SLACK_PLACE)}
+    return {"text": for_slack(line), "blocks": [*blocks, {"type": "context", "elements": [place]}]}
 
 
 def pagerduty(message: Message, routing_key: str) -> dict[str, Any]:
