@@ -72,7 +72,7 @@ class ApiKeyOut(serializers.Serializer[Any]):
     revoked_at = serializers.DateTimeField(allow_null=True)
     last_used_at = serializers.DateTimeField(allow_null=True, help_text="To the minute.")
     rate_per_second = serializers.IntegerField(
-        allow_null=True, help_text="Requests that each process answers it per second; null: no limit."
+        allow_null=True, help_text="Requests that it may make per second, on each machine; null: no limit."
     )
 
 

@@ -72,7 +72,7 @@ class ApiKey(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
-    rate_per_second = models.PositiveIntegerField(null=True, blank=True)  # requests on each process; null: no limit
+    rate_per_second = models.PositiveIntegerField(null=True, blank=True)  # requests, on each machine; null: no limit
     created_at = models.DateTimeField()
     created_by = models.CharField(max_length=200)
 

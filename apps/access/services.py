@@ -157,7 +157,7 @@ def rotate_key(
 
 @transaction.atomic
 def set_rate(*, key: ApiKey, rate_per_second: int | None, by: Actor, because: str, now: datetime) -> None:
-    """Requests per second on each process; None: no limit. In force everywhere within two seconds."""
+    """Requests per second, of all processes together on each machine; None: no limit. In force within two seconds."""
     before = key.rate_per_second
     key.limit(rate_per_second)
     journal.record(

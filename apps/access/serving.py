@@ -124,6 +124,7 @@ def refresh() -> None:
     if grants != keys.by_digest or not keys.loaded:
         keys.swap(grants)
         write_disk_copy(grants)
+        using.limits.forget_all_but({grant.key_id for grant in grants.values()})
     write_used()
 
 

@@ -1,3 +1,5 @@
+import os
+import time
 from datetime import timedelta
 
 import pytest
@@ -25,7 +27,7 @@ def ring(monkeypatch, settings, tmp_path):
 
 
 @pytest.fixture
-def clock(monkeypatch):
+def clock(monkeypatch, tmp_path):
     class Clock:
         now = 100.0
 
@@ -33,7 +35,7 @@ def clock(monkeypatch):
             return self.now
 
     clock = Clock()
-    monkeypatch.setattr(using, "limits", using.Limits(clock))
+    monkeypatch.setattr(using, "limits", using.Limits(clock, tmp_path / "rates"))
     return clock
 
 
@@ -66,6 +68,56 @@ def test_a_key_may_do_so_many_requests_a_second_and_then_waits(environment, ring
     assert [serving.is_too_fast(grant) for _ in range(2)] == [False, True]
     clock.now += 60
     assert [serving.is_too_fast(grant) for _ in range(4)] == [False, False, False, True]
+
+
+def test_processes_share_what_a_key_may_do(clock, tmp_path):
+    here, there = (using.Limits(clock, tmp_path / "rates") for _ in range(2))
+
+    assert [limits.take("k", 4) for limits in (here, there, here, there, here, there)] == [True] * 4 + [False] * 2
+    clock.now += 0.5
+    assert [limits.take("k", 4) for limits in (there, here, here)] == [True, True, False]
+    assert here.take("another", 4)
+
+
+def test_two_real_processes_together_do_no_more_than_one_may(tmp_path):
+    def count() -> int:
+        limits, end, taken = using.Limits(folder=tmp_path / "rates"), time.monotonic() + 0.4, 0
+        while time.monotonic() < end:
+            taken += limits.take("k", 500)
+        return taken
+
+    pipes = [os.pipe() for _ in range(2)]
+    for _, writing in pipes:
+        if not os.fork():
+            os.write(writing, b"%d" % count())
+            os._exit(0)
+    total = sum(int(os.read(reading, 20)) for reading, _ in pipes)
+
+    assert 650 < total < 950, "each for itself would do a thousand and more"
+
+
+def test_a_limit_from_before_the_machine_started_anew_means_nothing(clock, tmp_path):
+    using.Limits(lambda: 1_000_000.0, tmp_path / "rates").take("k", 1)
+
+    assert using.Limits(clock, tmp_path / "rates").take("k", 1)
+
+
+def test_where_no_file_can_be_written_each_process_counts_for_itself(clock, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    limits = using.Limits(clock, tmp_path / "file")
+
+    assert [limits.take("k", 2) for _ in range(3)] == [True, True, False]
+
+
+def test_what_a_key_that_is_gone_has_used_is_forgotten(clock, tmp_path):
+    limits = using.Limits(clock, tmp_path / "rates")
+    for key in ("gone", "here"):
+        limits.take(key, 1)
+
+    limits.forget_all_but({"here"})
+
+    assert [file.name for file in (tmp_path / "rates").iterdir()] == ["here"]
+    assert [limits.take(key, 1) for key in ("gone", "here")] == [True, False]
 
 
 def test_a_key_has_no_rate_unless_it_is_given_one(environment, ring, clock):
