@@ -1,10 +1,14 @@
 """Real exporters from PyPI against a real server: kill, back-pressure and retry included."""
 
+import http.client
+import sys
 import threading
+from contextlib import suppress
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -18,7 +22,9 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from apps.access import services as access
 from apps.core.actors import WORKER
-from apps.telemetry import queries
+from apps.telemetry import queries, services
+from tests.processes import free_port, start, stop
+from tests.telemetry.clients.environments import run_client
 from tests.telemetry.make_telemetry import ROUTE, make_environment, make_route
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -69,11 +75,11 @@ def spent():
     return queries.spend("production", now - timedelta(hours=1), now + timedelta(minutes=1), where={"route": ROUTE})[0]
 
 
-@pytest.mark.parametrize("compression", [Compression.NoCompression, Compression.Gzip, Compression.Deflate])
-def test_spans_of_a_real_exporter_find_their_route(fresh_server, key, compression):
-    spans_to(fresh_server.url, key, 250, compression=compression)
+def test_spans_of_a_real_exporter_find_their_route_however_they_are_packed(fresh_server, key):
+    for n, compression in enumerate((Compression.NoCompression, Compression.Gzip, Compression.Deflate), start=1):
+        spans_to(fresh_server.url, key, 250, compression=compression)
 
-    assert (spent().calls, spent().confirmed_nano, spent().unpriced) == (250, 250 * COST, 0)
+        assert (spent().calls, spent().confirmed_nano, spent().unpriced) == (n * 250, n * 250 * COST, 0)
 
 
 def test_cumulative_and_delta_metrics_of_a_real_exporter(fresh_server, key):
@@ -114,8 +120,8 @@ def test_cumulative_and_delta_metrics_of_a_real_exporter(fresh_server, key):
 class Between:
     """A proxy that loses answers and refuses now and then, as networks do."""
 
-    def __init__(self, url):
-        self.refuse = iter(["503", "lose", "503", "pass", "lose"])
+    def __init__(self, url, *steps):
+        self.refuse = iter(steps)
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -144,10 +150,62 @@ class Between:
 
 
 def test_lost_answers_and_back_pressure_count_once(fresh_server, key):
-    between = Between(fresh_server.url)
+    between = Between(fresh_server.url, "503", "lose", "503", "pass", "lose")
 
     spans_to(between.url, key, 150)
     between.server.shutdown()
 
     assert next(between.refuse, None) is None  # all of it happened
     assert (spent().calls, spent().confirmed_nano) == (150, 150 * COST)
+
+
+def test_the_exporter_of_two_years_ago_is_retried_without_retry_after_and_counted_once(fresh_server, key):
+    between = Between(fresh_server.url, "503", "lose")
+
+    run_client("old_exporter", between.url, key, ROUTE, "50")
+    between.server.shutdown()
+
+    assert next(between.refuse, None) is None
+    assert (spent().calls, spent().confirmed_nano) == (50, 50 * COST)
+
+
+@pytest.fixture
+def provider(tmp_path):
+    """The demo's simulated provider."""
+    port = free_port()
+    process = start(sys.executable, "-m", "demo.providers", "--port", str(port), log=tmp_path / "provider.log")
+    deadline = timezone.now() + timedelta(seconds=15)
+    while timezone.now() < deadline:
+        with suppress(OSError):
+            http.client.HTTPConnection("127.0.0.1", port, timeout=5).request("GET", "/healthz")
+            break
+        threading.Event().wait(0.05)
+    yield f"http://127.0.0.1:{port}"
+    stop(process)
+
+
+CANARY = b"ZmFsY29uIGNhbmFyeQ-the-prompt"
+
+
+def test_an_instrumented_openai_client_over_json_is_counted_as_its_provider_says(fresh_server, key, provider):
+    said = run_client("instrumented_openai", fresh_server.url, key, ROUTE, provider)
+
+    usage = [tuple(map(int, line.split())) for line in said.splitlines()]
+    assert len(usage) == 3
+    whole = spent()
+    assert (whole.calls, whole.estimated_nano, whole.unpriced) == (4, 0, 0)  # one was refused: it cost nothing
+    assert whole.confirmed_nano == sum(inputs * 2000 + outputs * 8000 for inputs, outputs in usage)
+    now = timezone.now()
+    (row,) = queries.windows("production", ROUTE, now - timedelta(hours=1), now + timedelta(minutes=1))
+    assert (row.variant, row.calls, row.errors, row.coarse) == ("gpt-4.1", 4, 1, 0)
+    (source,) = queries.sources("production", now - timedelta(hours=1), now)
+    assert (source.calls["span"], source.calls["metric"], source.attributed["ancestor"]) == (4, 4, 4)
+    services.forget_old(now=now + timedelta(minutes=31))
+    assert [row.name for row in queries.unassigned("production")] == []
+    with connection.cursor() as cursor:
+        for table in connection.introspection.table_names():
+            cursor.execute(f'SELECT * FROM "{table}"')
+            cells = [cell for kept in cursor.fetchall() for cell in kept]
+            held = [bytes(one) if isinstance(one, bytes | memoryview) else str(one).encode() for one in cells]
+            assert not any(CANARY in one for one in held), table
+    assert CANARY not in fresh_server.log.read_bytes()
