@@ -20,6 +20,7 @@ from apps.access import serving as access
 from apps.core.bell import Listener
 from apps.core.refresh import Refresher
 from apps.flags.serving import sync
+from apps.flags.serving.readers import readers
 from apps.flags.serving.refusing import refusals
 from apps.flags.serving.shelf import shelf
 from controlplane.parentage import die_with_parent
@@ -36,7 +37,14 @@ async def serve(address: str) -> None:
     access.load_disk_copy()
     told = sync.Sync()
     told.tell(loop)
-    refresher = Refresher({"keys": access.refresh, "flags": shelf.refresh, "refused": refusals.flush_if_due})
+    refresher = Refresher(
+        {
+            "keys": access.refresh,
+            "flags": shelf.refresh,
+            "refused": refusals.flush_if_due,
+            "readers": readers.flush_if_due,
+        }
+    )
     bell = Listener(refresher.ask)
     has_copy = await asyncio.to_thread(shelf.load_disk)
     refresher.start()

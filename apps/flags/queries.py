@@ -130,6 +130,8 @@ class ClientView:
     snapshot: int | None
     seen_at: datetime
     behind: int | None = None  # snapshots published since the one it has; None: it did not say
+    door: str = ""  # flagd or sync, where it reads whole definitions; empty: it reports by itself
+    has_since: datetime | None = None  # when it was first seen with that snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,14 +267,25 @@ def newest_version(environment: str) -> tuple[int, str]:
     return rows.first() or (0, "")
 
 
-def clients(environment: str, since: datetime | None = None) -> list[ClientView]:
-    rows = ClientSeen.objects.filter(environment_id=environment).order_by("name", "sdk")
+def clients(environment: str, since: datetime | None = None, *, doors: bool = False) -> list[ClientView]:
+    """Those that report; with `doors` also those that only read whole definitions, of whom nothing is heard else."""
+    rows = ClientSeen.objects.filter(environment_id=environment).order_by("name", "sdk", "door")
     if since is not None:
         rows = rows.filter(seen_at__gte=since)
+    if not doors:
+        rows = rows.filter(door=ClientSeen.Door.NONE)
     newest, _ = newest_version(environment)
     return [
-        ClientView(name, sdk, snapshot, seen_at, None if snapshot is None else max(newest - snapshot, 0))
-        for name, sdk, snapshot, seen_at in rows.values_list("name", "sdk", "snapshot", "seen_at")
+        ClientView(
+            name=row.name,
+            sdk=row.sdk,
+            snapshot=row.snapshot,
+            seen_at=row.seen_at,
+            behind=None if row.snapshot is None else max(newest - row.snapshot, 0),
+            door=row.door,
+            has_since=row.has_since,
+        )
+        for row in rows
     ]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models import Exists, F, OuterRef
 
+from apps.access.models import Environment
 from apps.flags.models import ClientSeen, Exposure, Flag, Snapshot, Split
 
 SUBJECTS = 20
@@ -26,12 +27,7 @@ def note_seen(
     """Takes what a batch says as it comes: what cannot be read, or is about no flag of ours, is left out."""
     name = clean(client.get("name"), 128) if client else ""
     if client and name:
-        ClientSeen.objects.update_or_create(
-            environment_id=environment,
-            name=name,
-            sdk=clean(client.get("sdk"), 128),
-            defaults={"snapshot": whole_number(client.get("snapshot")), "seen_at": now},
-        )
+        see_client(environment, "", name, clean(client.get("sdk"), 128), whole_number(client.get("snapshot")), now)
     counts: dict[Counted, int] = {}
     subjects: dict[Counted, list[str]] = {}
     for exposure in exposures:
@@ -49,6 +45,30 @@ def note_seen(
         if key[0] in known and counts[key] > 0
     ]
     add_up(rows)
+
+
+Reader = tuple[str, str, str, str]  # environment, door, name of the key, what the client calls itself
+
+
+@transaction.atomic
+def note_readers(*, given: Mapping[Reader, int], now: datetime) -> None:
+    """Clients that read whole definitions at a door, each with the snapshot that it was given last."""
+    known = set(Environment.objects.filter(key__in={key for key, *_ in given}).values_list("key", flat=True))
+    for (environment, door, name, agent), snapshot in sorted(given.items()):  # one order for all writers: no deadlock
+        if environment in known:
+            see_client(environment, door, name, clean(agent, 128), snapshot, now)
+
+
+def see_client(environment: str, door: str, name: str, sdk: str, snapshot: int | None, now: datetime) -> None:
+    row, is_new = ClientSeen.objects.get_or_create(
+        environment_id=environment,
+        name=name,
+        sdk=sdk,
+        door=door,
+        defaults={"snapshot": snapshot, "has_since": now, "seen_at": now},
+    )
+    if not is_new:
+        row.see(snapshot, now)
 
 
 def read(exposure: Mapping[str, Any], now: datetime) -> Counted | None:

@@ -229,7 +229,7 @@ class ClientsView(ApiView):
         parameters=[IN_ENVIRONMENT], responses=ClientOut(many=True), summary="Clients seen, and how far behind they are"
     )
     def get(self, request: Request) -> Response:
-        rows = queries.clients(self.asked_environment().key)
+        rows = queries.clients(self.asked_environment().key, doors=True)
         newest_first = sorted(rows, key=lambda row: row.seen_at, reverse=True)
         return self.paged(newest_first, lambda row: dict(ClientOut(row).data))
 

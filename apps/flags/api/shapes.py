@@ -7,8 +7,9 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers, status
 from rest_framework.response import Response
 
+from apps.flags import pins
 from apps.flags.models import Flag
-from apps.flags.queries import FlagView, RouteView
+from apps.flags.queries import ClientView, FlagView, RouteView
 
 IN_ENVIRONMENT = OpenApiParameter("environment", str, description="Key of the environment; a key's own by default.")
 
@@ -225,6 +226,14 @@ class ClientOut(serializers.Serializer[Any]):
     snapshot = serializers.IntegerField(allow_null=True)
     behind = serializers.IntegerField(allow_null=True, help_text="Snapshots published since the one it has.")
     seen_at = serializers.DateTimeField()
+    has_since = serializers.DateTimeField(allow_null=True, help_text="When it was first seen with that snapshot.")
+    door = serializers.CharField(help_text="flagd or sync, where it reads whole definitions; empty: it reports.")
+    computes = serializers.SerializerMethodField(
+        help_text="The bucketing of its package: v1, v2, v3. Empty: only the package knows. Null: it follows the pin."
+    )
+
+    def get_computes(self, client: ClientView) -> str | None:
+        return pins.computed_by(client)
 
 
 class ReasonOut(serializers.Serializer[Any]):

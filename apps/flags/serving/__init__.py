@@ -9,6 +9,7 @@ from apps.flags.serving import changes as change_stream
 from apps.flags.serving import cors, events, flagd, ofrep
 from apps.flags.serving.changes import changes
 from apps.flags.serving.counting import counter
+from apps.flags.serving.readers import readers
 from apps.flags.serving.refusing import refusals
 from apps.flags.serving.shelf import shelf
 
@@ -37,10 +38,11 @@ def load_disk_copy() -> bool:
 
 
 def refresh() -> None:
-    """For the refresher's thread: newer snapshots in, counted exposures and refusals out."""
+    """For the refresher's thread: newer snapshots in, counted exposures, refusals and readers out."""
     shelf.refresh()
     counter.flush_if_due()
     refusals.flush_if_due()
+    readers.flush_if_due()
 
 
 def is_loaded() -> bool:
@@ -51,6 +53,11 @@ def is_loaded() -> bool:
 def doubts() -> list[str]:
     """Where what is served is not what the database has, and what to do."""
     return [shelf.doubts[key] for key in sorted(shelf.doubts)]
+
+
+def lag_seconds() -> int:
+    """For how long the database has not confirmed what is served, in the environment that waits longest; 0: it does."""
+    return max((shelf.age(environment) for environment in list(shelf.held)), default=0)
 
 
 def end_streams() -> None:

@@ -1,7 +1,8 @@
 """GET /flagd/flags.json: the environment's snapshot in flagd's own format, whole, from memory."""
 
-from apps.core.asgi import Receive, Scope, Send, problem
+from apps.core.asgi import Receive, Scope, Send, header, problem
 from apps.flags.serving import asking
+from apps.flags.serving.readers import readers
 
 
 async def flags_json(scope: Scope, receive: Receive, send: Send) -> None:
@@ -12,6 +13,7 @@ async def flags_json(scope: Scope, receive: Receive, send: Send) -> None:
     held = await asking.held_of(grant)
     if held is None:
         return await problem(send, 503, "no_snapshot", "This process has no snapshot yet.", (b"retry-after", b"2"))
+    readers.note("flagd", grant, header(scope, b"user-agent"), held.version)
     age = asking.age_of(held)
     form = held.packed if asking.takes_gzip(scope) else held.plain
     other = held.plain if form is held.packed else held.packed

@@ -19,6 +19,7 @@ from apps.flags.domain import definition
 from apps.flags.serving import asking
 from apps.flags.serving.asking import SCOPE
 from apps.flags.serving.held import Held
+from apps.flags.serving.readers import readers
 from apps.flags.serving.refusing import refusals
 from apps.flags.serving.shelf import shelf
 
@@ -71,6 +72,7 @@ class Sync:
             held = shelf.get(grant.environment)
             if held is not None and held is not told:  # a slow reader skips versions and gets the newest
                 told = held
+                readers.note("sync", grant, metadata_of(context).get("user-agent"), held.version)
                 yield await self.message(held, of)
                 continue
             if self.changed is None:
@@ -83,6 +85,7 @@ class Sync:
         if held is None:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "This process has no snapshot yet.")
         assert held is not None
+        readers.note("sync", grant, metadata_of(context).get("user-agent"), held.version)
         return await self.message(held, of)
 
 
