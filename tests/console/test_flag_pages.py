@@ -561,15 +561,6 @@ def test_a_stale_audience_is_not_overwritten(story, client, alice):
     assert "alice changed this audience since you looked" in body(answer)
 
 
-def test_stale_clients_are_told_in_words(story, client, bob):
-    client.force_login(bob)
-
-    text = body(client.get(address("clients")))
-
-    assert "Not heard from for 2 h." in text
-    assert "snapshots behind" in text
-
-
 def test_the_tester_traces_each_rule_and_says_when_one_would_join(story, client, bob):
     client.force_login(bob)
 

@@ -18,7 +18,7 @@ from apps.console.views import flags_draft
 from apps.console.views.flags_draft import Draft, to
 from apps.console.visits import Visit, visited
 from apps.core.refusals import Refused
-from apps.flags import moves, versions
+from apps.flags import moves, pins, queries, versions
 from apps.flags.clean_up import StaleFlag
 from apps.flags.models import Flag
 from apps.flags.queries import FlagView, RouteView
@@ -146,6 +146,7 @@ def context(visit: Visit, found: Served, draft: Draft) -> dict[str, Any]:
         "unit": unit_of(flag),
         "unit_words": flag_words.unit_words(unit_of(flag)),
         "stale": stale,
+        "pins": pins.sentence(live, pins.mismatches(live, queries.clients(environment, now - DAY, doors=True))),
         "given": given,
         "given_total": sum(one.count for one in given),
         "versions": versions.versions(environment, live.key)[:6],
