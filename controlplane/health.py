@@ -41,6 +41,7 @@ def look() -> dict[str, dict[str, Any]]:
         "database": database,
         "broker": look_at_broker(),
         "flags": look_at_flags(),
+        "evaluator": look_at_evaluator(),
         "beat": beat,
         "dead_man": look_at_dead_man(),
     }
@@ -69,6 +70,13 @@ def look_at_flags() -> dict[str, Any]:
     if doubts := flags.doubts():  # amber: what is served is right for whoever asks, until somebody has decided
         return {"ok": True, "amber": True, "reason": " ".join(doubts)}
     return {"ok": True, "reason": ""}
+
+
+def look_at_evaluator() -> dict[str, Any]:
+    """How long ago the database last confirmed what is evaluated: it is answered all the same."""
+    lag = flags.lag_seconds()
+    said = f"What is evaluated was last confirmed {lag} s ago." if lag else ""
+    return {"ok": not lag, "lag_seconds": lag, "reason": said}
 
 
 def look_at_beat() -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 import os
 import secrets
-import sys
 from pathlib import Path
 
 import environ
-import structlog
+
+from apps.core import logs
 
 ROOT = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -217,19 +217,7 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "%(levelname)s %(name)s %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
-    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="WARNING")},
-}
-# Lines, not pictures: the default draws every local variable of a traceback, keys and money among them.
-structlog.configure(
-    processors=[
-        structlog.processors.add_log_level,
-        structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0, exception_formatter=structlog.dev.plain_traceback),
-    ],
-    wrapper_class=structlog.make_filtering_bound_logger(env.str("LOG_LEVEL", default="WARNING").lower()),
-    logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+LOGGING = logs.setting(
+    level=env.str("LOG_LEVEL", default="WARNING"),
+    form=env.str("LOG_FORMAT", default="plain"),  # json: a line for machines
 )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -11,17 +12,23 @@ from pathlib import Path
 
 import pytest
 from django.utils import timezone
+from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from apps.access import services as access
 from apps.core.actors import WORKER
+from apps.flags.serving.shelf import shelf
+from apps.rollouts.models import Shard
+from apps.telemetry.models import Freshness
+from controlplane import facts, scrape
 from tests.console.make_money import make_budget
 from tests.processes import ROOT, Server, running_server, url_of_test_database
-from tests.rollouts.make_rollouts import start_rollout
-from tests.telemetry.make_telemetry import batch
+from tests.rollouts.make_rollouts import make_route, start_rollout
+from tests.telemetry.make_telemetry import ROUTE, batch
 from tests.telemetry.make_telemetry import call as ordinary
 
-DASHBOARDS = sorted((ROOT / "docs" / "grafana").glob("*.json"))
+DASHBOARD = ROOT / "docs" / "grafana" / "changeover.json"
+NAME = re.compile(r"\bchangeover_[a-z_]+")
 
 
 class Scraped:
@@ -46,16 +53,24 @@ def scraped(server: Server, **headers: str) -> Scraped:
     return Scraped(body.decode())
 
 
-@pytest.fixture
-def counted(tmp_path: Path) -> Path:
-    return tmp_path / "counted"
+@pytest.fixture(scope="module")
+def counted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("counted")
 
 
-@pytest.fixture
-def server(transactional_db: None, static_files: Path, tmp_path: Path, counted: Path) -> Iterator[Server]:
-    env = {"PROMETHEUS_MULTIPROC_DIR": str(counted), "METRICS_SECONDS": "0.2", "METRICS_TOKEN": "scrape-me"}
-    with running_server(tmp_path / "web", static_files, **env) as server:
+@pytest.fixture(scope="module")
+def watched_server(django_db_setup, django_db_blocker, static_files, tmp_path_factory, counted) -> Iterator[Server]:
+    env = {
+        "PROMETHEUS_MULTIPROC_DIR": str(counted), "METRICS_SECONDS": "0.2", "METRICS_TOKEN": "scrape-me",
+        "LOG_LEVEL": "DEBUG", "LOG_FORMAT": "json",
+    }  # fmt: skip
+    with django_db_blocker.unblock(), running_server(tmp_path_factory.mktemp("web"), static_files, **env) as server:
         yield server
+
+
+@pytest.fixture
+def server(watched_server: Server, transactional_db: None) -> Server:
+    return watched_server
 
 
 @pytest.mark.django_db(transaction=True)
@@ -103,6 +118,36 @@ def test_a_live_server_tells_what_happened_in_it_and_in_a_worker_that_has_gone(s
     assert secret[:12] not in repr(says.samples)
 
 
+@pytest.mark.django_db(transaction=True)
+def test_without_its_token_nobody_reads_them(server):
+    assert server.request("GET", "/metrics")[0] == 401
+    assert server.request("GET", "/metrics", headers={"X-API-Key": "scrape-you"})[0] == 401
+
+
+@pytest.mark.django_db(transaction=True)
+def test_its_log_is_lines_for_machines_without_keys_tokens_and_prompts(server, environment):
+    _, secret = access.create_key(
+        environment=environment,
+        name="test", scopes=["flags:read", "telemetry:write"], by=WORKER, now=timezone.now(),
+    )  # fmt: skip
+    told = {"Authorization": f"Bearer {secret}", "content-type": "application/json"}
+    wait_for(lambda: server.request("GET", "/flagd/flags.json", headers=told)[0] == 200)
+    prompt = '{"resourceSpans": [{"scopeSpans": [{"spans": [{"attributes": [{"key": "canary prompt"}]}]}]}], '
+    *_, bulk = server.request("POST", "/ofrep/v1/evaluate/flags", "{}", told)
+    stream = json.loads(bulk)["eventStreams"][0]["endpoint"]["requestUri"]
+
+    for path in ("/otlp/v1/traces", "/api/v1/telemetry", "/ofrep/v1/evaluate/flags/canary", "/api/v1/nothing/"):
+        server.request("POST", path, prompt, told)
+    server.request("GET", f"{stream}0", headers=told)
+    server.request("GET", f"/nothing/{secret}?{stream.partition('?')[2]}", headers=told)
+
+    log = server.log.read_text()
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    assert any("Not Found: /nothing/[secret]" in line["event"] for line in lines)
+    for kept in (secret, stream.partition("=")[2], "canary prompt"):
+        assert kept not in log
+
+
 def call(**fields):
     return ordinary(at=timezone.now().isoformat(), **fields)
 
@@ -121,3 +166,25 @@ def wait_for(is_so) -> None:
     while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+@pytest.mark.django_db
+def test_the_dashboard_asks_for_all_that_is_served_and_nothing_else(environment, now, shelf_of_this_test):
+    make_route(now)
+    make_budget(now, usd=1)
+    Shard.objects.create(number=0, last_tick_at=now)
+    Freshness.objects.create(environment="production", route=ROUTE, first_at=now, newest_at=now)
+    shelf.refresh()
+
+    facts.facts.look(now)
+    families = list(text_string_to_metric_families(generate_latest(scrape.shown).decode()))
+    served = {name for family in families for name in names_of(family)}
+    asked = set(NAME.findall(DASHBOARD.read_text()))
+
+    assert asked - served == set()
+    assert {family.name for family in families if not asked & names_of(family)} == set()
+
+
+def names_of(family) -> set[str]:
+    parts = {"histogram": ("_bucket", "_count", "_sum"), "counter": ("_total",)}.get(family.type, ("",))
+    return {family.name + part for part in parts}
