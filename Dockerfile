@@ -14,7 +14,7 @@ COPY --from=build /app /app
 WORKDIR /app
 ENV PATH=/app/.venv/bin:$PATH PYTHONPATH=/app:/app/sdk PYTHONUNBUFFERED=1 \
     DATA_DIR=/data STATIC_ROOT=/app/static-collected
-USER changeover
+USER 10001
 VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
