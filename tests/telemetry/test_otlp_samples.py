@@ -73,8 +73,15 @@ def known_history(environment):
     for name in ["".join(parts) for parts in usual]:
         calls = [
             call(
-                id=f"{name}-{n}", route=name, input_tokens=812, output_tokens=64, at="2026-11-23T01:00:00Z", cost_usd=0
-            )
+                id=f"{name}-{n}",
+                route=name,
+                input_tokens=812,
+                output_tokens=64,
+                at="2026-11-23T01:00:00Z",
+                cost_usd=0,
+                provider="openai",
+                model="gpt-4.1",
+            )  # fmt: skip
             for n in range(101)
         ]
         count(sent(*calls, environment=environment), now=NOW - timedelta(hours=20))

@@ -22,6 +22,8 @@ FIELDS: dict[str, tuple[str, ...]] = {
                      "llm.token_count.prompt"),
     "cached_input_tokens": ("gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens",
                             "llm.token_count.prompt_details.cache_read"),
+    "cache_write_tokens": ("gen_ai.usage.cache_write.input_tokens", "gen_ai.usage.cache_creation.input_tokens",
+                           "gen_ai.usage.cache_creation_input_tokens", "llm.token_count.prompt_details.cache_write"),
     "output_tokens": ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens", "llm.usage.completion_tokens",
                       "llm.token_count.completion"),
     "first_token": ("gen_ai.response.time_to_first_chunk", "gen_ai.server.time_to_first_token"),

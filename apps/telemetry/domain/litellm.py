@@ -7,7 +7,7 @@ be read costs itself.
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
@@ -29,10 +29,15 @@ class Details(Struct):
 
 class Usage(Struct):
     prompt_tokens_details: Details | None = None
+    cache_creation_input_tokens: int | None = None
 
 
 class Metadata(Struct):
     usage_object: Usage | None = None
+
+
+class Breakdown(Struct):
+    service_tier: str | None = None
 
 
 class Error(Struct):
@@ -59,6 +64,7 @@ class Row(Struct):
     request_tags: list[Any] | None = None
     api_base: str | None = None
     error_information: Error | None = None
+    cost_breakdown: Raw = Raw(b"null")
     metadata: Raw = Raw(b"null")
 
 
@@ -135,17 +141,31 @@ def call_of(row: Row) -> SpanCall | None:
 
 
 def tell_usage(call: SpanCall, row: Row) -> None:
+    breakdown = part_of(row.cost_breakdown, Breakdown)
+    call.service_tier = clean(breakdown.service_tier or "")[:32] if breakdown else ""
     inputs, outputs = usages.tokens(row.prompt_tokens), usages.tokens(row.completion_tokens)
     if not inputs and not outputs:
         return  # no usage came from the provider: LiteLLM writes zeros
     call.input_tokens, call.output_tokens = inputs, outputs
-    try:
-        usage = msgspec.json.decode(row.metadata, type=Metadata | None)
-    except msgspec.DecodeError:
+    metadata = part_of(row.metadata, Metadata)
+    usage = metadata.usage_object if metadata else None
+    if usage is None:
         return
-    details = usage.usage_object.prompt_tokens_details if usage and usage.usage_object else None
+    call.cache_write_tokens = usages.tokens(usage.cache_creation_input_tokens)
+    details = usage.prompt_tokens_details
     cached = usages.tokens(details.cached_tokens) if details else None
     if cached is not None and (inputs is None or cached > inputs):
         call.notes = [*call.notes, "cached_too_large"]
     else:
         call.cached_input_tokens = cached
+
+
+Part = TypeVar("Part", Metadata, Breakdown)
+
+
+def part_of(raw: Raw, kind: type[Part]) -> Part | None:
+    """One that cannot be read costs itself, not its row."""
+    try:
+        return msgspec.json.decode(raw, type=kind | None)
+    except msgspec.DecodeError:
+        return None

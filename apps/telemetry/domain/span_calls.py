@@ -55,6 +55,9 @@ class SpanCall(Struct, gc=False, array_like=True, kw_only=True):
     joins: bool = False  # Logfire's log of a stream's end
     may_be_joined: bool = False  # and the span that ended with the stream's headers
     notes: list[str] = []  # what was odd about it
+    cache_write_tokens: int | None = None  # a part of the input
+    cache_write_1h_tokens: int | None = None  # a part of that
+    service_tier: str = ""
 
     @property
     def has_usage(self) -> bool:

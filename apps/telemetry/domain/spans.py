@@ -17,7 +17,7 @@ from apps.telemetry.domain.naming import name_route
 from apps.telemetry.domain.otlp import Log, Span, is_finite
 from apps.telemetry.domain.providers import invoked_model, provider_of
 from apps.telemetry.domain.span_calls import SpanCall
-from apps.telemetry.domain.usage import told_cost_nano, usage_of
+from apps.telemetry.domain.usage import told_cost_nano, usage_of, written_of
 
 SECOND = 10**9
 MOST_DURATION = 86_400 * SECOND
@@ -97,6 +97,8 @@ def describe(told: Told, kind: str, *, source: str, begin: int, end: int) -> Spa
     call.response_model = text(told, "response_model", 200)
     usage = usage_of(told, notes)
     call.input_tokens, call.cached_input_tokens, call.output_tokens = usage
+    call.cache_write_tokens, call.cache_write_1h_tokens = written_of(told)
+    call.service_tier = text(told, "tier", 32)
     if call.is_embedding and call.input_tokens is not None and call.output_tokens is None:
         call.output_tokens = 0
     call.finish = finish_of(told)

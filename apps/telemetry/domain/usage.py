@@ -56,6 +56,22 @@ def usage_in(usage: Mapping[str, Any]) -> tuple[int | None, int | None, int | No
     return inputs, tokens(details.get("cached_tokens")) if isinstance(details, dict) else None, outputs
 
 
+def written_of(told: Told) -> tuple[int | None, int | None]:
+    """Tokens that were written to a cache, a part of the input; and those of them that stay for an hour."""
+    written, for_1h = tokens(told.get("cache_write_tokens")), None
+    for name in aliases.USAGE:
+        usage = packed(told.get(name)) if name in told else {}
+        details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
+        by_life = usage.get("cache_creation")
+        if written is None:
+            written = tokens(usage.get("cache_creation_input_tokens"))
+        if written is None and isinstance(details, dict):
+            written = tokens(details.get("cache_write_tokens"))
+        if for_1h is None and isinstance(by_life, dict):
+            for_1h = tokens(by_life.get("ephemeral_1h_input_tokens"))
+    return written, for_1h
+
+
 def told_cost_nano(told: Told) -> int | None:
     usd = told.get("told_cost")
     for name in aliases.COSTS:
