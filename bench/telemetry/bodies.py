@@ -65,6 +65,7 @@ def call(number: int, n: int) -> dict[str, Any]:
 def otlp(number: int) -> Template:
     """Spans of GenAI calls as instrumentations of today write them, with the flag's evaluation on the call's span."""
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+    from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
     request = ExportTraceServiceRequest()
     resource = request.resource_spans.add()
@@ -76,7 +77,7 @@ def otlp(number: int) -> Template:
         provider, model = VARIANTS[variant]
         span = scope.spans.add()
         span.trace_id, span.span_id = STAMP + n.to_bytes(8, "big"), STAMP[:4] + n.to_bytes(4, "big")
-        span.name, span.kind = f"chat {model}", 3
+        span.name, span.kind = f"chat {model}", Span.SPAN_KIND_CLIENT
         span.start_time_unix_nano, span.end_time_unix_nano = NANOS, NANOS + 1
         put(span, {
             "gen_ai.operation.name": "chat", "gen_ai.provider.name": provider, "gen_ai.request.model": model,
