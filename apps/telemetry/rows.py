@@ -56,7 +56,7 @@ def adapt(columns: Columns, rows: Sequence[Row]) -> list[Sequence[Any]]:
 
 def adapter(column: "models.Field[Any, Any]") -> Callable[[Any], Any] | None:
     if isinstance(column, models.DateTimeField):
-        return connection.ops.adapt_datetimefield_value
+        return cache(connection.ops.adapt_datetimefield_value)  # many rows, few moments
     if isinstance(column, models.JSONField):
         return lambda value: msgspec.json.encode(value).decode()
     return None

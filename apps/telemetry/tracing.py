@@ -4,8 +4,9 @@ Money is booked at once, under the best route that is known, and moved by two mo
 windows and requests a call comes once: when its route is known, or when nothing more of its trace has come for a while.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 
 import mmh3
 import msgspec
@@ -45,7 +46,8 @@ def take(taken: Sequence[Taken], fold: Fold, writer: WriterMemory, now: datetime
     keys = sorted({(environment, trace_id) for environment, intake, _ in taken for trace_id in intake.parts})
     if not keys:
         return
-    states = load(keys, now)
+    known = load(keys)
+    states = {key: known.get(key) or Trace() for key in keys}
     for environment, intake, new in taken:
         for trace_id, part in intake.parts.items():
             state = states[environment, trace_id]
@@ -57,16 +59,14 @@ def take(taken: Sequence[Taken], fold: Fold, writer: WriterMemory, now: datetime
                 if new[number]:
                     state.add(intake.calls[number])
     settle(states, fold, writer, is_last=False)
-    save(states, now)
+    save(states, known, now)
     suspect(states)
 
 
-def load(keys: Sequence[Key], now: datetime) -> dict[Key, Trace]:
-    """Locked, so that two processes do not both read a trace as it was."""
-    empty = encode(Trace())
-    rows.insert(TraceRow, [(*key, now, empty) for key in keys], "ON CONFLICT (environment, trace_id) DO NOTHING")
+def load(keys: Sequence[Key]) -> dict[Key, Trace]:
+    """Those that have a row, locked, so that two processes do not both read a trace as it was. Most are new."""
     states: dict[Key, Trace] = {}
-    for environment in {environment for environment, _ in keys}:
+    for environment in sorted({environment for environment, _ in keys}):
         names = [trace_id for of, trace_id in keys if of == environment]
         for position in range(0, len(names), AT_ONCE):
             found = TraceRow.objects.select_for_update().filter(
@@ -77,10 +77,13 @@ def load(keys: Sequence[Key], now: datetime) -> dict[Key, Trace]:
     return states
 
 
-def save(states: dict[Key, Trace], now: datetime) -> None:
+def save(states: dict[Key, Trace], known: Collection[Key], now: datetime) -> None:
+    """Where another process has made a row meanwhile the database says so, and the commit group looks once more."""
+    told = [(*key, now, encode(state)) for key, state in sorted(states.items(), key=itemgetter(0))]
+    rows.insert(TraceRow, [row for row in told if row[:2] not in known])
     rows.insert(
         TraceRow,
-        [(*key, now, encode(state)) for key, state in sorted(states.items())],
+        [row for row in told if row[:2] in known],
         "ON CONFLICT (environment, trace_id) DO UPDATE SET at = excluded.at, body = excluded.body",
     )
 
@@ -301,7 +304,7 @@ def move_to_shadow(found: SuspectedShadow, fold: Fold, writer: WriterMemory, now
     state.calls[found.call_id].arm = "shadow"
     settle({key: state}, fold, writer, is_last=row is None)
     if row is not None:
-        save({key: state}, now)
+        save({key: state}, [key], now)
 
 
 def quiet(now: datetime) -> list[Key]:
@@ -312,7 +315,7 @@ def quiet(now: datetime) -> list[Key]:
 
 def settle_quiet(keys: Sequence[Key], fold: Fold, writer: WriterMemory, now: datetime) -> None:
     """What was not counted yet is counted under the name of its service and model; then the traces go."""
-    states = load(keys, now)
+    states = load(keys)
     settle(states, fold, writer, is_last=True)
     suspect(states)
     for environment, trace_id in keys:
