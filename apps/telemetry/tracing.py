@@ -117,7 +117,7 @@ def settle(states: dict[Key, Trace], fold: Fold, writer: WriterMemory, *, is_las
         fold.count_attempts(environment, [attempt for _, attempt, told in counted if told.has_latency])
         for booked, attempt, told in counted:
             if not told.has_latency:
-                fold.add_window(environment, attempt, has_latency=False)
+                fold.add_coarse(environment, attempt)
             booked.is_counted = True
 
 

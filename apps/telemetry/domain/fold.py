@@ -122,7 +122,8 @@ class Fold:
                 requests += cohorts.add(calls, new)
         self.learn(environment, cohorts)
         for cohort in cohorts:
-            self.add_cohort(environment, cohort)
+            facts = self.known.route(environment, cohort.calls[0].route)
+            self.add_cohort(environment, cohort, facts, self.prices(environment, cohort.calls, facts))
         for parts in requests:
             self.add_group(environment, [self.attempt_of(environment, call, is_new=is_new) for call, is_new in parts])
 
@@ -177,16 +178,18 @@ class Fold:
             self.known.history(environment, route).learn(inputs, outputs, model)
             self.learned.add((environment, route))
 
-    def add_cohort(self, environment: str, cohort: Cohort) -> None:
-        """Parts whose price has the same rule, and that are of one split, are counted at once: mostly all of it."""
+    def add_cohort(
+        self, environment: str, cohort: Cohort, facts: RouteFacts, prices: list[Priced], *, is_booked: bool = False
+    ) -> None:
+        """Parts whose price has the same rule, and that are of one split, are counted at once: mostly all of it.
+
+        `is_booked`: what these calls cost stands in the ledger."""
         first = cohort.calls[0]
-        facts = self.known.route(environment, first.route)
-        prices = self.prices(environment, cohort.calls, facts)
         kinds: list[object] = [(price.rule, price.rate) for price in prices]
         if first.snapshot is None:  # then the moment tells the split
             kinds = [(kind, facts.split_of(None, call.at)) for kind, call in zip(kinds, cohort.calls, strict=True)]
         if kinds.count(kinds[0]) == len(kinds):
-            self.count_cohort(environment, cohort, facts, prices)
+            self.count_cohort(environment, cohort, facts, prices, is_booked=is_booked)
             return
         parts: dict[object, tuple[Cohort, list[Priced]]] = {}
         for kind, call, ended_at, price in zip(kinds, cohort.calls, cohort.ends, prices, strict=True):
@@ -195,9 +198,11 @@ class Fold:
             part.ends.append(ended_at)
             of_part.append(price)
         for part, of_part in parts.values():
-            self.count_cohort(environment, part, facts, of_part)
+            self.count_cohort(environment, part, facts, of_part, is_booked=is_booked)
 
-    def count_cohort(self, environment: str, cohort: Cohort, facts: RouteFacts, prices: Sequence[Priced]) -> None:
+    def count_cohort(
+        self, environment: str, cohort: Cohort, facts: RouteFacts, prices: Sequence[Priced], *, is_booked: bool
+    ) -> None:
         calls, n = cohort.calls, len(cohort.calls)
         example = Attempt(calls[0], facts, prices[0], is_new=True)
         starts_at = self.window_at(example.ended_at)
@@ -220,10 +225,11 @@ class Fold:
         window.latency.merge(latency)
         window.late += n if starts_at < self.late_before else 0
 
-        self.add_line(self.ledger_key(environment, example), self.line_sums(calls, prices))
-        if not facts.is_known:
-            name = (environment, example.call.route)
-            self.unassigned[name] = self.unassigned.get(name, 0) + n
+        if not is_booked:
+            self.add_line(self.ledger_key(environment, example), self.line_sums(calls, prices))
+            if not facts.is_known:
+                name = (environment, example.call.route)
+                self.unassigned[name] = self.unassigned.get(name, 0) + n
         if not cohort.is_whole:
             return
         request = self.request_of(environment, example, [example], starts_at)
@@ -252,25 +258,6 @@ class Fold:
         confirmed, estimated = [price.confirmed_nano for price in prices], [price.estimated_nano for price in prices]
         unpriced = len(calls) if prices[0].is_unpriced else 0
         return LedgerSum(len(calls), sum(confirmed), sum(estimated), unpriced, inputs, cached, outputs, *written)
-
-    def add_window(self, environment: str, attempt: Attempt, *, has_latency: bool = True) -> None:
-        call, price = attempt.call, attempt.price
-        inputs, cached, outputs = tokens_of([call])
-        window = self.window_of(environment, attempt)
-        window.calls += 1
-        if call.error:
-            window.errors += 1
-        window.input_tokens += inputs
-        window.cached_input_tokens += cached
-        window.output_tokens += outputs
-        window.confirmed_nano += price.confirmed_nano
-        window.estimated_nano += price.estimated_nano
-        window.unpriced += price.is_unpriced
-        if has_latency:
-            window.latency.add(attempt.seconds)
-        else:
-            window.coarse += 1
-        window.late += self.window_at(attempt.ended_at) < self.late_before
 
     def window_at(self, seconds: float) -> int:
         return int(seconds // self.window_seconds) * self.window_seconds
@@ -324,15 +311,29 @@ class Fold:
 
     def count_attempts(self, environment: str, attempts: Sequence[Attempt]) -> None:
         """Into windows and requests, without their money's lines."""
-        groups: dict[Memo, list[Attempt]] = {}
-        for attempt in attempts:
-            self.add_window(environment, attempt)
-            if attempt.call.request_id:
-                groups.setdefault((attempt.call.route, attempt.arm, attempt.call.request_id), []).append(attempt)
-            else:
-                self.add_request(environment, attempt, [attempt], is_final=True)
-        for group in groups.values():
-            self.add_group(environment, group)
+        attempt_of = {id(attempt.call): attempt for attempt in attempts}
+        cohorts = Cohorts(self.window_seconds)
+        requests = cohorts.add([attempt.call for attempt in attempts], [True] * len(attempts))
+        for cohort in cohorts:
+            prices = [attempt_of[id(call)].price for call in cohort.calls]
+            self.add_cohort(environment, cohort, attempt_of[id(cohort.calls[0])].facts, prices, is_booked=True)
+        for parts in requests:
+            self.add_group(environment, [attempt_of[id(call)] for call, _ in parts])
+
+    def add_coarse(self, environment: str, attempt: Attempt) -> None:
+        """A call of which nobody told how long it took: into its window only."""
+        window = self.window_of(environment, attempt)
+        inputs, cached, outputs = tokens_of([attempt.call])
+        window.calls += 1
+        window.coarse += 1
+        window.errors += bool(attempt.call.error)
+        window.input_tokens += inputs
+        window.cached_input_tokens += cached
+        window.output_tokens += outputs
+        window.confirmed_nano += attempt.price.confirmed_nano
+        window.estimated_nano += attempt.price.estimated_nano
+        window.unpriced += attempt.price.is_unpriced
+        window.late += self.window_at(attempt.ended_at) < self.late_before
 
     def add_request(self, environment: str, last: Attempt, attempts: Sequence[Attempt], *, is_final: bool) -> None:
         seconds, ended_at = last.seconds, last.ended_at

@@ -14,8 +14,24 @@ from apps.telemetry.domain.usage import tokens
 
 def name_route(call: SpanCall, told: Told) -> None:
     """What the call itself says of its route: ours, a flag's, a gateway's tags."""
-    if told.keys().isdisjoint(NAMING):
+    if not told.keys().isdisjoint(OURS):
+        describe_attempt(call, told)
+    if route := text(told, "route", 512):
+        call.route, call.variant, call.named_by = route, text(told, "variant"), "changeover"
         return
+    if route := text(told, "flag", 512):
+        call.route, call.variant, call.named_by = route, text(told, "flag_variant"), "flag"
+        return
+    if told.keys().isdisjoint(TAGS):
+        return
+    name_by_tags(call, told.get("tags"))
+    told_route, told_variant = text(told, "told_route", 512), text(told, "told_variant")
+    if told_route:
+        call.route, call.named_by = told_route.strip('"'), "tags"
+    call.variant = call.variant or told_variant.strip('"')
+
+
+def describe_attempt(call: SpanCall, told: Told) -> None:
     number = tokens(told.get("attempt"))
     call.attempt = number if number is not None and number < 1_000 else None
     call.request_id, call.pair_id = text(told, "request_id", 200), text(told, "pair_id", 200)
@@ -29,25 +45,11 @@ def name_route(call: SpanCall, told: Told) -> None:
     arm = text(told, "arm")
     if arm in ("live", "shadow"):
         call.arm = arm
-    if route := text(told, "route", 512):
-        call.route, call.variant, call.named_by = route, text(told, "variant"), "changeover"
-        return
-    if route := text(told, "flag", 512):
-        call.route, call.variant, call.named_by = route, text(told, "flag_variant"), "flag"
-        return
-    name_by_tags(call, told.get("tags"))
-    told_route, told_variant = text(told, "told_route", 512), text(told, "told_variant")
-    if told_route:
-        call.route, call.named_by = told_route.strip('"'), "tags"
-    call.variant = call.variant or told_variant.strip('"')
 
 
-NAMING = frozenset(
-    {
-        "attempt", "request_id", "pair_id", "final", "snapshot", "assigned", "assigned_by", "tag", "arm", "route",
-        "flag", "tags", "told_route", "told_variant",
-    }
-)  # fmt: skip
+# Most spans carry neither, and are not searched for each of them.
+OURS = frozenset({"attempt", "request_id", "pair_id", "final", "snapshot", "assigned", "assigned_by", "tag", "arm"})
+TAGS = frozenset({"tags", "told_route", "told_variant"})
 
 
 def name_by_tags(call: SpanCall, told: Any) -> None:

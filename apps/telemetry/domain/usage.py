@@ -15,6 +15,8 @@ MOST_TOKENS = 1_000_000_000
 
 def tokens(value: Any) -> int | None:
     """A number of tokens; None for what is none."""
+    if type(value) is int:  # nearly always
+        return value if 0 <= value <= MOST_TOKENS else None
     if isinstance(value, str) and value.isdigit():
         value = int(value[:20])
     if isinstance(value, bool) or not isinstance(value, int | float) or not is_finite(value):
