@@ -60,6 +60,7 @@ urlpatterns = [
     path("budgets/<str:id>/edit/", money_edit.edit, name="budget-edit"),
     path("sources/", sources.page, name="sources"),
     path("sources/map/", sources.assign, name="map"),
+    path("sources/shadows/<str:call_id>/<str:said>/", sources.settle_shadow, name="settle-shadow"),
     path("sources/mappings/<str:id>/take-back/", sources.take_back, name="unmap"),
     path("protection/", protection.page, name="protection"),
     path("b/", RedirectView.as_view(pattern_name="budgets")),  # where alerts of budgets lead

@@ -1,5 +1,6 @@
 """/api/v1/sources/, /unassigned/, /mappings/, /suspected-shadows/: from where calls come, and what finds no route."""
 
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -16,6 +17,7 @@ from apps.telemetry.models import Mapping, SuspectedShadow
 
 ENVIRONMENT = OpenApiParameter("environment", str, description="Key of the environment; a key's own by default.")
 DAY = timedelta(days=1)
+NOT_VISIBLE = "not visible from this source"
 
 SourceOut = inline_serializer(
     "TelemetrySource",
@@ -23,9 +25,26 @@ SourceOut = inline_serializer(
         "service": serializers.CharField(),
         "calls": serializers.DictField(child=serializers.IntegerField()),
         "covered": serializers.IntegerField(),
+        "money_from": serializers.ChoiceField(choices=list(queries.BEST_FIRST), allow_null=True),
         "without_a_span": serializers.FloatField(allow_null=True),
+        "comparison": serializers.CharField(allow_null=True),
+        "resolution_seconds": serializers.IntegerField(allow_null=True),
+        "sampled": serializers.IntegerField(),
+        "attempts": serializers.ChoiceField(choices=["visible", NOT_VISIBLE]),
+        "scopes": serializers.DictField(child=serializers.IntegerField()),
+        "alias_table_versions": serializers.ListField(child=serializers.IntegerField()),
         "attributed": serializers.DictField(child=serializers.IntegerField()),
         "rejected": serializers.DictField(child=serializers.IntegerField()),
+        "rejections": inline_serializer(
+            "Rejection",
+            {
+                "key": serializers.CharField(),
+                "source": serializers.CharField(),
+                "reason": serializers.CharField(),
+                "n": serializers.IntegerField(),
+            },
+            many=True,
+        ),
         "notes": serializers.DictField(child=serializers.IntegerField()),
         "told_usd": serializers.CharField(),
     },
@@ -94,9 +113,17 @@ def source_dict(view: queries.SourceView) -> dict[str, Any]:
         "service": view.service,
         "calls": view.calls,
         "covered": view.covered,
+        "money_from": view.money_from,
         "without_a_span": view.without_a_span,
+        "comparison": view.comparison,
+        "resolution_seconds": view.resolution_seconds,
+        "sampled": view.sampled,
+        "attempts": "visible" if view.are_attempts_visible else NOT_VISIBLE,
+        "scopes": view.scopes,
+        "alias_table_versions": sorted(view.names),
         "attributed": {name: n for name, n in view.attributed.items() if n},
         "rejected": view.rejected,
+        "rejections": [asdict(one) for one in view.rejections],
         "notes": view.notes,
         "told_usd": nano_to_text(view.told_nano),
     }

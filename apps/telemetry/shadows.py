@@ -32,6 +32,8 @@ def settle(*, environment: str, call_id: str, said: str, by: Actor, because: str
     found = SuspectedShadow.objects.select_for_update().filter(environment=environment, call_id=call_id).first()
     if found is None:
         raise NotFound(what="suspected shadow", key=call_id)
+    if said not in KINDS:
+        raise NotFound(what="answer", key=said)
     if found.answer:
         raise AlreadySettled(found=found)
     if said == SHADOW:

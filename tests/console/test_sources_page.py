@@ -5,7 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.urls import reverse
 
-from apps.telemetry.models import Heard, Mapping, SuspectedShadow, Unassigned
+from apps.telemetry import tracing
+from apps.telemetry.domain.span_calls import SpanCall
+from apps.telemetry.domain.traces import Booked
+from apps.telemetry.models import Heard, LatencyRange, Mapping, SuspectedShadow, Unassigned, Window
 from tests.budgets.make_rows import spend
 from tests.telemetry.make_telemetry import call, count, make_route, sent
 
@@ -28,13 +31,15 @@ def story(environment):
         first_at=NOW - timedelta(hours=2), last_at=NOW,
     )  # fmt: skip
     heard(("span", "calls", 900), ("span", "by:flag", 800), ("span", "by:unassigned", 100), ("metric", "calls", 1000))
-    heard(("span", "rejected:too_old", 7))
+    heard(("span", "rejected:too_old", 7), key="payments")
     spend(NOW - timedelta(hours=1), 1.25, route=STRAY)
 
 
-def heard(*rows: tuple[str, str, int], service: str = "invoice-worker") -> None:
+def heard(*rows: tuple[str, str, int], service: str = "invoice-worker", key: str = "") -> None:
     for source, what, n in rows:
-        Heard.objects.create(environment="production", service=service, source=source, what=what, hour=NOW, n=n)
+        Heard.objects.create(
+            environment="production", service=service, source=source, what=what, key=key, hour=NOW, n=n
+        )
 
 
 def text(answer) -> str:
@@ -67,17 +72,65 @@ def test_a_service_tells_its_dialect_its_coverage_and_what_was_refused(story, cl
 
     assert row.dialect == "metrics, spans"
     assert (row.assigned, row.found_by) == ("89\u00a0%", "the flag on the call")
-    assert (row.coverage, row.coverage_second) == ("90\u00a0%", "of the metered calls have a span")
-    assert row.rejected_words == "7 too old"
+    assert (row.coverage, row.coverage_second) == (
+        "90\u00a0%",
+        "spans 900 calls, metrics 1,000: 10 % reach us without a span",
+    )
+    assert row.rejections == ("7 too old, key payments",)
+    assert "retries are not visible" in row.notes
 
 
-def test_a_service_with_metrics_alone_is_too_coarse(story, client, alice):
+def test_a_service_with_metrics_alone_says_how_often_it_sends(story, client, alice):
     client.force_login(alice)
-    heard(("metric", "calls", 50), service="gateway")
+    heard(("metric", "calls", 50), ("metric", "points", 5), ("metric", "point_seconds", 300), service="gateway")
 
     rows = {row.service: row for row in client.get(reverse("sources")).context["sources"]}
 
-    assert rows["gateway"].coverage == "too coarse"
+    assert rows["gateway"].coverage == "only metrics"
+    assert "a point every 60 s" in rows["gateway"].coverage_second
+
+
+def test_coarse_latencies_show_their_range_and_the_remedy(story, client, alice):
+    client.force_login(alice)
+    window = Window.objects.get(route="invoice-extraction")
+    window.coarse = window.calls
+    window.latency = b""
+    window.save()
+    LatencyRange.objects.create(
+        environment="production", route=window.route, variant=window.variant, arm="live", starts_at=window.starts_at,
+        above=2.56, up_to=5.12, n=window.calls,
+    )  # fmt: skip
+
+    shown = text(client.get(reverse("sources")))
+
+    assert f"p95 of {window.variant} between 2.56 and 5.12 s" in shown
+    assert "base2_exponential_bucket_histogram" in shown
+
+
+@pytest.mark.parametrize("said", ["shadow", "live"])
+def test_an_operator_settles_a_suspected_shadow(story, client, alice, bob, said):
+    found = SuspectedShadow.objects.create(
+        environment="production", call_id="c", trace_id="t", model_group="fast", model="gpt-5", route="r",
+        cost_nano=10**9, at=NOW, body=body_of("c"),
+    )  # fmt: skip
+    press = reverse("settle-shadow", args=["c", said])
+    client.force_login(bob)
+    assert client.post(press).status_code == 403
+    client.force_login(alice)
+
+    client.post(press)
+    again = client.post(press)
+
+    found.refresh_from_db()
+    assert (found.answer, found.by) == (said, "alice")
+    assert again.status_code == 409
+    assert "suspected-title" not in text(client.get(reverse("sources")))
+
+
+def body_of(call_id: str) -> bytes:
+    begin = int(NOW.timestamp() - 60) * 10**9
+    call = SpanCall(source="webhook", span=call_id, parent="", begin=begin, end=begin + 10**9, id=call_id)
+    return tracing.encode(tracing.Suspect(call, Booked("")))
 
 
 def test_a_stray_shows_its_money_and_the_route_that_it_looks_like(story, client, alice):
@@ -148,8 +201,6 @@ def test_models_without_a_price_and_suspected_shadows_are_listed(story, client, 
 
 
 def test_late_calls_are_told_as_a_share(story, client, alice):
-    from apps.telemetry.models import Window
-
     client.force_login(alice)
     Window.objects.filter(route="invoice-extraction").update(late=1)
 

@@ -17,6 +17,7 @@ from tests.telemetry.make_otlp import CALL, durations, metrics, span, tokens, tr
 from tests.telemetry.make_telemetry import NOW, ROUTE, make_route
 
 pytestmark = pytest.mark.django_db
+BUCKETS = [0.01 * 2**k for k in range(14)]
 NAMELESS = {name: held for name, held in CALL.items() if name != "changeover.route"}
 
 
@@ -29,6 +30,7 @@ def route(db):
 
 def send(body, read=otlp_json.read_traces, now=NOW):
     taken = intake.of_body(read(body), environment="production", now=int(now.timestamp() * 1e9))
+    taken.key = "payments"
     return services.count(
         sent=[Sent("production", batch_of("test", body), taken)], writer=WriterMemory(), now=now
     )[0]  # fmt: skip
@@ -50,6 +52,27 @@ def test_it_tells_what_a_service_sent_and_what_was_refused(bob):
     assert rows[0]["calls"] == {"span": 2}
     assert rows[0]["attributed"] == {"changeover": 1, "unassigned": 1}
     assert rows[0]["rejected"] == {"too_old": 1, "no_temporality": 1}
+    assert {"key": "payments", "source": "span", "reason": "too_old", "n": 1} in rows[0]["rejections"]
+    assert (rows[0]["money_from"], rows[0]["scopes"], rows[0]["alias_table_versions"]) == ("span", {"test": 2}, [1])
+    assert rows[0]["attempts"] == "not visible from this source"
+
+
+def test_spans_and_metrics_of_one_service_are_compared_in_a_sentence(bob):
+    send(traces(*(span() for _ in range(412))))
+    send(metrics(durations({7: 430}, BUCKETS, seconds_ago=5)), otlp_json.read_metrics)
+
+    (row,) = client_of(bob).get("/api/v1/sources/", {"environment": "production"}).json()["results"]
+
+    assert row["comparison"] == "spans 412 calls, metrics 430: 4 % reach us without a span"
+    assert (row["calls"], row["resolution_seconds"]) == ({"span": 412, "metric": 430}, 60)
+
+
+def test_calls_that_count_their_attempts_make_them_visible_and_sampled_traces_are_told(bob):
+    send(traces(span(CALL | {"changeover.attempt": 1}), span(traceState="ot=th:c", status={})))
+
+    (row,) = client_of(bob).get("/api/v1/sources/", {"environment": "production"}).json()["results"]
+
+    assert (row["attempts"], row["sampled"]) == ("visible", 1)
 
 
 def test_calls_without_a_route_are_listed_with_their_money_and_can_be_mapped(alice, bob):
@@ -90,9 +113,6 @@ def test_a_mapping_to_a_route_that_is_not_there_is_refused(alice):
     asked = {"environment": "production", "service": "payments", "route": "nowhere", "because": "?"}
 
     assert client_of(alice).post("/api/v1/mappings/", asked, format="json").status_code == 404
-
-
-BUCKETS = [0.01 * 2**k for k in range(14)]
 
 
 def windows_of(person, **asked):

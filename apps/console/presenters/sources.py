@@ -1,5 +1,6 @@
 """Sources as rows: who reports, in which way, how much of it can be used for what."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +16,7 @@ from apps.console.observed import Arrival, Stray
 from apps.console.presenters import presses
 from apps.console.visits import Visit
 from apps.telemetry.models import Mapping, SuspectedShadow
-from apps.telemetry.queries import SourceView, SpendRow
+from apps.telemetry.queries import Rejection, SourceView, SpendRow, WindowRow
 
 DIALECTS = {"span": "spans", "log": "logs", "metric": "metrics", "webhook": "LiteLLM webhook", "native": "native"}
 FOUND_BY = {
@@ -25,22 +26,25 @@ FOUND_BY = {
     "ancestor": "a span above",
     "log": "a log of the flag",
     "mapped": "a mapping",
+    "resource": "the resource",
 }
+MOST_SCOPES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceRow:
     service: str
     dialect: str
+    dialect_second: str
     calls: str
+    calls_second: str
     n: int
     assigned: str
     bar: SafeString
     found_by: str
     coverage: str
     coverage_second: str
-    rejected: int
-    rejected_words: str
+    rejections: tuple[str, ...]
     notes: str
     told: str
     last: str
@@ -54,6 +58,7 @@ class ArrivalRow:
     late_tone: str
     coarse: str
     coarse_tone: str
+    p95_range: str
     newest: str
 
 
@@ -90,6 +95,7 @@ class SuspectedRow:
     cost: str
     at: str
     trace: str
+    acts: tuple[Act, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,16 +114,17 @@ def source_row(one: SourceView, heard: datetime | None, now: datetime) -> Source
     return SourceRow(
         service=one.service or "not named",
         dialect=", ".join(DIALECTS.get(kind, kind) for kind, count in sorted(one.calls.items()) if count) or "nothing",
+        dialect_second=", ".join(sorted(one.scopes, key=lambda scope: -one.scopes[scope])[:MOST_SCOPES]),
         calls=figures.count(n),
+        calls_second=f"money from {DIALECTS[one.money_from]}" if one.money_from and len(one.calls) > 1 else "",
         n=n,
         assigned=figures.percent(share) if share is not None else "",
         bar=mark_safe(drawings.bar(share, None, width=64)) if share is not None else SafeString(),
         found_by=", ".join(FOUND_BY.get(name, name) for name in sorted(found, key=lambda name: -found[name])),
         coverage=coverage(one),
         coverage_second=coverage_second(one),
-        rejected=sum(one.rejected.values()),
-        rejected_words=", ".join(f"{figures.count(count)} {words(why)}" for why, count in sorted(one.rejected.items())),
-        notes=", ".join(f"{figures.count(count)} {words(what)}" for what, count in sorted(one.notes.items()) if count),
+        rejections=tuple(map(rejection_words, one.rejections)),
+        notes=notes(one),
         told=figures.nano(one.told_nano) if one.told_nano else "",
         last=figures.ago(heard, now)
         if heard is not None and (now - heard).total_seconds() > 3600
@@ -129,23 +136,38 @@ def source_row(one: SourceView, heard: datetime | None, now: datetime) -> Source
 
 def coverage(one: SourceView) -> str:
     if one.without_a_span is None:
-        return "too coarse" if set(one.calls) == {"metric"} else "each call"
+        return "only metrics" if set(one.calls) == {"metric"} else "each call"
     return figures.percent(1 - one.without_a_span)
 
 
 def coverage_second(one: SourceView) -> str:
-    if one.without_a_span is not None:
-        return "of the metered calls have a span"
+    if one.comparison is not None:
+        return one.comparison
     if set(one.calls) == {"metric"}:
-        return "only metrics: no requests, no percentiles of explicit buckets"
+        every = f", a point every {one.resolution_seconds} s" if one.resolution_seconds else ""
+        return f"no requests, percentiles of exponential buckets alone{every}"
     return "nothing to compare it with"
+
+
+def notes(one: SourceView) -> str:
+    told = [f"{figures.count(count)} {words(what)}" for what, count in sorted(one.notes.items()) if count]
+    if one.sampled:
+        told.insert(0, f"{figures.count(one.sampled)} sampled: money incomplete")
+    if one.traced > 0 and not one.are_attempts_visible:
+        told.append("retries are not visible from this source")
+    return ", ".join(told)
+
+
+def rejection_words(one: Rejection) -> str:
+    told = f"{figures.count(one.n)} {words(one.reason)}"
+    return f"{told}, key {one.key}" if one.key else told
 
 
 def words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def arrival_row(one: Arrival, now: datetime) -> ArrivalRow:
+def arrival_row(one: Arrival, windows: Sequence[WindowRow], now: datetime) -> ArrivalRow:
     late, coarse = (part / one.calls if one.calls else 0.0 for part in (one.late, one.coarse))
     return ArrivalRow(
         route=one.route,
@@ -154,8 +176,19 @@ def arrival_row(one: Arrival, now: datetime) -> ArrivalRow:
         late_tone="warn" if late > 0.05 else "",
         coarse=figures.percent(coarse) if one.coarse else "",
         coarse_tone="warn" if coarse > 0.05 else "",
+        p95_range="; ".join(range_words(row) for row in windows if row.is_too_coarse),
         newest=figures.ago(one.newest_at, now) if one.newest_at else "",
     )
+
+
+def range_words(row: WindowRow) -> str:
+    """`p95 of gpt-4.1 between 2.56 and 5.12 s`"""
+    found = row.range_of(0.95)
+    if found is None or found == (0.0, math.inf):
+        return f"p95 of {row.variant or 'no variant'} is unknown"
+    low, high = (f"{edge:.3g}" for edge in found)
+    told = f"p95 of {row.variant or 'no variant'}"
+    return f"{told} between {low} and {high} s" if math.isfinite(found[1]) else f"{told} above {low} s"
 
 
 def stray_row(one: Stray, asked: str, now: datetime) -> StrayRow:
@@ -194,14 +227,27 @@ def mapping_row(visit: Visit, one: Mapping) -> MappingRow:
     )
 
 
-def suspected_row(one: SuspectedShadow, now: datetime) -> SuspectedRow:
+def suspected_row(visit: Visit, one: SuspectedShadow) -> SuspectedRow:
+    can, why_not = presses.who(visit, Role.OPERATOR)
+    acts = [
+        Act(
+            key=f"{said}-{one.call_id}",
+            label=label,
+            href=reverse("settle-shadow", args=[one.call_id, said]),
+            css="is-quiet is-row",
+            can=can,
+            why_not=why_not,
+        )
+        for said, label in (("shadow", "It is a shadow"), ("live", "It is not"))
+    ]
     return SuspectedRow(
         route=one.route,
         model=one.model,
         group=one.model_group,
         cost=figures.nano(one.cost_nano),
-        at=figures.moment(one.at, now),
+        at=figures.moment(one.at, visit.now),
         trace=one.trace_id,
+        acts=tuple(acts),
     )
 
 

@@ -1,10 +1,12 @@
 """From where calls come, how well they are covered, and what finds no route or no price."""
 
+from datetime import datetime
+
 from django.http import HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
 from apps.access.domain.roles import Role
-from apps.console import observed
+from apps.console import figures, observed
 from apps.console.acts import Result
 from apps.console.presenters import sources
 from apps.console.views.answers import answer
@@ -12,7 +14,7 @@ from apps.console.visits import Visit, visited
 from apps.core.refusals import Forbidden, Refused
 from apps.flags import queries as flags
 from apps.telemetry import queries as telemetry
-from apps.telemetry import services
+from apps.telemetry import services, shadows
 
 
 @visited
@@ -28,16 +30,22 @@ def page(visit: Visit) -> HttpResponse:
         current="sources",
         summary=sources.summary(rows, strays, arrivals),
         sources=rows,
-        arrivals=[sources.arrival_row(one, now) for one in arrivals],
+        arrivals=[sources.arrival_row(one, coarse_windows(one, key, now), now) for one in arrivals],
+        too_coarse=telemetry.TOO_COARSE,
         strays=[sources.stray_row(one, asked, now) for one in strays],
         asked=asked,
         routes=[view.key for view in flags.routes(key)],
         mappings=[sources.mapping_row(visit, one) for one in telemetry.mappings(key)],
-        suspected=[sources.suspected_row(one, now) for one in observed.suspected(key)],
+        suspected=[sources.suspected_row(visit, one) for one in observed.suspected(key)],
         unpriced=[sources.unpriced_row(one) for one in observed.unpriced(key, now)],
         may_edit=may,
         who_may=visit.who_may(Role.OPERATOR),
     )
+
+
+def coarse_windows(one: observed.Arrival, environment: str, now: datetime) -> list[telemetry.WindowRow]:
+    """By variant, for the routes of which some latency is only known between bounds."""
+    return telemetry.windows(environment, one.route, now - observed.DAY, now) if one.coarse else []
 
 
 def require(visit: Visit) -> None:
@@ -84,3 +92,25 @@ def take_back(visit: Visit, *, id: str) -> HttpResponse:
     if not visit.is_fragment and not result.refused:
         return HttpResponseRedirect(f"{reverse('sources')}#mappings")
     return answer(visit, f"unmap-{id}", result)
+
+
+@visited
+def settle_shadow(visit: Visit, *, call_id: str, said: str) -> HttpResponse:
+    """Money of a confirmed one moves to the shadow's arm, where the cap of its rollout counts it."""
+    if visit.request.method != "POST":
+        return HttpResponseRedirect(reverse("sources"))
+    require(visit)
+    try:
+        found = shadows.settle(
+            environment=visit.environment.key, call_id=call_id, said=said, by=visit.actor,
+            because="Settled in the console.", now=visit.now,
+        )  # fmt: skip
+        moved = f"{figures.nano(found.cost_nano)} is of the shadow of {found.route} now."
+        result = (
+            Result(words="A shadow", second=moved) if said == shadows.SHADOW else Result(words="A call like others")
+        )
+    except Refused as refused:
+        result = Result(words=refused.detail, refused=True)
+    if not visit.is_fragment and not result.refused:
+        return HttpResponseRedirect(f"{reverse('sources')}#suspected")
+    return answer(visit, f"{said}-{call_id}", result)

@@ -67,6 +67,9 @@ class Intake:
         if call.end > now + AHEAD:
             self.hear(call.service, call.source, "clock_ahead")
             call.begin, call.end = now - (call.end - call.begin), now
+        self.hear(call.service, call.source, f"read:{aliases.VERSION}:{call.scope}")
+        if call.attempt is not None:
+            self.hear(call.service, call.source, "with_attempts")
         for note in call.notes:
             self.hear(call.service, call.source, note)
         self.part(trace_id).calls.append(len(self.calls))

@@ -13,6 +13,8 @@ from apps.telemetry.queries.costs import (
 from apps.telemetry.queries.failing import Failures, failures
 from apps.telemetry.queries.money import SpendRow, known_since, spend, spent_nano
 from apps.telemetry.queries.seen import (
+    BEST_FIRST,
+    Rejection,
     SourceView,
     UnassignedView,
     as_of,
@@ -27,6 +29,7 @@ from apps.telemetry.queries.unread import Baseline, Increment, OutcomeIncrement,
 from apps.telemetry.queries.windows import TOO_COARSE, OutcomeRow, RequestRow, WindowRow, outcomes, requests, windows
 
 __all__ = [
+    "BEST_FIRST",
     "STEPS",
     "TOO_COARSE",
     "Attempts",
@@ -35,6 +38,7 @@ __all__ = [
     "Increment",
     "OutcomeIncrement",
     "OutcomeRow",
+    "Rejection",
     "RequestRow",
     "SourceView",
     "SpendRow",

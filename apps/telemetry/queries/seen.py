@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.db.models import Max
+from django.db.models import Max, Sum
 
 from apps.telemetry.models import Freshness, Heard, Mapping, SuspectedShadow, Unassigned
 from apps.telemetry.queries.steps import floor
@@ -40,6 +40,19 @@ def unassigned(environment: str, since: datetime | None = None) -> list[Unassign
     return [UnassignedView(row.name, row.calls, row.first_at, row.last_at, row.service, row.model) for row in rows]
 
 
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """What was refused, and who must be told: `key` names the API key, since many senders say nothing themselves."""
+
+    key: str
+    source: str
+    reason: str
+    n: int
+
+
+BEST_FIRST = {"webhook": "rows of the webhook", "span": "spans", "log": "log events", "metric": "metrics"}
+
+
 @dataclass(slots=True)
 class SourceView:
     """What a service sent: calls by source, how they found their routes, what was refused, what was odd."""
@@ -50,35 +63,80 @@ class SourceView:
     attributed: dict[str, int] = field(
         default_factory=dict
     )  # changeover, flag, tags, ancestor, log, mapped, unassigned
-    rejected: dict[str, int] = field(default_factory=dict)
+    rejections: list[Rejection] = field(default_factory=list)
+    scopes: dict[str, int] = field(default_factory=dict)  # instrumentations, by calls
+    names: set[int] = field(default_factory=set)  # versions of our table of names by which these calls were read
+    sampled: int = 0  # calls of traces of which the sender keeps a part
+    with_attempts: int = 0  # calls that say the how-manieth attempt they are
+    points: int = 0  # of metrics
+    point_seconds: int = 0
     notes: dict[str, int] = field(default_factory=dict)
     told_nano: int = 0  # what the sender says its calls cost: for comparison only
 
     @property
+    def rejected(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for one in self.rejections:
+            found[one.reason] = found.get(one.reason, 0) + one.n
+        return found
+
+    @property
+    def money_from(self) -> str | None:
+        """The one source whose calls are booked; the others only serve to compare."""
+        return next((kind for kind in BEST_FIRST if self.calls.get(kind, 0) > 0), None)
+
+    @property
+    def traced(self) -> int:
+        return sum(n for kind, n in self.calls.items() if kind != "metric") - self.covered
+
+    @property
     def without_a_span(self) -> float | None:
         """The share of calls that only metrics tell of; None where there are no metrics to compare with."""
-        metered, traced = self.calls.get("metric", 0), sum(n for kind, n in self.calls.items() if kind != "metric")
-        return max(metered - (traced - self.covered), 0) / metered if metered and traced else None
+        metered = self.calls.get("metric", 0)
+        return max(metered - self.traced, 0) / metered if metered and self.traced else None
+
+    @property
+    def comparison(self) -> str | None:
+        """`spans 412 calls, metrics 430: 4 % reach us without a span`"""
+        if self.without_a_span is None or self.money_from is None:
+            return None
+        told = f"{BEST_FIRST[self.money_from]} {self.traced:,} calls, metrics {self.calls['metric']:,}"
+        return f"{told}: {self.without_a_span * 100:.0f} % reach us without a span"
+
+    @property
+    def resolution_seconds(self) -> int | None:
+        """The usual time between two points of its metrics: no window fed by them is finer."""
+        return round(self.point_seconds / self.points) if self.points else None
+
+    @property
+    def are_attempts_visible(self) -> bool:
+        """Stock instrumentations make one span of all retries: attempts per request cannot be told from them."""
+        return self.with_attempts > 0 or self.calls.get("webhook", 0) > 0
+
+    def take(self, source: str, what: str, key: str, n: int) -> None:
+        kind, _, name = what.partition(":")
+        if kind == "calls":
+            self.calls[source] = self.calls.get(source, 0) + n
+        elif kind == "by":
+            self.attributed[name] = self.attributed.get(name, 0) + n
+        elif kind == "rejected":
+            self.rejections.append(Rejection(key, source, name, n))
+        elif kind == "read":
+            version, _, scope = name.partition(":")
+            self.names.add(int(version))
+            self.scopes[scope] = self.scopes.get(scope, 0) + n
+        elif kind in ("covered", "sampled", "with_attempts", "points", "point_seconds", "told_nano"):
+            setattr(self, kind, getattr(self, kind) + n)
+        else:
+            self.notes[what] = self.notes.get(what, 0) + n
 
 
 def sources(environment: str, since: datetime, until: datetime) -> list[SourceView]:
     found: dict[str, SourceView] = {}
     rows = Heard.objects.filter(environment=environment, hour__gte=floor(since, 3600), hour__lte=until)
-    for service, source, what, n in rows.order_by("service").values_list("service", "source", "what", "n"):
-        view = found.setdefault(service, SourceView(service))
-        kind, colon, name = what.partition(":")
-        if what == "calls":
-            view.calls[source] = view.calls.get(source, 0) + n
-        elif what == "covered":
-            view.covered += n
-        elif what == "told_nano":
-            view.told_nano += n
-        elif colon and kind == "by":
-            view.attributed[name] = view.attributed.get(name, 0) + n
-        elif colon and kind == "rejected":
-            view.rejected[name] = view.rejected.get(name, 0) + n
-        else:
-            view.notes[what] = view.notes.get(what, 0) + n
+    sums = rows.values_list("service", "source", "what", "key").annotate(Sum("n"))
+    for service, source, what, key, n in sums.order_by("service", "source", "what", "key"):
+        found.setdefault(service, SourceView(service)).take(source, what, key, n)
     return list(found.values())
 
 
