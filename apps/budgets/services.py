@@ -29,7 +29,7 @@ from apps.budgets.holding import (
     settle_unverified,
 )
 from apps.budgets.models import Guardrail, Look, TrialState
-from apps.budgets.spending import create_budget, end_budget, judge_money, update_budget
+from apps.budgets.spending import create_budget, end_budget, judge_money, unreachable_default, update_budget
 from apps.core.actors import Actor
 from apps.core.refusals import Invalid, NotFound, Refused
 from apps.journal import services as journal
@@ -41,7 +41,7 @@ __all__ = [
     "BudgetExceeded", "BudgetUnverifiable", "EvidenceIsGathered", "Held", "HoldHasEnded", "HoldIsThere", "Judged",
     "Watched", "as_spec", "change_on_breach", "compare", "create_budget", "end_budget", "expire", "extend",
     "forget_looks", "judge", "judge_money", "parse_all", "reserve", "set_guardrails", "settle", "settle_unverified",
-    "update_budget",
+    "unreachable_default", "update_budget",
 ]  # fmt: skip
 
 READER = "budgets"

@@ -191,7 +191,7 @@ def create_budget(
             "name": name,
             "owner": owner,
             "is_hard": is_hard,
-            "on_unreachable": on_unreachable or _unreachable_default(is_hard),
+            "on_unreachable": on_unreachable or unreachable_default(is_hard),
             "at_cap": at_cap,
         }
     )
@@ -215,7 +215,7 @@ def update_budget(
     before = _facts(row)
     asked = {name: value for name, value in changes.items() if value is not None}
     if "is_hard" in asked and "on_unreachable" not in asked and asked["is_hard"] != row.is_hard:
-        asked["on_unreachable"] = _unreachable_default(asked["is_hard"])
+        asked["on_unreachable"] = unreachable_default(asked["is_hard"])
     fields = check_budget({"environment": row.environment} | _facts(row) | asked)
     if any(before[name] != fields[name] for name in ("scope", "period", "timezone")):
         Settled.objects.filter(budget=row.pk).delete()  # of other calls, or of another time
@@ -250,7 +250,7 @@ BUDGET_FIELDS = (
 )  # fmt: skip
 
 
-def _unreachable_default(is_hard: bool) -> str:
+def unreachable_default(is_hard: bool) -> str:
     return Budget.OnUnreachable.CLOSED if is_hard else Budget.OnUnreachable.OPEN
 
 

@@ -13,8 +13,10 @@ from typing import Any
 from django.db import transaction
 
 from apps.access.models import Environment
+from apps.core import sections
 from apps.core.actors import Actor
 from apps.core.refusals import Invalid, NotFound
+from apps.core.sections import Step
 from apps.flags import audiences, editing, publishing, requiring
 from apps.flags.domain import differences, plain_yaml, prerequisites, segments
 from apps.flags.domain import environment_file as file
@@ -29,15 +31,6 @@ HEAD = """\
 # What is absent stands at its default, absent weights stay as they are. Switches, shadow traffic and the weights of
 # flags that a rollout holds are no part of it.
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    action: str  # add, change, bring_back, archive, delete, leave
-    kind: str  # route, flag, audience
-    key: str
-    changes: Difference = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -60,8 +53,9 @@ def export(environment: str) -> str:
     rows = Flag.objects.with_route().of(environment).served().order_by("key")
     flags = {row.key: (row.fields, row.route_or_none is not None) for row in rows}
     groups = {row.key: row.fields for row in Audience.objects.of(environment).order_by("key")}
+    others = {name: told for name, section in sections.SECTIONS.items() if (told := section.export(environment))}
     held = [f"# {row.key}: {row.held_by} holds its weights.\n" for row in rows if row.held_by]
-    return HEAD + "".join(held) + plain_yaml.write(file.document(environment, groups, flags))
+    return HEAD + "".join(held) + plain_yaml.write(file.document(environment, groups, flags) | others)
 
 
 @transaction.atomic
@@ -83,7 +77,7 @@ def apply(
     says. `reviewed`: four eyes have seen the file, which a protected environment asks for.
     """
     with publishing.fit():
-        wanted = file.read(plain_yaml.read(text))
+        wanted = file.read(plain_yaml.read(text), others=sections.SECTIONS)
         ordered = wanted.in_order()
         if not (environment := environment or wanted.environment):
             raise Unfit("environment", "The file names no environment: add `environment:`, or --environment.")
@@ -94,7 +88,12 @@ def apply(
         work.set_flag(one)
     work.rewrite_users()
     work.remove(prune=prune)
-    plan = Plan(environment, sorted(work.steps, key=lambda step: (step.kind == "audience", step.key)))
+    for name, given in wanted.others.items():
+        section = sections.SECTIONS[name]
+        work.steps += section.apply(environment=environment, wanted=given, by=by, because=because, now=now, prune=prune)
+    plan = Plan(
+        environment, sorted(work.steps, key=lambda step: (step.kind not in ("route", "flag"), step.kind, step.key))
+    )
     if not plan.is_empty:
         if not dry_run:
             change.approved = reviewed
@@ -104,6 +103,12 @@ def apply(
         transaction.set_rollback(True)
         plan.published = None
     return plan
+
+
+def order(step: Step) -> tuple[bool, str, str]:
+    """Routes and flags by key, then the rest by kind."""
+    is_flag = step.kind in ("route", "flag")
+    return not is_flag, "" if is_flag else step.kind, step.key
 
 
 class Application:

@@ -6,7 +6,7 @@ rollout holds. Absent weights stay as they are.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -48,6 +48,7 @@ class Wanted:
     environment: str = ""
     audiences: dict[str, Fields] = field(default_factory=dict)
     flags: dict[str, WantedFlag] = field(default_factory=dict)
+    others: dict[str, Any] = field(default_factory=dict)  # parts of other apps, as they were written
 
     @property
     def edges(self) -> dict[str, list[str]]:
@@ -138,15 +139,20 @@ def fits(fields: Mapping[str, Any], is_route: bool) -> bool:
 # Reading
 
 
-def read(given: Any) -> Wanted:
-    """The wanted state, every shape checked; what a rule may say is checked against the tables later."""
+def read(given: Any, *, others: Iterable[str] = ()) -> Wanted:
+    """The wanted state, every shape checked; what a rule may say is checked against the tables later.
+
+    `others`: the names of parts that other apps read.
+    """
     try:
         given = json.loads(json.dumps(given, allow_nan=False))  # JSON is all that a flag can hold
     except (TypeError, ValueError, RecursionError) as fault:
         raise Unfit("file", f"It holds what JSON cannot carry: {fault}") from fault
     entry = an_object(given, "The file")
-    only(entry, "The file", "environment", "audiences", "routes", "flags")
+    others = list(others)
+    only(entry, "The file", "environment", "audiences", "routes", "flags", *others)
     wanted = Wanted(environment=a_text(entry.get("environment", ""), "environment", 64))
+    wanted.others = {name: entry[name] for name in others if entry.get(name) is not None}
     for key, one in an_object(entry.get("audiences"), "audiences").items():
         place = f"audience {key}"
         told = an_object(one, place)

@@ -10,10 +10,12 @@ from django.utils import timezone
 
 from apps.core.actors import person
 from apps.core.refusals import Refused
+from apps.core.sections import Step
 from apps.flags import environment_file
-from apps.flags.environment_file import Plan, Step
+from apps.flags.environment_file import Plan
 
 SIGNS = {"add": "+", "change": "~", "bring_back": "+", "archive": "-", "delete": "-", "leave": "="}
+CHANGES = 2  # what --exit-code says of a plan that is not empty; a refusal is 1, as of any command
 WORDS = {"bring_back": "brought back", "archive": "archived", "delete": "deleted", "leave": "left as it is"}
 
 
@@ -30,6 +32,9 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--reviewed", metavar="WHERE", default="", help="where four eyes approved the file: for a protected one"
+        )
+        parser.add_argument(
+            "--exit-code", action="store_true", help="with --dry-run: 2 if something would change, 0 if nothing would"
         )
         parser.add_argument("--because", default="", help="for the journal")
 
@@ -53,6 +58,8 @@ class Command(BaseCommand):
             raise CommandError(refused.detail + how) from refused
         for line in lines(plan, dry_run=options["dry_run"]):
             self.stdout.write(line)
+        if options["dry_run"] and options["exit_code"] and not plan.is_empty:
+            sys.exit(CHANGES)
 
 
 def text_of(name: str) -> str:
