@@ -148,6 +148,15 @@ def status_of(budget: Budget, now: datetime, asked: ledger.Asked | None = None) 
     )
 
 
+def status_at_end(budget: Budget, ended_at: datetime, asked: ledger.Asked) -> BudgetStatus:
+    """How the calendar period that ended then came out: nothing is forecast, burns or is reserved any more."""
+    rule, last = budget.rule, ended_at - timedelta(seconds=1)
+    period = periods.period_at(rule.period, last, rule.zone)
+    spent = asked.spent(rule, *period)
+    verdict = money.judge(rule, period=period, spent=spent, outlook=None, burn_spend=None, now=last)
+    return BudgetStatus(budget, verdict, money.next_threshold(rule, verdict.fraction))
+
+
 def reserved_nano(budget: str) -> int:
     found = HoldPart.objects.filter(budget=budget, state=Hold.State.OPEN).aggregate(nano=Sum("nano"))
     return int(found["nano"] or 0)

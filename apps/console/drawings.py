@@ -118,3 +118,12 @@ def stage_rail(part: float, *, now: bool) -> str:
         f'<svg class="{css}" width="100%" height="2" aria-hidden="true"><rect class="to-come" width="100%" height="2"/>'
         f'<rect class="gone" width="{min(max(part, 0), 1) * 100:.0f}%" height="2"/></svg>'
     )
+
+
+def fall(begin: float, end: float, css: str) -> str:
+    """One bar of a waterfall, between two fractions of the widest; the words beside it say the same."""
+    left, width = begin * 100, max((end - begin) * 100, 0.5)
+    return (
+        '<svg class="fall" width="100%" height="12" aria-hidden="true">'
+        f'<rect class="{css}" x="{left:.1f}%" y="0" width="{width:.1f}%" height="12"/></svg>'
+    )

@@ -10,6 +10,8 @@ from apps.budgets.domain import periods
 from apps.budgets.domain.season import Season
 from apps.budgets.models import Budget
 from apps.budgets.queries import BudgetStatus, BurnUp
+from apps.catalog import queries as catalog
+from apps.console.months import Month
 from apps.core.refusals import NotFound
 from apps.flags import queries as flags
 from apps.flags.queries import RouteView
@@ -50,6 +52,28 @@ class Future:
         return self.path[-1][1]
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What the calls of one variant took from the old model's cost, or added to it."""
+
+    variant: str
+    is_shadow: bool
+    calls: int
+    nano: int
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """From what all live calls would have cost on the old model to what was spent."""
+
+    baseline: str
+    all_nano: int
+    calls: int
+    steps: list[Step]
+    spent_nano: int
+    is_listed: bool  # the old model's calls are priced by the list: it answered none
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Money:
     """One budget with everything that its page is made of."""
@@ -64,6 +88,8 @@ class Money:
     rollout: Rollout | None = None
     costs: list[Cost] = field(default_factory=list)
     futures: list[Future] = field(default_factory=list)
+    moved: Moved | None = None
+    is_over: bool = False  # its period has ended
 
     @property
     def budget(self) -> Budget:
@@ -88,6 +114,13 @@ def budget(environment: str, id: str) -> Budget:
     return row
 
 
+def of_month(environment: str, month: Month) -> list[BudgetStatus]:
+    """How budgets by the calendar month came out in one that is over, against the limits of today."""
+    rows = [row for row in budgets.budgets(environment) if row.period == "month"]
+    asked = ledger.Asked(row.rule for row in rows)
+    return [budgets.status_at_end(row, month.ended_at(row.rule.zone), asked) for row in rows]
+
+
 def rate(row: Budget, now: datetime, window: timedelta) -> Rate:
     """Against the same seasonal pace that burn thresholds use."""
     rule = row.rule
@@ -101,6 +134,29 @@ def rate(row: Budget, now: datetime, window: timedelta) -> Rate:
 
 
 def money(status: BudgetStatus, now: datetime) -> Money:
+    row = status.budget
+    found = spent_so_far(status, now, hour=rate(row, now, HOUR), day=rate(row, now, DAY))
+    view = route_of(row)
+    if view is None:
+        return replace(found, futures=futures(status, found.up, now, None, []))
+    _, costs = rollouts.way_back(row.environment, view.key, now)
+    live = Rollout.objects.live().filter(environment=row.environment, route=view.key).first()
+    return replace(
+        found,
+        route=view,
+        rollout=live,
+        costs=costs,
+        futures=futures(status, found.up, now, live if set(row.rule.scope) == {"route"} else None, costs),
+    )
+
+
+def past_money(status: BudgetStatus) -> Money:
+    """Of a period that is over: nothing comes any more."""
+    last = status.verdict.period_to - timedelta(seconds=1)
+    return replace(spent_so_far(status, last, hour=Rate(0, None), day=Rate(0, None)), is_over=True)
+
+
+def spent_so_far(status: BudgetStatus, now: datetime, *, hour: Rate, day: Rate) -> Money:
     row, verdict = status.budget, status.verdict
     rule, where = row.rule, ledger.where(row.rule)
     since, until = verdict.period_from, min(verdict.period_to, now + AHEAD)
@@ -110,20 +166,47 @@ def money(status: BudgetStatus, now: datetime) -> Money:
         rows = telemetry.spend(rule.environment, since, until, by=("provider", "model"), where=where)
         billed = [one for one in rows if one.reported_nano is not None]
     up = budgets.burn_up(row, now)
-    found = Money(status=status, up=up, hour=rate(row, now, HOUR), day=rate(row, now, DAY), parts=parts, billed=billed)
-    key = rule.scope.get("route", "")
-    view = flags.routes(rule.environment, [key]) if key else []
-    if not view:
-        return replace(found, futures=futures(status, up, now, None, []))
-    _, costs = rollouts.way_back(rule.environment, key, now)
-    live = Rollout.objects.live().filter(environment=rule.environment, route=key).first()
-    only_route = set(rule.scope) == {"route"}
-    return replace(
-        found,
-        route=view[0],
-        rollout=live,
-        costs=costs,
-        futures=futures(status, up, now, live if only_route else None, costs),
+    return Money(status=status, up=up, hour=hour, day=day, parts=parts, billed=billed, moved=moved(row, since, until))
+
+
+def route_of(row: Budget) -> RouteView | None:
+    key = row.rule.scope.get("route", "")
+    return next(iter(flags.routes(row.environment, [key])), None) if key else None
+
+
+def moved(row: Budget, since: datetime, until: datetime) -> Moved | None:
+    """Of one whole route whose calls went to more than its old model. None: nothing moved, or nobody can price it."""
+    view = route_of(row) if set(row.rule.scope) == {"route"} else None
+    if view is None:
+        return None
+    begun = Rollout.objects.filter(environment=row.environment, route=view.key, started_at__lt=until)
+    newest = begun.order_by("-started_at", "id").first()
+    baseline = newest.baseline if newest else view.default_variant
+    rows = telemetry.spend(row.environment, since, until, by=("variant", "arm"), where={"route": view.key})
+    live = [one for one in rows if one.keys["arm"] != "shadow" and one.calls > one.unpriced]
+    old = next((one for one in live if one.keys["variant"] == baseline), None)
+    others = [one for one in live if one is not old]
+    shadows = [one for one in rows if one.keys["arm"] == "shadow" and one.spent_nano]
+    price = None if old else catalog.price_book().find(None, view.model(baseline), until)
+    if not others or (old is None and (price is None or not any(one.input_tokens for one in others))):
+        return None
+
+    def on_the_old(one: SpendRow) -> int:
+        if price is not None:
+            inputs, cached, outputs = one.input_tokens, one.cached_input_tokens, one.output_tokens
+            return price.cost_nano(inputs, cached, outputs, calls=one.calls, edge=0)
+        assert old is not None
+        return old.spent_nano * (one.calls - one.unpriced) // (old.calls - old.unpriced)
+
+    steps = [Step(one.keys["variant"], False, one.calls, one.spent_nano - on_the_old(one)) for one in others]
+    steps += [Step(one.keys["variant"], True, one.calls, one.spent_nano) for one in shadows]
+    return Moved(
+        baseline,
+        all_nano=sum(on_the_old(one) for one in others) + (old.spent_nano if old else 0),
+        calls=sum(one.calls for one in live),
+        steps=steps,
+        spent_nano=sum(one.spent_nano for one in [*live, *shadows]),
+        is_listed=old is None,
     )
 
 

@@ -6,6 +6,7 @@ from django.utils import timezone
 
 from apps.alerts.models import Alert, Delivery
 from apps.budgets.models import Budget
+from apps.console.months import month_of
 from apps.telemetry.models import Heard, Mapping, Unassigned
 from tests.browser import collect_wrongs, log_in
 from tests.console.make_money import KEY, alert_of, money, morning
@@ -46,6 +47,7 @@ def paths(budget):
     return [
         "/budgets/",
         f"/budgets/{budget.id}/",
+        f"/budgets/{budget.id}/?month={month_of(timezone.now()).before.key}",
         f"/budgets/{budget.id}/edit/",
         "/budgets/new/",
         "/alerts/",

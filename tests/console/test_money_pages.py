@@ -1,5 +1,6 @@
 """Budgets: the pages, the draft with its review and its conflict, and what they say when there is too little."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,12 +9,14 @@ from django.urls import reverse
 from apps.budgets import services as budgets
 from apps.budgets.models import Budget
 from apps.core.actors import person
+from apps.telemetry import queries as telemetry
 from tests.budgets.make_rows import spend
 from tests.console.make_money import KEY, make_budget, money
+from tests.rollouts.make_rollouts import make_route
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
-DAY = timedelta(days=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
 @pytest.fixture(autouse=True)
@@ -200,3 +203,59 @@ def test_without_any_budget_the_page_says_what_one_is_for(environment, client, a
     client.force_login(alice)
 
     assert "No budget is set." in text(client.get(reverse("budgets")))
+
+
+def test_a_month_that_is_over_is_shown_as_it_ended(budget, client, alice):
+    client.force_login(alice)
+    october = f"{reverse('budget', args=[budget.id])}?month=2026-10"
+
+    now, past = text(client.get(reverse("budgets"))), text(client.get(october))
+
+    assert "November 2026" in now
+    assert 'href="?month=2026-10"' in now
+    assert "Spent in October 2026" in past
+    assert "the limit as it is now" in past
+    assert "Forecast for" not in past
+    assert "What one hour costs" not in past
+    (spent,) = telemetry.spend(
+        "production", datetime(2026, 10, 1, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC), where={"route": KEY}
+    )
+    assert f"spent ${spent.spent_nano / 1e9:,.2f} of $22,000.00 in October 2026" in past
+    assert "this month" not in past
+
+
+def test_a_month_that_nobody_has_is_the_present_one(budget, client, alice):
+    client.force_login(alice)
+
+    for asked in ("1999-01", "yesterday", "2026-12"):
+        assert "Forecast for 30 November" in text(client.get(reverse("budgets"), {"month": asked}))
+
+
+def test_a_page_tells_what_staying_on_the_old_model_would_have_cost(environment, client, alice):
+    make_route(NOW - DAY, key=KEY)
+    spend(NOW - 5 * HOUR, 20.0, calls=1000, variant="gpt-4.1")
+    spend(NOW - 4 * HOUR, 2.0, calls=2000, variant="flash-lite", model="gemini-2.5-flash-lite", provider="google")
+    spend(NOW - 3 * HOUR, 3.0, calls=100, variant="gpt-5", model="gpt-5", arm="shadow")
+    budget = make_budget(NOW - DAY, 100)
+    client.force_login(alice)
+
+    page = text(client.get(reverse("budget", args=[budget.id])))
+
+    assert "Staying on GPT-4.1 would have cost $35.00 more: 58 %." in page
+    assert "at what its own calls cost" in page
+    rows = page.split('class="table is-tight falls"')[1].split("</table>")[0].split("<tr>")[2:]
+    assert [re.sub(r"(<[^>]*>)+", "|", row).strip("| \n") for row in rows] == [
+        "All on |GPT-4.1|3,000|$60.00",
+        "Gemini 2.5 Flash-Lite|2,000|\u2212$38.00",
+        "GPT-5|, shadow|100|+$3.00",
+        "Spent|$25.00",
+    ]
+
+
+def test_where_nothing_moved_there_is_nothing_to_compare(environment, client, alice):
+    make_route(NOW - DAY, key=KEY)
+    spend(NOW - 5 * HOUR, 20.0, variant="gpt-4.1")
+    budget = make_budget(NOW - DAY, 100)
+    client.force_login(alice)
+
+    assert "From the old model" not in text(client.get(reverse("budget", args=[budget.id])))

@@ -1,60 +1,25 @@
-"""Budgets as rows, and one budget as a page: spent, what comes, what an hour costs, what happens when."""
+"""One budget as a page: spent, what comes, what an hour costs, what happens when, who spent it on what."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from django.utils.safestring import SafeString, mark_safe
-
 from apps.budgets.domain import periods
 from apps.budgets.domain.thresholds import AT, BURN, Threshold
 from apps.budgets.queries import BudgetStatus
-from apps.console import bars, charts, drawings, figures
+from apps.console import figures
 from apps.console.bars import Bars
-from apps.console.charts import Chart, Limit, Mark, Series
+from apps.console.charts import Chart
+from apps.console.presenters.money_charts import Fall, burn_up, by_day, falls
+from apps.console.presenters.money_rows import DO, name_of, scope_words
 from apps.console.presenters.route import Pair
-from apps.console.spending import Future, Money, Rate
+from apps.console.spending import Future, Money
 from apps.rollouts.domain.plan import Cost
 from apps.rollouts.models import Decision
 from apps.telemetry.queries import SpendRow
 
-MONTHS = ("month", "week")
-DO = {
-    "alert": "Alert",
-    "hold": "Hold the ramp",
-    "stop_shadow": "Stop the shadow",
-    "cap_share": "Cap the share",
-    "step_back": "Step back a stage",
-    "pause": "Pause the rollout",
-    "roll_back": "Roll back",
-    "fall_back": "Fall back",
-    "block": "Block",
-}
 NOTES = {"fall_back": "never to a dearer variant", "stop_shadow": "it costs, and answers nobody"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetRow:
-    id: str
-    name: str
-    second: str
-    spent: str
-    limit: str
-    bar: SafeString
-    used: str
-    forecast: str
-    is_over: bool
-    range: str
-    no_forecast: str
-    burn: str
-    next: str
-    state: str
-    word: str
-    estimated: str
-    unpriced: int
-    is_current: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +63,8 @@ class BudgetPage:
     period: str
     chart: Chart
     days: Bars | None
+    falls: list[Fall]
+    falls_note: str
     forecast_for: str
     forecast: str
     forecast_note: str
@@ -120,95 +87,6 @@ class BudgetPage:
         return [self.chart]
 
 
-def name_of(one: BudgetStatus) -> str:
-    """The budget's own name, or what it is about."""
-    budget = one.budget
-    return budget.name or ", ".join(str(value) for value in budget.scope.values()) or "the whole environment"
-
-
-def period_words(period: str, timezone: str) -> str:
-    if period == periods.REQUEST:
-        return "for one request"
-    if periods.is_rolling(period):
-        return periods.words(period)
-    return f"calendar {period} in {timezone}"
-
-
-def scope_words(one: BudgetStatus) -> str:
-    kinds = ", ".join(sorted(one.budget.scope)) or "environment"
-    hard = ", hard cap" if one.budget.is_hard else ""
-    return f"{kinds}, {period_words(one.verdict.period, one.verdict.timezone)}{hard}"
-
-
-def is_over(one: BudgetStatus) -> bool:
-    forecast = one.verdict.forecast
-    return forecast is not None and forecast.nano > one.verdict.limit_nano
-
-
-def verdict_word(one: BudgetStatus) -> str:
-    verdict = one.verdict
-    if verdict.state == "warning" and verdict.threshold is not None:
-        if verdict.threshold.kind == BURN:
-            return "Burns fast"
-        return f"Above {figures.percent(verdict.threshold.level)}" if verdict.threshold.kind == AT else "Forecast over"
-    return "Forecast over" if verdict.state == "within" and is_over(one) else ""
-
-
-def row(one: BudgetStatus, burn: Rate | None, current: str) -> BudgetRow:
-    verdict, forecast = one.verdict, one.verdict.forecast
-    word = verdict_word(one)
-    return BudgetRow(
-        id=one.budget.id,
-        name=name_of(one),
-        second=scope_words(one),
-        spent=figures.nano(verdict.spent_nano),
-        limit=figures.nano(verdict.limit_nano),
-        bar=mark_safe(drawings.bar(verdict.fraction, verdict.pace, width=116)),
-        used=figures.percent(verdict.fraction),
-        forecast=figures.nano(forecast.nano) if forecast else "",
-        is_over=is_over(one),
-        range=f"{figures.nano(forecast.low_nano)} to {figures.nano(forecast.high_nano)}" if forecast else "",
-        no_forecast="" if forecast else verdict.no_forecast,
-        burn=figures.times(burn.times) if burn and burn.times is not None else "",
-        next=next_words(one),
-        state="warning" if word == "Forecast over" else verdict.state,
-        word=word,
-        estimated=figures.nano(verdict.estimated_nano) if verdict.estimated_nano else "",
-        unpriced=verdict.unpriced,
-        is_current=one.budget.id == current,
-    )
-
-
-def next_words(one: BudgetStatus) -> str:
-    if one.next_threshold is None:
-        return "nothing more" if one.budget.thresholds else "nothing, no threshold is set"
-    word = DO[one.next_threshold.do]
-    return f"{word[0].lower()}{word[1:]} at {figures.percent(one.next_threshold.level)}"
-
-
-def summary(rows: Sequence[BudgetStatus], environment: str, now: datetime) -> str:
-    """Of the whole environment where it has a budget; else how many stand how."""
-    whole = next((one for one in rows if not one.budget.scope and one.verdict.period != periods.REQUEST), None)
-    if whole is not None:
-        verdict = whole.verdict
-        told = (
-            f"{environment.capitalize()} has spent {figures.nano(verdict.spent_nano)} of "
-            f"{figures.nano(verdict.limit_nano)} {periods.words(verdict.period)}: {figures.percent(verdict.fraction)} "
-            f"with {figures.percent(verdict.pace)} of the period gone."
-        )
-        return f"{told} Forecast {figures.nano(verdict.forecast.nano)}." if verdict.forecast else told
-    exceeded = sum(1 for one in rows if one.verdict.state == "exceeded")
-    warned = sum(1 for one in rows if one.verdict.state != "exceeded" and (verdict_word(one) or is_over(one)))
-    parts = [f"{figures.counted(len(rows), 'budget')}."]
-    if exceeded:
-        parts.append(f"{exceeded} exceeded.")
-    if warned:
-        parts.append(f"{warned} may be exceeded or burn fast.")
-    if not exceeded and not warned:
-        parts.append("All are within their limits.")
-    return " ".join(parts)
-
-
 # --- one budget ---------------------------------------------------------------------------------------------------
 
 
@@ -217,20 +95,25 @@ def page(money: Money, names: dict[str, str], decisions: Sequence[Decision], now
     verdict = one.verdict
     chart = burn_up(money, decisions, now)
     ends = verdict.period_to.astimezone(ZoneInfo(verdict.timezone)) - timedelta(seconds=1)
+    when_spent = f"in {ends:%B %Y}" if money.is_over else periods.words(verdict.period)
     main = money.futures[0] if money.futures else None
     total = sum_row(money.parts)
     return BudgetPage(
         id=one.budget.id,
         name=name_of(one),
         second=scope_words(one),
-        sentence=verdict.sentence,
-        period=f"spend {periods.words(verdict.period)}, cumulative",
+        sentence=verdict.sentence.replace(periods.words(verdict.period), when_spent),
+        period=f"spend {when_spent}, cumulative",
         chart=chart,
-        days=by_day(money, names, now),
-        forecast_for="Forecast for its highest in one period from now"
-        if periods.is_rolling(verdict.period)
-        else f"Forecast for {ends.day} {ends:%B}",
-        forecast=figures.nano(main.end_nano if main else verdict.forecast.nano) if verdict.forecast else "",
+        days=by_day(money, now),
+        falls=falls(money, names),
+        falls_note=falls_note(money, names),
+        forecast_for=forecast_for(money, ends),
+        forecast=figures.nano(verdict.spent_nano)
+        if money.is_over
+        else figures.nano(main.end_nano if main else verdict.forecast.nano)
+        if verdict.forecast
+        else "",
         forecast_note=forecast_note(money, main),
         pairs=pairs(money, now),
         hours=[hour for cost in money.costs if (hour := hour_cost(cost, money, names))],
@@ -250,7 +133,18 @@ def page(money: Money, names: dict[str, str], decisions: Sequence[Decision], now
     )
 
 
+def forecast_for(money: Money, ends: datetime) -> str:
+    if money.is_over:
+        return f"Spent in {ends:%B %Y}"
+    if periods.is_rolling(money.status.verdict.period):
+        return "Forecast for its highest in one period from now"
+    return f"Forecast for {ends.day} {ends:%B}"
+
+
 def forecast_note(money: Money, main: Future | None) -> str:
+    verdict = money.status.verdict
+    if money.is_over:
+        return f"{figures.percent(verdict.fraction)} of {figures.nano(verdict.limit_nano)}, the limit as it is now."
     outlook = money.status.verdict.forecast
     if outlook is None:
         return money.status.verdict.no_forecast
@@ -301,6 +195,18 @@ def hour_cost(cost: Cost, money: Money, names: dict[str, str]) -> HourCost | Non
     fallback = ", the fallback" if cost.target == "fallback" else ""
     note = "by the price list, not tried yet" if cost.is_listed else ""
     return HourCost(arm=arm, name=f"100{figures.NBSP}% {name}{fallback}", value=value, note=note)
+
+
+def falls_note(money: Money, names: dict[str, str]) -> str:
+    moved = money.moved
+    if moved is None:
+        return ""
+    saved, old = moved.all_nano - moved.spent_nano, names.get(moved.baseline, moved.baseline)
+    told = f"Staying on {old} would have cost {figures.nano(abs(saved))} {'more' if saved > 0 else 'less'}"
+    if saved > 0:
+        told += f": {figures.percent(saved / moved.all_nano)}"
+    how = "by the price list, at the tokens of these calls" if moved.is_listed else "at what its own calls cost"
+    return f"{told}. {old} is reckoned {how}."
 
 
 def hours_note(money: Money) -> str:
@@ -389,113 +295,3 @@ def billed_row(row: SpendRow) -> PartRow:
         reported=figures.nano(reported),
         difference=figures.plus(figures.nano(reported - row.spent_nano)),
     )
-
-
-# --- its charts ---------------------------------------------------------------------------------------------------
-
-
-def burn_up(money: Money, decisions: Sequence[Decision], now: datetime) -> Chart:
-    verdict = money.status.verdict
-    rolls = periods.is_rolling(verdict.period)
-    since, until = verdict.period_from.timestamp(), (now if rolls else verdict.period_to).timestamp()
-    actual = [(at.timestamp(), nano / 1e9) for at, nano in money.up.actual]
-    if actual and actual[-1][0] < now.timestamp():
-        actual.append((now.timestamp(), actual[-1][1]))
-    limit = verdict.limit_nano / 1e9
-    series = [Series("spent", "ink", actual, told="" if money.futures else figures.nano(verdict.spent_nano))]
-    arms: list[charts.Arm] = ["candidate", "baseline"] if len(money.futures) > 1 else ["ink"]
-    for place, (future, arm) in enumerate(zip(money.futures, arms, strict=False)):
-        points = [(at.timestamp(), nano / 1e9) for at, nano in future.path]
-        cone = cone_of(future, verdict.spent_nano) if place == 0 else ()
-        series.append(Series(future.name, arm, points, band=cone, told=figures.nano(future.end_nano), kind="forecast"))
-    if not rolls:  # a value at each moment of the others: uPlot draws no line through moments that lack one
-        moments = sorted({since, until, *(t for one in series for t, _ in one.points)})
-        even = [(t, limit * (t - since) / (until - since)) for t in moments if since <= t <= until]
-        series.insert(1, Series("even pace", "ink", even, kind="pace"))
-    says = verdict.sentence
-    if money.futures:
-        ways = " ".join(f"{one.name}: {figures.nano(one.end_nano)}." for one in money.futures)
-        says = f"{says} {ways}"
-    return Chart(
-        "burn-up",
-        "Spent, cumulative",
-        says,
-        series,
-        since=since,
-        until=until,
-        unit="usd",
-        height=290,
-        limits=[Limit(limit, f"limit {figures.nano(verdict.limit_nano)}")],
-        marks=marks(decisions, since, until),
-        waits="No spend in this period yet.",
-        end_room=112,
-    )
-
-
-def cone_of(future: Future, spent_nano: int) -> list[tuple[float, float, float]]:
-    """The range is computed for the end; on the way there it widens as spend grows."""
-    gain = future.end_nano - spent_nano
-    if gain <= 0:
-        return []
-    low, high = ((end - spent_nano) / gain for end in (future.low_nano, future.high_nano))
-    out = []
-    for at, nano in future.path:
-        more = nano - spent_nano
-        out.append((at.timestamp(), (spent_nano + more * low) / 1e9, (spent_nano + more * high) / 1e9))
-    return out
-
-
-def marks(decisions: Sequence[Decision], since: float, until: float) -> list[Mark]:
-    found = [
-        Mark(one.at.timestamp(), figures.share(one.share or 0), "act" if one.kind == "roll_back" else "stage")
-        for one in decisions
-        if one.kind in ("advance", "roll_back", "finish") and since < one.at.timestamp() < until
-    ]
-    found.sort(key=lambda mark: mark.at)
-    out: list[Mark] = []
-    for mark in found:  # words that would run into each other go, the line stays
-        crowded = out and mark.at - out[-1].at < (until - since) / 14
-        out.append(Mark(mark.at, "" if crowded else mark.words, mark.kind))
-    return out[-8:]
-
-
-def by_day(money: Money, names: dict[str, str], now: datetime) -> Bars | None:
-    """Spend of each day by model, for periods of days."""
-    verdict = money.status.verdict
-    if periods.kind_of(verdict.period) not in MONTHS or not money.up.by_day_and_model:
-        return None
-    days: dict[datetime, dict[str, float]] = defaultdict(dict)
-    totals: dict[str, int] = defaultdict(int)
-    for at, model, nano in money.up.by_day_and_model:
-        days[at][model] = days[at].get(model, 0.0) + nano / 1e9
-        totals[model] += nano
-    arms = arms_of(money, sorted(totals, key=lambda model: (-totals[model], model)))
-    until = now if periods.is_rolling(verdict.period) else verdict.period_to
-    return bars.Bars(
-        title="Spend per day, by model",
-        days=dict(sorted(days.items())),
-        arms=arms,
-        since=verdict.period_from,
-        until=until,
-        now=now,
-    )
-
-
-def arms_of(money: Money, models: Sequence[str]) -> dict[str, str]:
-    """The baseline's and the candidate's model keep their colours; of the others three are told apart."""
-    arms: dict[str, str] = {}
-    if money.route is not None:
-        named = [("baseline", money.rollout.baseline if money.rollout else money.route.default_variant)]
-        if money.rollout is not None:
-            named.append(("candidate", money.rollout.candidate))
-        for arm, variant in named:
-            model = money.route.model(variant).partition("/")[2]
-            if model in models:
-                arms.setdefault(model, arm)
-    free = [arm for arm in ("baseline", "candidate", "arm3", "arm4") if arm not in arms.values()]
-    if money.route is not None:
-        free = [arm for arm in free if arm not in ("baseline", "candidate")]
-    for model in models:
-        if model not in arms:
-            arms[model] = free.pop(0) if free else "other"
-    return arms

@@ -9,7 +9,7 @@ from apps.budgets.domain import money, periods
 from apps.budgets.domain.thresholds import ACTS, AT, BURN, FORECAST, KINDS
 from apps.budgets.models import Budget
 from apps.console import figures
-from apps.console.presenters.money import DO
+from apps.console.presenters.money_rows import DO
 from apps.core.money import nano_to_text, usd_to_nano
 
 SPARE = 2  # empty lines for thresholds that are new

@@ -5,11 +5,12 @@ from django.http import HttpResponse
 from apps.access.domain.roles import Role
 from apps.budgets import queries as budgets
 from apps.catalog import queries as catalog
-from apps.console import spending
-from apps.console.presenters import money
+from apps.console import months, spending
+from apps.console.presenters import money, money_rows
 from apps.console.visits import Visit, visited
 from apps.rollouts import queries as rollouts
 from apps.rollouts.models import Decision
+from apps.telemetry import queries as telemetry
 
 
 @visited
@@ -25,22 +26,34 @@ def one(visit: Visit, *, id: str) -> HttpResponse:
 
 def shown(visit: Visit, id: str) -> HttpResponse:
     environment, now = visit.environment.key, visit.now
-    found = spending.worst_first(budgets.budget_status(environment, now))
+    choice = months.to_choose(telemetry.known_since(environment), now)
+    month = months.chosen(visit.request.GET.get("month", ""), choice)
+    is_past = month != choice[0]
+    ended = spending.of_month(environment, month) if is_past else budgets.budget_status(environment, now)
+    found = spending.worst_first(ended)
     chosen = next((row for row in found if row.budget.id == id), found[0] if found else None)
     drawn = None
     if chosen is not None:
-        told = spending.money(chosen, now)
-        drawn = money.page(told, names_of(told), decisions_of(told), now)
+        told = spending.past_money(chosen) if is_past else spending.money(chosen, now)
+        until = chosen.verdict.period_to if is_past else now
+        drawn = money.page(told, names_of(told), decisions_of(told), until)
     return visit.page(
         "console/budgets.html",
         current="budgets",
         rows=[
-            money.row(row, spending.rate(row.budget, now, spending.HOUR), chosen.budget.id if chosen else "")
+            money_rows.row(
+                row,
+                None if is_past else spending.rate(row.budget, now, spending.HOUR),
+                chosen.budget.id if chosen else "",
+            )
             for row in found
         ],
-        summary=money.summary(found, environment, now),
+        summary=money_rows.summary(found, environment, month.words if is_past else ""),
         budget=drawn,
         is_one=bool(id),
+        months=choice,
+        month=month,
+        is_past=is_past,
         price_book=catalog.price_book().version,
         may_edit=visit.may(Role.OPERATOR),
         who_may=visit.who_may(Role.OPERATOR),
@@ -49,13 +62,15 @@ def shown(visit: Visit, id: str) -> HttpResponse:
 
 def names_of(told: spending.Money) -> dict[str, str]:
     """Variants by the names that people use."""
-    if told.route is None:
+    view = spending.route_of(told.budget)
+    if view is None:
         return {}
-    return dict(rollouts.route_state(told.budget.environment, told.route.key, told.status.verdict.period_to).names)
+    return dict(rollouts.route_state(told.budget.environment, view.key, told.status.verdict.period_to).names)
 
 
 def decisions_of(told: spending.Money) -> list[Decision]:
-    if told.route is None:
+    route, verdict = told.budget.scope.get("route"), told.status.verdict
+    if not route:
         return []
-    rows = rollouts.decisions(told.budget.environment, told.route.key).exclude(kind="hold")
-    return list(rows.filter(at__gte=told.status.verdict.period_from)[:40])
+    rows = rollouts.decisions(told.budget.environment, route).exclude(kind="hold")
+    return list(rows.filter(at__gte=verdict.period_from, at__lt=verdict.period_to)[:40])

@@ -9,7 +9,7 @@ from apps.budgets import services
 from apps.budgets import spending as checked
 from apps.budgets.models import Budget
 from apps.console import figures, spending
-from apps.console.presenters import money, money_forms
+from apps.console.presenters import money_forms, money_rows
 from apps.console.presenters.money_forms import Draft
 from apps.console.visits import Visit, visited
 from apps.core.refusals import Forbidden, Invalid, Refused, Stale
@@ -138,8 +138,8 @@ def form(
         current="budgets",
         status=422 if draft.faults else 409 if conflict else 200,
         budget=row,
-        name=money.name_of(status) if status else "",
-        second=money.scope_words(status) if status else "",
+        name=money_rows.name_of(status) if status else "",
+        second=money_rows.scope_words(status) if status else "",
         spent=figures.nano(status.verdict.spent_nano) if status else "",
         limit=figures.nano(row.limit_nano) if row else "",
         used=figures.percent(status.verdict.fraction) if status else "",
