@@ -11,7 +11,7 @@ from apps.budgets.queries import BudgetStatus
 from apps.console import figures
 from apps.console.bars import Bars
 from apps.console.charts import Chart
-from apps.console.presenters.money_charts import Fall, burn_up, by_day, falls
+from apps.console.presenters.money_charts import Fall, burn_up, by_day, falls, sentence, when_spent
 from apps.console.presenters.money_rows import DO, name_of, scope_words
 from apps.console.presenters.route import Pair
 from apps.console.spending import Future, Money
@@ -95,15 +95,14 @@ def page(money: Money, names: dict[str, str], decisions: Sequence[Decision], now
     verdict = one.verdict
     chart = burn_up(money, decisions, now)
     ends = verdict.period_to.astimezone(ZoneInfo(verdict.timezone)) - timedelta(seconds=1)
-    when_spent = f"in {ends:%B %Y}" if money.is_over else periods.words(verdict.period)
     main = money.futures[0] if money.futures else None
     total = sum_row(money.parts)
     return BudgetPage(
         id=one.budget.id,
         name=name_of(one),
         second=scope_words(one),
-        sentence=verdict.sentence.replace(periods.words(verdict.period), when_spent),
-        period=f"spend {when_spent}, cumulative",
+        sentence=sentence(money),
+        period=f"spend {when_spent(money)}, cumulative",
         chart=chart,
         days=by_day(money, now),
         falls=falls(money, names),
@@ -135,7 +134,7 @@ def page(money: Money, names: dict[str, str], decisions: Sequence[Decision], now
 
 def forecast_for(money: Money, ends: datetime) -> str:
     if money.is_over:
-        return f"Spent in {ends:%B %Y}"
+        return f"Spent {when_spent(money)}"
     if periods.is_rolling(money.status.verdict.period):
         return "Forecast for its highest in one period from now"
     return f"Forecast for {ends.day} {ends:%B}"

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from django.utils.safestring import SafeString, mark_safe
 
@@ -15,6 +16,19 @@ from apps.console.spending import Future, Money
 from apps.rollouts.models import Decision
 
 MONTHS = ("month", "week")
+
+
+def when_spent(money: Money) -> str:
+    """this month; of a period that is over: in October 2026"""
+    verdict = money.status.verdict
+    if not money.is_over:
+        return periods.words(verdict.period)
+    return f"in {verdict.period_from.astimezone(ZoneInfo(verdict.timezone)):%B %Y}"
+
+
+def sentence(money: Money) -> str:
+    verdict = money.status.verdict
+    return verdict.sentence.replace(periods.words(verdict.period), when_spent(money))
 
 
 def burn_up(money: Money, decisions: Sequence[Decision], now: datetime) -> Chart:
@@ -35,7 +49,7 @@ def burn_up(money: Money, decisions: Sequence[Decision], now: datetime) -> Chart
         moments = sorted({since, until, *(t for one in series for t, _ in one.points)})
         even = [(t, limit * (t - since) / (until - since)) for t in moments if since <= t <= until]
         series.insert(1, Series("even pace", "ink", even, kind="pace"))
-    says = verdict.sentence
+    says = sentence(money)
     if money.futures:
         ways = " ".join(f"{one.name}: {figures.nano(one.end_nano)}." for one in money.futures)
         says = f"{says} {ways}"
