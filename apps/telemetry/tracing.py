@@ -101,15 +101,20 @@ def settle(states: dict[Key, Trace], fold: Fold, writer: WriterMemory, *, is_las
                 fold.hear(environment, reading.call.service, reading.call.source, "calls")
             changed.append((environment, state, reading, call, of))
     writer.load_histories({(environment, call.route) for environment, _, _, call, _ in changed})
+    priced: dict[str, list[Call]] = {}
     for environment, state, reading, call, of in changed:
         if not reading.is_covered and state.booked[reading.call.span].of != of:
-            fold.learn_of(environment, call)
+            priced.setdefault(environment, []).append(call)
+    attempts: dict[int, Attempt] = {}
+    for environment, calls in priced.items():
+        fold.learn_told(environment, calls)
+        attempts |= {id(attempt.call): attempt for attempt in fold.attempts(environment, calls)}
     countable: dict[str, list[tuple[Booked, Attempt, SpanCall]]] = {}
     for environment, state, reading, call, of in changed:
         booked = state.booked[reading.call.span]
-        attempt = None
+        attempt = attempts.get(id(call))
         if booked.of != of:
-            attempt = book(environment, booked, reading, call, of, fold)
+            book(environment, booked, reading, attempt, of, fold)
         if not booked.is_counted and not reading.is_covered and (is_last or is_settled(reading)):
             attempt = attempt or fold.attempt_of(environment, call)
             countable.setdefault(environment, []).append((booked, attempt, reading.call))
@@ -186,20 +191,19 @@ def name_of_unassigned(call: SpanCall) -> str:
     return f"{call.service or UNKNOWN}: {call.asked_model or call.response_model or UNKNOWN}"[:512]
 
 
-def book(environment: str, booked: Booked, reading: Reading, call: Call, of: str, fold: Fold) -> Attempt | None:
+def book(environment: str, booked: Booked, reading: Reading, attempt: Attempt | None, of: str, fold: Fold) -> None:
     """Takes back what was booked, and books what is known now."""
     is_new = not booked.of
     if booked.line is not None:
         unbook(environment, booked, booked.line, reading.call, fold)
     booked.of = of
-    if reading.is_covered:
+    if attempt is None:
         fold.hear(environment, reading.call.service, reading.call.source, "covered")
-        return None
-    attempt = fold.attempt_of(environment, call)
+        return
     booked.line = line_of(environment, attempt, fold)
     fold.add_line(*entry_of(environment, booked.line))
     if not attempt.facts.is_known:
-        count_unassigned(environment, call.route, reading, fold)
+        count_unassigned(environment, attempt.call.route, reading, fold)
         booked.is_unassigned = True
     booked.by = reading.attributed_by
     fold.hear(environment, reading.call.service, reading.call.source, f"by:{booked.by}")
@@ -207,7 +211,6 @@ def book(environment: str, booked: Booked, reading: Reading, call: Call, of: str
         fold.hear(environment, reading.call.service, reading.call.source, "told_nano", reading.call.told_cost_nano)
     if is_conflict(attempt):
         fold.hear(environment, reading.call.service, reading.call.source, "attribution_conflict")
-    return attempt
 
 
 def unbook(environment: str, booked: Booked, line: Line, call: SpanCall, fold: Fold) -> None:

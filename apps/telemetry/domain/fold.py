@@ -71,6 +71,14 @@ def tokens_of(calls: Sequence[Call]) -> tuple[int, int, int]:
     return sum(inputs), sum(fitting), sum([call.output_tokens or 0 for call in calls])
 
 
+def alike(calls: Iterable[Call]) -> Iterable[list[Call]]:
+    """Those of one route, variant and model together."""
+    found: dict[tuple[object, ...], list[Call]] = {}
+    for call in calls:
+        found.setdefault((call.route, variant_of(call), call.provider, call.model), []).append(call)
+    return found.values()
+
+
 class Attempt:
     """One call, with all that is found out about it."""
 
@@ -287,6 +295,15 @@ class Fold:
         facts = self.known.route(environment, call.route)
         return Attempt(call, facts, self.prices(environment, [call], facts)[0], is_new=is_new)
 
+    def attempts(self, environment: str, calls: Iterable[Call]) -> list[Attempt]:
+        """In any order."""
+        found = []
+        for of_model in alike(calls):
+            facts = self.known.route(environment, of_model[0].route)
+            prices = self.prices(environment, of_model, facts)
+            found += [Attempt(call, facts, price, is_new=True) for call, price in zip(of_model, prices, strict=True)]
+        return found
+
     def add_line(self, key: LedgerKey, sums: LedgerSum, sign: int = 1) -> None:
         """With the sign -1 a line takes back what another one booked."""
         line = self.ledger.setdefault(key, LedgerSum())
@@ -305,9 +322,9 @@ class Fold:
         told = (environment, service, source, what[:64], key)
         self.heard[told] = self.heard.get(told, 0) + n
 
-    def learn_of(self, environment: str, call: Call) -> None:
-        if is_complete(call) and call.output_tokens:
-            self.learn_calls(environment, [call])
+    def learn_told(self, environment: str, calls: Iterable[Call]) -> None:
+        for of_model in alike(call for call in calls if is_complete(call) and call.output_tokens):
+            self.learn_calls(environment, of_model)
 
     def count_attempts(self, environment: str, attempts: Sequence[Attempt]) -> None:
         """Into windows and requests, without their money's lines."""
