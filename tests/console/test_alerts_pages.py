@@ -309,6 +309,19 @@ def test_of_a_storm_the_page_shows_the_worst_hundred_and_counts_all(environment,
     assert "130 firing." in text(answer)
 
 
+def test_a_broken_channel_and_one_that_its_receiver_has_switched_off_are_banners(environment, client, alice):
+    client.force_login(alice)
+    bad = channel("email", NOW, "bad", to=["ops@example.com"])
+    gone = channel("email", NOW, "gone", to=["ops@example.com"])
+    Channel.objects.filter(pk=bad.pk).update(broken_at=NOW - HOUR, failures_in_row=11, last_answer="503")
+    gone.switch_off("The receiver answered 410 Gone: it wants no more messages.")
+
+    told = text(client.get(reverse("alerts")))
+
+    assert "is broken since 02:00:00: 11 messages in a row were not taken, the last with 503." in told
+    assert "is switched off. The receiver answered 410 Gone: it wants no more messages." in told
+
+
 # --- channels and the steps of escalation ----------------------------------------------------------------------------
 
 

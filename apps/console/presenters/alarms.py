@@ -190,13 +190,14 @@ def second(one: Alert, now: datetime) -> str:
 def acts(visit: Visit, one: Alert, *, is_first: bool) -> list[Act]:
     if one.state == Alert.State.FIRING:
         act = presses.acknowledge(visit, one.id)
-        return [act if is_first else replace(act, css="", shortcut="")]
+        return [act if is_first else replace(act, css="")]
     if one.state == Alert.State.SILENCED and one.silenced_until is not None and one.silenced_until > visit.now:
         can, why_not = presses.who(visit, Role.OPERATOR)
         return [
             Act(
                 key=f"end-silence-{one.id}",
                 label="End silence",
+                shortcut="u",
                 href=reverse("alert-end-silence", args=[one.id]),
                 css="is-quiet",
                 can=can,

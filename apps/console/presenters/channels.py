@@ -1,7 +1,7 @@
 """Channels as rows: where each goes, whether it works, what it is told."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.urls import reverse
@@ -76,6 +76,26 @@ def test(visit: Visit, one: Channel) -> Act:
         can=can,
         why_not=why_not,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    name: str
+    words: str
+    act: Act
+
+
+def broken(visit: Visit, one: Channel) -> Broken:
+    """What a banner says of a channel that takes nothing any more."""
+    act = replace(test(visit, one), key=f"test-{one.id}-banner")
+    if not one.is_active:
+        return Broken(one.name, f"is switched off. {one.off_because}", act)
+    since = f"since {figures.moment(one.broken_at, visit.now)}" if one.broken_at else ""
+    words = (
+        f"is broken {since}: {figures.counted(one.failures_in_row, 'message')} in a row were not taken, the last with "
+        f"{one.last_answer}. It is tried once a minute."
+    )
+    return Broken(one.name, words, act)
 
 
 @dataclass(frozen=True, slots=True)

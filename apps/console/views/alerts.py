@@ -15,6 +15,7 @@ from apps.alerts.models import Alert, Delivery
 from apps.console import figures
 from apps.console.acts import Result
 from apps.console.presenters import alarms, deliveries
+from apps.console.presenters import channels as presented
 from apps.console.views.answers import answer
 from apps.console.views.channels import channel_rows
 from apps.console.visits import ConsoleRequest, Visit, console, visit_of, visited
@@ -51,6 +52,7 @@ def page(visit: Visit) -> HttpResponse:
             {"title": title, "href": alarms.address(show=name), "count": len(listed[name]), "is_current": name == show}
             for name, title in alarms.TABS.items()
         ],
+        broken=[presented.broken(visit, one) for one in alerts.broken_channels(key)],
         failing=deliveries.failing(visit, stuck, reached(stuck)),
         log=[deliveries.log_line(one) for one in alerts.deliveries(key)[:LOG]],
         channels=channel_rows(visit),
