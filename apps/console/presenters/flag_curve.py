@@ -9,7 +9,7 @@ from apps.console import figures
 from apps.flags.queries import ClientView
 
 WIDE, PHONE = 720, 330
-LEFT, RIGHT, TOP, HIGH = 38, 14, 8, 96
+LEFT, RIGHT, TOP, HIGH = 46, 14, 8, 96
 LEAST_SECONDS = 10.0
 
 
