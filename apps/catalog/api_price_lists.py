@@ -1,7 +1,7 @@
 """/api/v1/price-lists/: imports of the price library, each with its difference, approved by another person."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
@@ -13,7 +13,7 @@ from apps.access.domain.roles import Role
 from apps.access.endpoint import ApiView
 from apps.catalog import price_lists, queries
 from apps.catalog.models import PriceList
-from apps.core.refusals import Forbidden, NotFound
+from apps.core.refusals import Forbidden
 
 
 class PriceListOut(serializers.ModelSerializer[PriceList]):
@@ -77,19 +77,19 @@ class PriceListView(PriceListsView):
         return self.shown(queries.price_list(id))
 
 
+ACTS: dict[str, tuple[Role, Callable[..., PriceList]]] = {
+    "approve": (Role.APPROVER, price_lists.approve),
+    "reject": (Role.APPROVER, price_lists.reject),
+    "withdraw": (Role.OPERATOR, price_lists.withdraw),
+}
+
+
 class PriceListActView(PriceListsView):
     http_method_names = ["post", "options"]
-    acts: ClassVar[dict[str, tuple[Role, Callable[..., PriceList]]]] = {
-        "approve": (Role.APPROVER, price_lists.approve),
-        "reject": (Role.APPROVER, price_lists.reject),
-        "withdraw": (Role.OPERATOR, price_lists.withdraw),
-    }
 
     @extend_schema(request=BecauseIn, responses=WholeListOut, summary="Approve, reject or withdraw a price list")
     def post(self, request: Request, id: str, act: str) -> Response:  # type: ignore[override]  # its address
-        if act not in self.acts:
-            raise NotFound(what="act", key=act)
-        role, do = self.acts[act]
+        role, do = ACTS[act]
         self.must_be(role)
         return self.shown(do(id=id, by=self.actor, because=self.read(BecauseIn)["because"], now=self.now))
 

@@ -8,5 +8,8 @@ urlpatterns = [
     path("models/<path:key>/", api.ModelView.as_view()),
     path("price-lists/", api_price_lists.PriceListsView.as_view()),
     path("price-lists/<str:id>/", api_price_lists.PriceListView.as_view()),
-    path("price-lists/<str:id>/<slug:act>/", api_price_lists.PriceListActView.as_view()),
+    *(
+        path(f"price-lists/<str:id>/{act}/", api_price_lists.PriceListActView.as_view(), {"act": act})
+        for act in api_price_lists.ACTS
+    ),
 ]

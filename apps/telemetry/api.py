@@ -66,6 +66,7 @@ WindowOut = inline_serializer(
         ),
         "latency_note": serializers.CharField(allow_null=True),
         "requests": serializers.IntegerField(),
+        "attempts_per_request": serializers.FloatField(allow_null=True),
         "late": serializers.IntegerField(),
         "outcomes": serializers.DictField(child=serializers.DictField(child=serializers.FloatField())),
     },
@@ -163,9 +164,14 @@ def window_dict(row: queries.WindowRow) -> dict[str, Any]:
         "latency_range_ms": ranges_of(row) if row.is_too_coarse else None,
         "latency_note": queries.TOO_COARSE if row.is_too_coarse else None,
         "requests": row.requests,
+        "attempts_per_request": rounded(row.seen.attempts_per_request),
         "late": row.late,
         "outcomes": {name: {"count": count, "sum": total} for name, (count, total) in sorted(row.outcomes.items())},
     }
+
+
+def rounded(ratio: float | None) -> float | None:
+    return None if ratio is None else round(ratio, 4)
 
 
 def quantiles(latency: Histogram) -> dict[str, float] | None:

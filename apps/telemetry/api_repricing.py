@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from drf_spectacular.utils import extend_schema, inline_serializer
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -12,22 +12,22 @@ from apps.access.endpoint import ApiView
 from apps.core.money import nano_to_text
 from apps.telemetry import repricing
 
-ChangeOut = inline_serializer(
-    "PriceChange",
-    {
-        "provider": serializers.CharField(),
-        "model": serializers.CharField(),
-        "calls": serializers.IntegerField(),
-        "before_usd": serializers.CharField(),
-        "after_usd": serializers.CharField(),
-        "difference_usd": serializers.CharField(),
-        "newly_priced": serializers.IntegerField(),
-        "left_out": serializers.CharField(),
-    },
-)
-RepricingOut = inline_serializer(
-    "Repricing", {"preview": serializers.BooleanField(), "changes": serializers.ListField(child=ChangeOut)}
-)
+
+class PriceChangeOut(serializers.Serializer[Any]):
+    provider = serializers.CharField()
+    model = serializers.CharField()
+    calls = serializers.IntegerField()
+    before_usd = serializers.CharField()
+    after_usd = serializers.CharField()
+    difference_usd = serializers.CharField()
+    newly_priced = serializers.IntegerField()
+    left_out = serializers.CharField()
+    left_out_calls = serializers.IntegerField()
+
+
+class RepricingOut(serializers.Serializer[Any]):
+    preview = serializers.BooleanField()
+    changes = PriceChangeOut(many=True)
 
 
 class RepricingIn(serializers.Serializer[Any]):
@@ -65,4 +65,5 @@ def change_dict(change: repricing.Change) -> dict[str, Any]:
         "difference_usd": nano_to_text(change.difference_nano),
         "newly_priced": change.newly_priced,
         "left_out": change.left_out,
+        "left_out_calls": change.left_out_calls,
     }

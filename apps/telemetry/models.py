@@ -157,6 +157,7 @@ class RequestSum(Written):
     cost_nano = models.BigIntegerField()  # confirmed and estimated
     estimated_nano = models.BigIntegerField()
     unpriced = models.PositiveBigIntegerField()
+    unnamed = models.PositiveBigIntegerField(default=0)  # without an id: of other attempts nobody would know
     first_at = models.DateTimeField()
     last_at = models.DateTimeField()
     latency = models.BinaryField()

@@ -181,14 +181,20 @@ def price_of(book: PriceBook, provider: str, model: str, at: datetime, rate: str
     return book.find(provider or None, model, at, parse_rate(rate)[0])
 
 
+def month_before(now: datetime) -> tuple[datetime, datetime]:
+    """Thirty days of UTC, today with them."""
+    until = floor(now, 86_400) + timedelta(days=1)
+    return until - EFFECT_OF, until
+
+
 def effect(prices: Iterable[Price], now: datetime) -> list[Change]:
     """What these prices, as a list in force, would have changed in the last 30 days of all environments, by the day."""
     before, after = catalog.price_book(), catalog.book_with(prices)
-    until = floor(now, 86_400) + timedelta(days=1)
+    since, until = month_before(now)
     changes: Changes = {}
     for environment in Environment.objects.order_by("key").values_list("key", flat=True):
         by = ("provider", "model", "rate", "rule")
-        for row in spend(environment, until - EFFECT_OF, until, by=by, step="1d"):
+        for row in spend(environment, since, until, by=by, step="1d"):
             if not again.can_be_priced_again(row.keys["rule"]):
                 continue
             named, rate = (row.keys["provider"], row.keys["model"]), row.keys["rate"]

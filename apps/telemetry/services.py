@@ -202,7 +202,7 @@ def write(fold: Fold, writer: WriterMemory, now: datetime) -> None:
         RequestSum,
         [
             (shards[key[:2]], writer.id, writer.seq, *key[:7], moment(key.starts_at), r.requests, r.errors, r.unfinal,
-             r.attempts, r.cost_nano, r.estimated_nano, r.unpriced, moment(r.first_at), moment(r.last_at),
+             r.attempts, r.cost_nano, r.estimated_nano, r.unpriced, r.unnamed, moment(r.first_at), moment(r.last_at),
              r.latency.pack(), r.cost.pack())
             for key, r in fold.requests.items()
         ],

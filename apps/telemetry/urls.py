@@ -1,11 +1,14 @@
 from django.urls import path
 
-from apps.telemetry import api, api_bills, api_repricing, api_sources
+from apps.telemetry import api, api_bills, api_prices, api_repricing, api_sources
 
 urlpatterns = [
     path("windows/", api.WindowsView.as_view()),
     path("spend/", api.SpendView.as_view()),
     path("bills/", api_bills.BillsView.as_view()),
+    path("unpriced/", api_prices.UnpricedView.as_view()),
+    path("amplification/", api_prices.AmplificationView.as_view()),
+    path("price-lists/<str:id>/effect/", api_prices.EffectView.as_view()),
     path("repricing/", api_repricing.RepricingView.as_view()),
     path("sources/", api_sources.SourcesView.as_view()),
     path("unassigned/", api_sources.UnassignedView.as_view()),

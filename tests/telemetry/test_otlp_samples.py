@@ -81,7 +81,7 @@ def known_history(environment):
                 cost_usd=0,
                 provider="openai",
                 model="gpt-4.1",
-            )  # fmt: skip
+            )
             for n in range(101)
         ]
         count(sent(*calls, environment=environment), now=NOW - timedelta(hours=20))

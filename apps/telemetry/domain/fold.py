@@ -245,6 +245,7 @@ class Fold:
         request.attempts += n
         request.errors += errors
         request.unfinal += 0 if cohort.is_final else n
+        request.unnamed += sum([not call.request_id for call in calls])
         request.unpriced += unpriced
         request.first_at = min(request.first_at, min(cohort.ends))
         request.last_at = max(request.last_at, max(cohort.ends))
@@ -363,6 +364,8 @@ class Fold:
         sums.attempts += len(attempts)
         if not is_final:
             sums.unfinal += 1
+        if not last.call.request_id:
+            sums.unnamed += 1
         if ended_at < sums.first_at:
             sums.first_at = ended_at
         if ended_at > sums.last_at:

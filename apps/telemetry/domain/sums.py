@@ -55,6 +55,7 @@ class RequestSum:
     cost_nano: int = 0  # confirmed and estimated, of the requests that have a price
     estimated_nano: int = 0
     unpriced: int = 0
+    unnamed: int = 0
     first_at: float = float("inf")
     last_at: float = float("-inf")
     latency: Histogram = field(default_factory=Histogram)

@@ -4,6 +4,7 @@ from apps.telemetry.domain.shards import shard_of
 from apps.telemetry.queries.costs import (
     Attempts,
     VariantCost,
+    amplification,
     attempts,
     costs_by_variant,
     fresh_routes,
@@ -11,7 +12,7 @@ from apps.telemetry.queries.costs import (
     same_hours,
 )
 from apps.telemetry.queries.failing import Failures, failures
-from apps.telemetry.queries.money import SpendRow, known_since, spend, spent_nano
+from apps.telemetry.queries.money import SpendRow, Unpriced, known_since, spend, spent_nano, unpriced
 from apps.telemetry.queries.seen import (
     BEST_FIRST,
     Rejection,
@@ -44,9 +45,11 @@ __all__ = [
     "SpendRow",
     "Steps",
     "UnassignedView",
+    "Unpriced",
     "Unread",
     "VariantCost",
     "WindowRow",
+    "amplification",
     "as_of",
     "attempts",
     "baseline",
@@ -66,6 +69,7 @@ __all__ = [
     "spent_nano",
     "suspected_shadows",
     "unassigned",
+    "unpriced",
     "unread",
     "windows",
 ]  # fmt: skip

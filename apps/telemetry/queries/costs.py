@@ -1,16 +1,18 @@
 """What requests cost, and how many attempts they took, over many routes at once and without their histograms."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import F, QuerySet, Sum
+from django.db.models import QuerySet, Sum
 
 from apps.telemetry.domain.histogram import Histogram
 from apps.telemetry.models import Freshness, LedgerHour, RequestSum
+from apps.telemetry.queries.money import spend
 from apps.telemetry.queries.steps import floor
+from apps.telemetry.queries.windows import SEEN_OF, Seen
 
 AT_ONCE = 500  # routes of one statement
 REQUEST_COLUMNS = {"route": "route", "variant": "assigned", "rollout": "trial", "arm": "arm"}
@@ -29,9 +31,22 @@ class VariantCost:
 
 @dataclass(frozen=True, slots=True)
 class Attempts:
+    """How often providers were called for the requests of a route."""
+
     route: str
-    requests: int
-    attempts: int
+    requests: int  # of which all attempts are known
+    attempts: int  # of these
+    all_requests: int
+    calls: int = 0  # of all arms: shadows too
+
+    @property
+    def per_request(self) -> float | None:
+        """None: not visible from this source. Stock spans tell of a call, and not of the tries that it took."""
+        return self.attempts / self.requests if self.requests else None
+
+    @property
+    def calls_per_request(self) -> float | None:
+        return self.calls / self.all_requests if self.requests and self.calls else None
 
 
 def fresh_routes(environment: str, since: datetime) -> list[str]:
@@ -58,17 +73,23 @@ def costs_by_variant(
     return found
 
 
-def attempts(environment: str, since: datetime, until: datetime) -> list[Attempts]:
+def attempts(environment: str, since: datetime, until: datetime, route: str | None = None) -> list[Attempts]:
     """Attempts and requests of live traffic, by route; only where something came lately."""
-    found = []
-    for rows in _of(environment, fresh_routes(environment, since), since, until):
-        # Without a final call each attempt was taken for a request: of these nothing is known.
-        known = rows.filter(arm="live").annotate(known=F("requests") - F("unfinal"))
-        sums = known.values_list("route").annotate(Sum("known"), Sum("attempts"), Sum("unfinal")).order_by("route")
-        for route, requests, tries, unfinal in sums:
-            if requests > 0:
-                found.append(Attempts(route, int(requests), int(tries - unfinal)))
-    return found
+    found: dict[str, Seen] = {}
+    every: dict[str, int] = {}
+    for rows in _of(environment, fresh_routes(environment, since) if route is None else [route], since, until):
+        sums = rows.filter(arm="live").values_list("route").annotate(*(Sum(name) for name in SEEN_OF))
+        for name, *counts in sums.order_by("route"):
+            found.setdefault(name, Seen()).add(*map(int, counts))
+            every[name] = every.get(name, 0) + int(counts[0])
+    return [Attempts(name, seen.requests, seen.attempts, every[name]) for name, seen in found.items()]
+
+
+def amplification(environment: str, since: datetime, until: datetime, route: str | None = None) -> list[Attempts]:
+    """The same with all calls at providers, as the ledger has them."""
+    where = {"route": route} if route is not None else None
+    calls = {row.keys["route"]: row.calls for row in spend(environment, since, until, by=("route",), where=where)}
+    return [replace(one, calls=calls.get(one.route, 0)) for one in attempts(environment, since, until, route)]
 
 
 def same_hours(environment: str, at: datetime, days: int) -> dict[str, list[tuple[int, int]]]:

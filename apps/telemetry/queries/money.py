@@ -215,3 +215,28 @@ def known_since(environment: str, route: str | None = None) -> datetime | None:
         lines = lines.filter(route=route)
     at: datetime | None = lines.aggregate(first=Min("minute"))["first"]
     return at
+
+
+@dataclass(slots=True)
+class Unpriced:
+    """Calls of a model that nobody could price."""
+
+    provider: str
+    model: str
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+def unpriced(environment: str, since: datetime, until: datetime) -> list[Unpriced]:
+    """By model, the most calls first. A price that came later and was applied has taken its calls out."""
+    found: dict[tuple[str, str], Unpriced] = {}
+    for row in spend(environment, since, until, by=("provider", "model", "rule")):
+        if row.unpriced:
+            key = (row.keys["provider"], row.keys["model"])
+            of_model = found.get(key) or found.setdefault(key, Unpriced(*key))
+            of_model.calls += row.unpriced
+            of_model.input_tokens += row.input_tokens
+            of_model.output_tokens += row.output_tokens
+    rows = [row for row in found.values() if row.calls > 0]
+    return sorted(rows, key=lambda row: (-row.calls, row.provider, row.model))

@@ -21,6 +21,27 @@ TOO_COARSE = (
 
 
 @dataclass(slots=True)
+class Seen:
+    """Requests of which all attempts are known: those that have an id, and whose last attempt was told."""
+
+    requests: int = 0
+    attempts: int = 0
+
+    def add(self, requests: int, attempts: int, unfinal: int, unnamed: int) -> None:
+        """A request without an id or an end was counted with one attempt."""
+        self.requests += requests - unfinal - unnamed
+        self.attempts += attempts - unfinal - unnamed
+
+    @property
+    def attempts_per_request(self) -> float | None:
+        """None: not visible from this source."""
+        return self.attempts / self.requests if self.requests > 0 else None
+
+
+SEEN_OF = ("requests", "attempts", "unfinal", "unnamed")
+
+
+@dataclass(slots=True)
 class WindowRow:
     """Calls by the variant that answered, and `requests` by the variant that was assigned."""
 
@@ -39,6 +60,7 @@ class WindowRow:
     late: int = 0
     coarse: int = 0  # calls whose latency is not in the histogram: nobody told it finely enough
     requests: int = 0
+    seen: Seen = field(default_factory=Seen)
     latency: Histogram = field(default_factory=Histogram)
     ranges: Ranges = field(default_factory=dict)  # of the coarse ones, as far as their sender told it
     outcomes: dict[str, tuple[int, float]] = field(default_factory=dict)
@@ -88,8 +110,10 @@ def windows(environment: str, route: str, since: datetime, until: datetime, step
         if key in found:  # else its window was drawn together with others
             ranges.add(found[key].ranges, [((coarse.above, coarse.up_to), coarse.n)])
     requests = between(RequestSum.objects.all(), environment, route, steps)
-    for starts_at, assigned, arm, n in requests.values_list("starts_at", "assigned", "arm", "requests"):
-        row_of(starts_at, assigned, arm).requests += n
+    for starts_at, assigned, arm, *counts in requests.values_list("starts_at", "assigned", "arm", *SEEN_OF):
+        row = row_of(starts_at, assigned, arm)
+        row.requests += counts[0]
+        row.seen.add(*counts)
     for outcome in between(OutcomeSum.objects.all(), environment, route, steps):
         row = row_of(outcome.starts_at, outcome.variant, outcome.arm)
         count, total = row.outcomes.get(outcome.name, (0, 0.0))
