@@ -166,7 +166,7 @@ class MappingIn(serializers.Serializer[Any]):
     because = serializers.CharField(max_length=500)
 
 
-class BecauseIn(serializers.Serializer[Any]):
+class ReasonIn(serializers.Serializer[Any]):
     because = serializers.CharField(max_length=500, default="", allow_blank=True)
 
 
@@ -184,10 +184,10 @@ class MappingsView(ApiView):
 
 
 class OneMappingView(ApiView):
-    @extend_schema(parameters=[ENVIRONMENT], request=BecauseIn, responses={204: None}, summary="Take a mapping back")
+    @extend_schema(parameters=[ENVIRONMENT], request=ReasonIn, responses={204: None}, summary="Take a mapping back")
     def delete(self, request: Request, id: str) -> Response:
         environment = self.asked_environment(role=Role.OPERATOR)
-        because = self.read(BecauseIn)["because"]
+        because = self.read(ReasonIn)["because"]
         services.unmap_calls(environment=environment.key, id=id, by=self.actor, because=because, now=self.now)
         return Response(status=204)
 
@@ -229,7 +229,7 @@ class AnswerShadowView(ApiView):
 
     def said_by(self, call_id: str) -> Response:
         environment = self.asked_environment(role=Role.OPERATOR)
-        because = self.read(BecauseIn)["because"]
+        because = self.read(ReasonIn)["because"]
         found = shadows.settle(
             environment=environment.key, call_id=call_id, said=self.said, by=self.actor, because=because, now=self.now
         )
@@ -241,7 +241,7 @@ class ConfirmShadowView(AnswerShadowView):
 
     @extend_schema(
         parameters=[ENVIRONMENT],
-        request=BecauseIn,
+        request=ReasonIn,
         responses=SuspectedOut,
         summary="It was a shadow call: its money moves to the shadow's own cap",
     )
@@ -252,7 +252,7 @@ class ConfirmShadowView(AnswerShadowView):
 class DismissShadowView(AnswerShadowView):
     said = shadows.LIVE
 
-    @extend_schema(parameters=[ENVIRONMENT], request=BecauseIn, responses=SuspectedOut, summary="It was no shadow call")
+    @extend_schema(parameters=[ENVIRONMENT], request=ReasonIn, responses=SuspectedOut, summary="It was no shadow call")
     def post(self, request: Request, call_id: str) -> Response:
         return self.said_by(call_id)
 

@@ -4,7 +4,7 @@ Money is booked at once, under the best route that is known, and moved by two mo
 windows and requests a call comes once: when its route is known, or when nothing more of its trace has come for a while.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 
@@ -20,7 +20,7 @@ from apps.telemetry.domain.fold import Attempt, Fold
 from apps.telemetry.domain.intake import Intake
 from apps.telemetry.domain.span_calls import SpanCall
 from apps.telemetry.domain.sums import LedgerKey, LedgerSum
-from apps.telemetry.domain.traces import Booked, Line, Reading, Trace
+from apps.telemetry.domain.traces import Booked, Line, Reading, Settled, Trace
 from apps.telemetry.memory import WriterMemory
 from apps.telemetry.models import SuspectedShadow
 from apps.telemetry.models import Trace as TraceRow
@@ -93,7 +93,7 @@ def settle(states: dict[Key, Trace], fold: Fold, writer: WriterMemory, *, is_las
     changed: list[tuple[str, Trace, Reading, Call, str]] = []
     book_of_prices = writer.price_book
     for (environment, _), state in states.items():
-        for span, reading in traces.read(state, is_route_in(writer, environment), rule_in(writer, environment)).items():
+        for span, reading in traces.read(state, settled_in(writer, environment)).items():
             call = plain(reading, book_of_prices)
             of = "covered" if reading.is_covered else mmh3.hash_bytes(fingerprint(call)).hex()
             if span not in state.booked:
@@ -130,18 +130,8 @@ def is_settled(reading: Reading) -> bool:
     return reading.attributed_by != "unassigned" and not reading.is_waiting and reading.call.has_latency
 
 
-def is_route_in(writer: WriterMemory, environment: str) -> Callable[[str], bool]:
-    routes = writer.routes.get(environment, {})
-    return lambda route: route in routes
-
-
-def rule_in(writer: WriterMemory, environment: str) -> Callable[[SpanCall], str | None]:
-    rules = writer.rules.get(environment, {})
-    return lambda call: (
-        rules.get((call.service, call.asked_model))
-        or rules.get((call.service, call.response_model))
-        or rules.get((call.service, ""))
-    )
+def settled_in(writer: WriterMemory, environment: str) -> Settled:
+    return Settled(writer.routes.get(environment, {}), writer.rules.get(environment, {}))
 
 
 def plain(reading: Reading, book: PriceBook) -> Call:
@@ -209,7 +199,7 @@ def book(environment: str, booked: Booked, reading: Reading, attempt: Attempt | 
     fold.hear(environment, reading.call.service, reading.call.source, f"by:{booked.by}")
     if is_new and reading.call.told_cost_nano is not None:
         fold.hear(environment, reading.call.service, reading.call.source, "told_nano", reading.call.told_cost_nano)
-    if is_conflict(attempt):
+    if reading.is_ambiguous or is_conflict(attempt):
         fold.hear(environment, reading.call.service, reading.call.source, "attribution_conflict")
 
 

@@ -8,7 +8,7 @@ from rest_framework.test import APIClient
 
 from apps.journal.models import Entry
 from apps.telemetry import queries, services
-from apps.telemetry.domain import intake, otlp_json
+from apps.telemetry.domain import aliases, intake, otlp_json
 from apps.telemetry.memory import WriterMemory
 from apps.telemetry.models import LatencyRange, SuspectedShadow
 from apps.telemetry.reception import batch_of
@@ -53,7 +53,11 @@ def test_it_tells_what_a_service_sent_and_what_was_refused(bob):
     assert rows[0]["attributed"] == {"changeover": 1, "unassigned": 1}
     assert rows[0]["rejected"] == {"too_old": 1, "no_temporality": 1}
     assert {"key": "payments", "source": "span", "reason": "too_old", "n": 1} in rows[0]["rejections"]
-    assert (rows[0]["money_from"], rows[0]["scopes"], rows[0]["alias_table_versions"]) == ("span", {"test": 2}, [1])
+    assert (rows[0]["money_from"], rows[0]["scopes"], rows[0]["alias_table_versions"]) == (
+        "span",
+        {"test": 2},
+        [aliases.VERSION],
+    )
     assert rows[0]["attempts"] == "not visible from this source"
 
 

@@ -8,15 +8,15 @@ senders put prompts, answers, stack traces and key hashes into the others.
 
 from __future__ import annotations
 
-VERSION = 1
+VERSION = 2  # 2: tokens written to caches, the oldest names of models, retries of OpenAI's clients
 
 FIELDS: dict[str, tuple[str, ...]] = {
     "operation": (
         "gen_ai.operation.name", "llm.request.type", "openinference.span.kind", "langfuse.observation.type",
     ),
-    "provider": ("gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system"),
-    "asked_model": ("gen_ai.request.model", "langfuse.observation.model.name"),
-    "response_model": ("gen_ai.response.model", "llm.model_name", "embedding.model_name",
+    "provider": ("gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system", "llm.vendor"),
+    "asked_model": ("gen_ai.request.model", "llm.request.model", "langfuse.observation.model.name"),
+    "response_model": ("gen_ai.response.model", "llm.response.model", "llm.model_name", "embedding.model_name",
                        "langfuse.observation.model.name"),
     "input_tokens": ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.usage.prompt_tokens",
                      "llm.token_count.prompt"),
@@ -47,6 +47,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "variant": ("changeover.variant",),
     "arm": ("changeover.arm",),
     "attempt": ("changeover.attempt",),
+    "retry_count": ("http.request.header.x-stainless-retry-count", "http.request.header.x_stainless_retry_count"),
     "request_id": ("changeover.request_id",),
     "pair_id": ("changeover.pair_id",),
     "final": ("changeover.final",),
@@ -122,6 +123,7 @@ ERRORS = {
     "auth": ("AuthenticationError", "PermissionDeniedError", "401", "403"),
     "content_filtered": ("ContentPolicyViolationError", "content_filter"),
     "cancelled": ("CancelledError", "GeneratorExit"),
+    "other": ("_OTHER",),
 }  # fmt: skip
 ERROR_CLASSES = {name.lower(): kind for kind, names in ERRORS.items() for name in names} | {
     kind: kind for kind in ERRORS

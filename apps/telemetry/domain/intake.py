@@ -117,9 +117,9 @@ def of_body(body: Body, *, environment: str, now: int) -> Intake:
         evaluation = naming.evaluation_of_log(log) if log.name in aliases.FLAG_EVENTS else None
         if evaluation is not None:
             intake.part(log.trace_id).evaluations.append(evaluation)
-        call = spans.call_of_log(log) if log.name == aliases.CALL_EVENT and log.span_id and log.trace_id else None
+        call = spans.call_of_log(log) if log.name == aliases.CALL_EVENT else None
         if call is not None:
-            intake.add(log.trace_id, call, now)
+            intake.add(log.trace_id or f"log:{call.span}", call, now)
     for point in body.points:
         meet(intake, point.resource, environment)
         if points.meaning_of(point) is None:

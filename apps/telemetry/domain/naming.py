@@ -33,6 +33,8 @@ def name_route(call: SpanCall, told: Told) -> None:
 
 def describe_attempt(call: SpanCall, told: Told) -> None:
     number = tokens(told.get("attempt"))
+    if number is None:
+        number = attempt_of_retry(told.get("retry_count"))
     call.attempt = number if number is not None and number < 1_000 else None
     call.request_id, call.pair_id = text(told, "request_id", 200), text(told, "pair_id", 200)
     call.is_final = told.get("final") is True
@@ -47,8 +49,16 @@ def describe_attempt(call: SpanCall, told: Told) -> None:
         call.arm = arm
 
 
+def attempt_of_retry(header: Any) -> int | None:
+    """OpenAI's clients count their retries from 0 in a header, which HTTP instrumentations tell as a list."""
+    count = tokens(header[0] if isinstance(header, list) and header else header)
+    return None if count is None else count + 1
+
+
 # Most spans carry neither, and are not searched for each of them.
-OURS = frozenset({"attempt", "request_id", "pair_id", "final", "snapshot", "assigned", "assigned_by", "tag", "arm"})
+OURS = frozenset(
+    {"attempt", "retry_count", "request_id", "pair_id", "final", "snapshot", "assigned", "assigned_by", "tag", "arm"}
+)
 TAGS = frozenset({"tags", "told_route", "told_variant"})
 
 
@@ -82,4 +92,4 @@ def evaluations_of(span: Span) -> list[Evaluation]:
 def evaluation_of_log(log: Log) -> Evaluation | None:
     told = fields_of(log.attributes)
     route, variant = text(told, "flag", 512), text(told, "flag_variant")
-    return Evaluation("", log.at, route, variant) if route and variant and log.trace_id else None
+    return Evaluation(log.span_id, log.at, route, variant, "log") if route and variant and log.trace_id else None

@@ -6,12 +6,13 @@ from msgspec import Struct
 
 
 class Evaluation(Struct, frozen=True, gc=False, array_like=True):
-    """A flag was evaluated: by a hook on some span, or told in a log event (then without a span)."""
+    """A flag was evaluated: an event of a span, or a log event (of a span, too, where there was one)."""
 
     span: str
     at: int
     route: str
     variant: str
+    told_by: str = "ancestor"  # or log
 
 
 class SpanCall(Struct, gc=False, array_like=True, kw_only=True):

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import mmh3
+
 from apps.telemetry.domain import aliases
 from apps.telemetry.domain.attributes import Told, fields_of, of_resource_named, text
 from apps.telemetry.domain.endings import error_class, finish_of
@@ -62,9 +64,16 @@ def call_of_span(span: Span) -> SpanCall | None:
             seconds = told.get("log_duration")
             length = int(seconds * SECOND) if isinstance(seconds, int | float) and 0 <= seconds <= 86_400 else 0
             call.begin, call.end = span.end - length, span.end
-    if "ot=th:" in span.trace_state:
+    if "ot=" in span.trace_state and is_sampled(span.trace_state):
         call.notes = [*call.notes, "sampled"]
     return call
+
+
+def is_sampled(trace_state: str) -> bool:
+    """Does the sender keep a part of its traces only? A threshold of zero rejects none."""
+    members = (member.strip().partition("=") for member in trace_state.split(","))
+    fields = (field for key, _, told in members if key == "ot" for field in told.split(";"))
+    return any(field.startswith("th:") and field[3:].strip("0") != "" for field in fields)
 
 
 def call_of_log(log: Log) -> SpanCall | None:
@@ -73,12 +82,17 @@ def call_of_log(log: Log) -> SpanCall | None:
     if kind is None:
         return None
     call = describe(told, kind, source="log", begin=log.at, end=log.at)
-    call.span = log.span_id
-    call.id = f"log\n{log.trace_id}\n{log.span_id}"
     of_resource(call, log.resource.attributes, log.scope)
+    call.span = log.span_id or digest_of(call)
+    call.id = f"log\n{log.trace_id}\n{call.span}"
     if not call.error and call.finish == "error" and not call.has_usage:
         call.error = "cancelled"
     return call
+
+
+def digest_of(call: SpanCall) -> str:
+    """Stands for the span of a call that was logged without one: by all that is known of it."""
+    return mmh3.hash_bytes(call.response_id or repr(call)).hex()[:16]
 
 
 def of_resource(call: SpanCall, attributes: Mapping[str, Any], scope: str) -> None:

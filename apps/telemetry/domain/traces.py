@@ -6,12 +6,14 @@ so that the order in which its parts arrived cannot matter.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
 from msgspec import Struct
 
+from apps.catalog.domain.names import normalised
+from apps.telemetry.domain.routes import RouteFacts
 from apps.telemetry.domain.span_calls import Evaluation, SpanCall
 from apps.telemetry.domain.spans import SECOND
 
@@ -85,10 +87,29 @@ class Reading:
     route: str = ""  # empty: nobody knows
     variant: str = ""
     attributed_by: str = "unassigned"
+    is_ambiguous: bool = False  # flags of several routes, equally near
 
 
-def read(trace: Trace, is_route: Callable[[str], bool], rule: Callable[[SpanCall], str | None]) -> dict[str, Reading]:
-    """Each call of the trace, by its span. `rule` is what people have settled for a service and a model."""
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What people have settled in an environment: its routes, and which calls of a service are of which."""
+
+    routes: Mapping[str, RouteFacts]
+    rules: Mapping[tuple[str, str], str]  # (service, model) -> route; an empty model means any
+
+    def rule(self, call: SpanCall) -> str | None:
+        models = (call.asked_model, call.response_model, "")
+        return next((route for model in models if (route := self.rules.get((call.service, model)))), None)
+
+    def fits(self, call: SpanCall, evaluation: Evaluation) -> bool:
+        """Is the call's model the one of the variant that the flag gave?"""
+        planned = self.routes[evaluation.route].model_of(evaluation.variant)
+        called = [normalised(call.provider, model)[1] for model in (call.asked_model, call.response_model) if model]
+        return planned is not None and normalised("", planned)[1] in called
+
+
+def read(trace: Trace, settled: Settled) -> dict[str, Reading]:
+    """Each call of the trace, by its span."""
     covered, joined = covered_spans(trace), joined_streams(trace)
     readings = {}
     for span, call in trace.calls.items():
@@ -98,34 +119,40 @@ def read(trace: Trace, is_route: Callable[[str], bool], rule: Callable[[SpanCall
         is_waiting = call.may_be_joined and span not in joined
         if span in joined:
             call = with_stream(call, trace.calls[joined[span]])
-        route, variant, by = attribute(trace, call, is_route, rule)
-        readings[span] = Reading(call, False, is_waiting, route, variant, by)
+        readings[span] = Reading(call, False, is_waiting, *attribute(trace, call, settled))
     return readings
 
 
-def attribute(
-    trace: Trace, call: SpanCall, is_route: Callable[[str], bool], rule: Callable[[SpanCall], str | None]
-) -> tuple[str, str, str]:
-    if call.named_by == "changeover" or (call.named_by and is_route(call.route)):
-        return call.route, call.variant, call.named_by
-    on_spans: dict[str, list[Evaluation]] = {}
-    in_logs: list[Evaluation] = []
-    for evaluation in trace.evaluations:
-        if evaluation.at <= call.begin and is_route(evaluation.route):
-            (on_spans.setdefault(evaluation.span, []) if evaluation.span else in_logs).append(evaluation)
-    if on_spans:
-        for ancestor in ancestors(trace, call.span, call.parent):
-            if ancestor in on_spans:
-                latest = max(on_spans[ancestor], key=lambda one: (one.at, one.route, one.variant))
-                return latest.route, latest.variant, "ancestor"
-    if in_logs:
-        latest = max(in_logs, key=lambda one: (one.at, one.route, one.variant))
-        return latest.route, latest.variant, "log"
+def attribute(trace: Trace, call: SpanCall, settled: Settled) -> tuple[str, str, str, bool]:
+    """Route, variant, how it was found, and whether others were as near. The first that is there."""
+    if call.named_by == "changeover" or (call.named_by and call.route in settled.routes):
+        return call.route, call.variant, call.named_by, False
+    before = [one for one in trace.evaluations if one.at <= call.begin and one.route in settled.routes]
+    if before:
+        above = ancestors(trace, call.span, call.parent)
+        for told_by in ("ancestor", "log"):
+            told = [one for one in before if one.told_by == told_by]
+            near = next((found for span in above if (found := [one for one in told if one.span == span])), [])
+            if told_by == "log" and not near:  # of the same trace, if not of a span above
+                near = told
+            if near:
+                chosen, is_ambiguous = choose(near, call, settled)
+                return chosen.route, chosen.variant, told_by, is_ambiguous
     if call.resource_route:
-        return call.resource_route, call.resource_variant or call.variant, "resource"
-    if ruled := rule(call):
-        return ruled, call.variant, "mapped"
-    return "", "", "unassigned"
+        return call.resource_route, call.resource_variant or call.variant, "resource", False
+    if ruled := settled.rule(call):
+        return ruled, call.variant, "mapped", False
+    return "", "", "unassigned", False
+
+
+def choose(near: list[Evaluation], call: SpanCall, settled: Settled) -> tuple[Evaluation, bool]:
+    """The latest. Where flags of several routes are equally near, the call's own model has the first word."""
+    near = sorted(near, key=lambda one: (one.at, one.route, one.variant))
+    latest = {one.route: one for one in near}
+    if len(latest) == 1:
+        return near[-1], False
+    fitting = [one for one in near if one in latest.values() and settled.fits(call, one)]
+    return (fitting or near)[-1], True
 
 
 def ancestors(trace: Trace, span: str, parent: str) -> list[str]:

@@ -45,17 +45,22 @@ def usage_of(told: Told, notes: list[str]) -> tuple[int | None, int | None, int 
 
 
 def usage_in(usage: Mapping[str, Any]) -> tuple[int | None, int | None, int | None]:
-    """A provider's usage, whose input includes what was cached; or disjoint numbers, whose keys have no `tokens`."""
+    """A provider's usage, whose input includes what was cached; or numbers that share nothing, `input` among them."""
     if "input" in usage or "output" in usage:
-        fresh, outputs = tokens(usage.get("input")), tokens(usage.get("output"))
-        cached = tokens(usage.get("cache_read_input_tokens") or usage.get("input_cached_tokens")) or 0
-        written = tokens(usage.get("cache_creation_input_tokens")) or 0
-        inputs = None if fresh is None else fresh + cached + written
-        return inputs, cached or None, outputs
+        inputs, outputs = (sum_of(usage, part) for part in ("input", "output"))
+        cached = tokens(usage.get("cache_read_input_tokens") or usage.get("input_cached_tokens"))
+        return inputs, cached, outputs
     inputs = tokens(usage.get("prompt_tokens", usage.get("input_tokens")))
     outputs = tokens(usage.get("completion_tokens", usage.get("output_tokens")))
     details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
     return inputs, tokens(details.get("cached_tokens")) if isinstance(details, dict) else None, outputs
+
+
+def sum_of(usage: Mapping[str, Any], part: str) -> int | None:
+    """Of disjoint numbers each whose key has the word counts: input, cache_read_input_tokens, input_audio_tokens."""
+    if tokens(usage.get(part)) is None:
+        return None
+    return sum(tokens(n) or 0 for name, n in usage.items() if part in name)
 
 
 def written_of(told: Told) -> tuple[int | None, int | None]:
