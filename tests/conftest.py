@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 from apps.access.domain.roles import Role
 from apps.access.models import Environment, Grant
 
-pytest_plugins = ["tests.browser", "tests.processes"]
+pytest_plugins = ["tests.browser", "tests.emptying", "tests.processes"]
 
 PASSWORD = "correct horse battery"
 
