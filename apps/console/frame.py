@@ -65,7 +65,15 @@ class Frame:
 
 
 PAGES = (
-    ("Watch", (("now", "Now", "gauge"), ("alerts", "Alerts", "bell"), ("budgets", "Budgets", "wallet"))),
+    (
+        "Watch",
+        (
+            ("now", "Now", "gauge"),
+            ("alerts", "Alerts", "bell"),
+            ("budgets", "Budgets", "wallet"),
+            ("prices", "Prices", "scale"),
+        ),
+    ),
     (
         "Move",
         (

@@ -75,12 +75,6 @@ def likely(row: UnassignedView, routes: list[str]) -> str:
     return best if words & set(best.split("-")) else ""
 
 
-def unpriced(environment: str, now: datetime) -> list[SpendRow]:
-    """Models whose calls of the last 30 days have no entry in the price book, the most calls first."""
-    rows = telemetry.spend(environment, now - MONEY_BACK, now + AHEAD, by=("provider", "model"))
-    return sorted((row for row in rows if row.unpriced > 0), key=lambda row: -row.unpriced)
-
-
 def suspected(environment: str, most: int = 50) -> list[SuspectedShadow]:
     return telemetry.suspected_shadows(environment)[:most]
 

@@ -16,7 +16,7 @@ from apps.console.observed import Arrival, Stray
 from apps.console.presenters import presses
 from apps.console.visits import Visit
 from apps.telemetry.models import Mapping, SuspectedShadow
-from apps.telemetry.queries import Rejection, SourceView, SpendRow, WindowRow
+from apps.telemetry.queries import Rejection, SourceView, WindowRow
 
 DIALECTS = {"span": "spans", "log": "logs", "metric": "metrics", "webhook": "LiteLLM webhook", "native": "native"}
 FOUND_BY = {
@@ -96,13 +96,6 @@ class SuspectedRow:
     at: str
     trace: str
     acts: tuple[Act, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnpricedRow:
-    model: str
-    calls: str
-    tokens: str
 
 
 def source_row(one: SourceView, heard: datetime | None, now: datetime) -> SourceRow:
@@ -248,15 +241,6 @@ def suspected_row(visit: Visit, one: SuspectedShadow) -> SuspectedRow:
         at=figures.moment(one.at, visit.now),
         trace=one.trace_id,
         acts=tuple(acts),
-    )
-
-
-def unpriced_row(row: SpendRow) -> UnpricedRow:
-    tokens = row.input_tokens + row.output_tokens
-    return UnpricedRow(
-        model="/".join(part for part in (row.keys["provider"], row.keys["model"]) if part) or "unknown",
-        calls=figures.count(row.unpriced),
-        tokens=figures.count(tokens) if tokens else "",
     )
 
 

@@ -37,7 +37,6 @@ def page(visit: Visit) -> HttpResponse:
         routes=[view.key for view in flags.routes(key)],
         mappings=[sources.mapping_row(visit, one) for one in telemetry.mappings(key)],
         suspected=[sources.suspected_row(visit, one) for one in observed.suspected(key)],
-        unpriced=[sources.unpriced_row(one) for one in observed.unpriced(key, now)],
         may_edit=may,
         who_may=visit.who_may(Role.OPERATOR),
     )
