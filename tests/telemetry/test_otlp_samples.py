@@ -11,11 +11,12 @@ from apps.access import serving as access
 from apps.core.actors import WORKER
 from apps.telemetry import queries, services, serving, shadows
 from apps.telemetry.domain.histogram import Histogram, index_of
-from apps.telemetry.models import Heard, LedgerLine, SuspectedShadow, Trace, Unassigned, Window
+from apps.telemetry.models import Heard, Instance, LedgerLine, SuspectedShadow, Trace, Unassigned, Window
 from tests.telemetry.make_telemetry import NOW, ROUTE, VARIANTS, call, count, make_environment, make_route, sent
 from tests.telemetry.otlp_samples import JSON, PROTOBUF, names, needs_samples, post_sample, sample, split
 
 pytestmark = [pytest.mark.django_db(transaction=True), needs_samples]
+LONG_AGO = NOW - timedelta(days=1)
 CLIENTS = {
     "genai-openai": ["genai-openai.traces.1", "genai-openai.traces.2"],
     "json-exporter": ["json-exporter.traces", "json-exporter.logs.1", "json-exporter.logs.2"],
@@ -110,14 +111,14 @@ def heard(what):
     return sum(Heard.objects.filter(what=what).values_list("n", flat=True))
 
 
-def send(client, key, kind=JSON):
+def send(client, key):
     for name in CLIENTS[client]:
-        answer = post_sample(name, sample(name), key, kind)
+        answer = post_sample(name, sample(name), key)
         assert answer.status in (200, 202), answer.body
 
 
-def apart(client):
-    return [(name, part) for name in CLIENTS[client] for part in split(sample(name))]
+def apart(names):
+    return [(name, part) for name in names for part in split(sample(name))]
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -128,34 +129,52 @@ def test_what_each_client_sends_is_counted_and_priced(key, client):
     assert (whole.calls, whole.confirmed_nano, whole.estimated_nano, whole.unpriced) == EXPECTED[client]
 
 
+def twice(names, environment_key):
+    for _ in range(2):
+        for name in names:
+            post_sample(name, sample(name), environment_key)
+    for name, part in apart(names):  # as if a collector had made other batches of it
+        post_sample(name, part, environment_key)
+
+
+def backwards(names, environment_key):
+    for name in reversed(names):
+        post_sample(name, sample(name), environment_key)
+
+
+def shuffled_apart(names, environment_key):
+    parts = apart(names)
+    for name, part in random.Random(names[0]).sample(parts, len(parts)):
+        post_sample(name, part, environment_key)
+
+
+def as_protobuf(names, environment_key):
+    for name in names:
+        assert post_sample(name, sample(name), environment_key, PROTOBUF).status in (200, 202)
+
+
+def in_both_encodings(names, environment_key):
+    as_protobuf(names, environment_key)
+    for name in names:
+        post_sample(name, sample(name), environment_key, JSON)
+
+
+WAYS = [twice, backwards, shuffled_apart, as_protobuf, in_both_encodings]
+
+
 @pytest.mark.parametrize("client", CLIENTS)
-@pytest.mark.parametrize("way", ["twice", "backwards", "shuffled apart", "protobuf", "both encodings"])
-def test_the_ledger_is_the_same_however_it_comes(key, client, way):
+def test_the_ledger_is_the_same_however_it_comes(key, client):
     send(client, key)
-    other = open_environment("other")
+    expected = ledger()
+    assert expected
 
-    if way == "twice":
-        send(client, other)
-        send(client, other)
-        for name, part in apart(client):  # as if a collector had made other batches of it
-            post_sample(name, part, other)
-    elif way == "backwards":
-        for name in reversed(CLIENTS[client]):
-            post_sample(name, sample(name), other)
-    elif way == "shuffled apart":
-        for name, part in random.Random(client).sample(apart(client), len(apart(client))):
-            post_sample(name, part, other)
-    elif way == "protobuf":
-        send(client, other, PROTOBUF)
-    else:
-        send(client, other, PROTOBUF)
-        send(client, other, JSON)
-
-    assert ledger("other") == ledger()
+    for way in WAYS:
+        way(CLIENTS[client], open_environment(way.__name__))
+        assert ledger(way.__name__) == expected, way.__name__
 
 
 def test_all_clients_at_once_do_not_disturb_each_other(key):
-    everything = [one for client in CLIENTS for one in apart(client)]
+    everything = [one for client in CLIENTS for one in apart(CLIENTS[client])]
     for name, part in random.Random(5).sample(everything, len(everything)):
         post_sample(name, part, key)
 
@@ -290,14 +309,31 @@ def test_a_cumulative_stream_seen_for_the_first_time_is_only_a_baseline(key):
     assert heard("gap") > 10
 
 
-@pytest.mark.parametrize("name", METRICS)
-def test_metrics_come_to_the_same_as_json_and_as_protobuf_and_twice(key, name):
-    post_sample(name, sample(name), key)
-    other = open_environment("other")
-    for kind in (PROTOBUF, JSON, PROTOBUF):
-        post_sample(name, sample(name), other, kind)
+def senders(name):
+    resources = [
+        {pair["key"]: pair["value"].get("stringValue", "") for pair in one["resource"]["attributes"]}
+        for one in sample(name)["resourceMetrics"]
+    ]
+    return {(told.get("service.name", ""), told.get("service.instance.id", "")) for told in resources}
 
-    assert ledger("other") == ledger()
+
+@pytest.mark.parametrize("name", METRICS)
+def test_metrics_of_a_known_sender_come_to_the_same_however_they_come(key, name):
+    def known_environment(environment):
+        secret = key if environment == "production" else open_environment(environment)
+        for service, instance in senders(name):
+            Instance.objects.create(
+                environment=environment, service=service, instance=instance, first_at=LONG_AGO, last_at=NOW
+            )  # fmt: skip
+        return secret
+
+    post_sample(name, sample(name), known_environment("production"))
+    expected = ledger()
+    assert expected
+
+    for way in WAYS:
+        way([name], known_environment(way.__name__))
+        assert ledger(way.__name__) == expected, way.__name__
 
 
 def test_litellms_metrics_are_left_to_its_spans(key):
