@@ -49,7 +49,7 @@ def address(name, *args):
 
 def rule_form(**more):
     return {
-        "name": "Germans", "kind": "all", "attribute-0": "country", "operator-0": "is", "values-0": "DE",
+        "name": "Germans", "kind-0": "all", "attribute-0": "country", "operator-0": "is", "values-0": "DE",
         "answer": "on", "do": "keep",
     } | more  # fmt: skip
 
@@ -541,7 +541,7 @@ def test_what_waits_comes_first(protected, client, alice):
 
 def test_an_audience_is_named_and_changed_in_one_version(story, client, alice):
     client.force_login(alice)
-    form = {"kind": "any", "attribute-0": "mail", "operator-0": "ends_with", "values-0": "@example.org", "do": "save"}
+    form = {"kind-0": "any", "attribute-0": "mail", "operator-0": "ends_with", "values-0": "@example.org", "do": "save"}
 
     client.post(address("audience", "-"), form | {"name": "friends"})
     client.post(address("audience", "staff"), form | {"because": "moved", "revision": "1"})
@@ -552,7 +552,7 @@ def test_an_audience_is_named_and_changed_in_one_version(story, client, alice):
 
 def test_a_stale_audience_is_not_overwritten(story, client, alice):
     client.force_login(alice)
-    form = {"kind": "all", "attribute-0": "a", "operator-0": "is_set", "values-0": "", "do": "save", "because": "x"}
+    form = {"kind-0": "all", "attribute-0": "a", "operator-0": "is_set", "values-0": "", "do": "save", "because": "x"}
     client.post(address("audience", "staff"), form | {"revision": "1"})
 
     answer = client.post(address("audience", "staff"), form | {"attribute-0": "b", "revision": "1"})

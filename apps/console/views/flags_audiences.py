@@ -8,8 +8,8 @@ from django.http import HttpResponse, HttpResponseRedirect
 
 from apps.access.domain.roles import Role
 from apps.console import flag_queries
-from apps.console.presenters import flag_forms, flag_words
-from apps.console.presenters.flag_forms import ConditionRow, RuleForm
+from apps.console.presenters import flag_conditions, flag_forms, flag_words
+from apps.console.presenters.flag_forms import RuleForm
 from apps.console.views.flags_draft import because_of, revision_of, sentences_of, to
 from apps.console.visits import Visit, visited
 from apps.core.refusals import Forbidden, Refused, Stale
@@ -45,12 +45,9 @@ def one(visit: Visit, *, key: str) -> HttpResponse:
     data = visit.request.POST.dict()
     form = flag_forms.posted_rule(data, ())
     asked = data.get("do", "")
-    if asked == "add":
-        return page(visit, found, replace(form, rows=(*form.rows, ConditionRow(form.next_number))))
-    if asked.startswith("remove-"):
-        left = tuple(row for row in form.rows if f"remove-{row.number}" != asked)
-        return page(visit, found, replace(form, rows=tuple(replace(row, number=at) for at, row in enumerate(left))))
     try:
+        if changed := flag_conditions.edited(form.when, asked):
+            return page(visit, found, replace(form, when=changed))
         if asked == "preview" and found is not None:
             return page(visit, found, form, previews=who_moves(visit, found, form))
         if asked == "delete" and found is not None:
@@ -70,14 +67,17 @@ def words(stale: Stale) -> str:
 
 def form_of(found: AudienceView | None) -> RuleForm:
     if found is None:
-        return RuleForm(rows=(ConditionRow(0),), shares={})
+        return RuleForm(when=flag_conditions.form_of(None), shares={})
     return flag_forms.rule_form({"name": found.key, "when": found.conditions}, ())
 
 
 def save(visit: Visit, found: AudienceView | None, form: RuleForm) -> HttpResponse:
     data = visit.request.POST
     because = data.get("because", "").replace("\0", "").strip()
-    conditions, description = flag_forms.read_group(form), data.get("description", "").replace("\0", "").strip()[:1000]
+    conditions, description = (
+        flag_conditions.read(form.when),
+        data.get("description", "").replace("\0", "").strip()[:1000],
+    )
     whole: dict[str, Any] = {"environment": visit.environment.key, "by": visit.actor, "now": visit.now}
     if found is None:
         made = audiences.create_audience(
@@ -103,7 +103,7 @@ def save(visit: Visit, found: AudienceView | None, form: RuleForm) -> HttpRespon
 
 def who_moves(visit: Visit, found: AudienceView, form: RuleForm) -> list[Preview]:
     """In each flag that uses it."""
-    return moves.preview_audience(visit.environment.key, found.key, flag_forms.read_group(form), now=visit.now)
+    return moves.preview_audience(visit.environment.key, found.key, flag_conditions.read(form.when), now=visit.now)
 
 
 def delete(visit: Visit, found: AudienceView) -> HttpResponse:
@@ -131,7 +131,7 @@ def page(
         because=data.get("because", ""),
         error=error,
         previews=previews,
-        operators=flag_forms.operators(with_audiences=False),
+        operators=flag_conditions.operators(with_audiences=False),
         attributes=flag_queries.attributes(visit.environment.key),
         audiences=[],
         may_edit=visit.may(Role.OPERATOR),

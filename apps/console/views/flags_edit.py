@@ -10,8 +10,8 @@ from django.http import HttpResponse, HttpResponseRedirect
 from apps.access.domain.roles import Role
 from apps.console import flag_queries
 from apps.console.flag_queries import Served
-from apps.console.presenters import flag_forms, flag_words
-from apps.console.presenters.flag_forms import ConditionRow, RuleForm
+from apps.console.presenters import flag_conditions, flag_forms, flag_words
+from apps.console.presenters.flag_forms import RuleForm
 from apps.console.views import flags as pages
 from apps.console.views import flags_draft
 from apps.console.views.flags_draft import Draft, to
@@ -57,14 +57,9 @@ def rule(visit: Visit, *, key: str, number: int) -> HttpResponse:
         )
     data = visit.request.POST.dict()
     form = flag_forms.posted_rule(data, variants)
-    asked = data.get("do", "")
-    if asked == "add":
-        return rule_page(visit, found, flag, number, replace(form, rows=(*form.rows, ConditionRow(form.next_number))))
-    if asked.startswith("remove-"):
-        left = tuple(row for row in form.rows if f"remove-{row.number}" != asked)
-        numbered = tuple(replace(row, number=at) for at, row in enumerate(left))
-        return rule_page(visit, found, flag, number, replace(form, rows=numbered))
     try:
+        if changed := flag_conditions.edited(form.when, data.get("do", "")):
+            return rule_page(visit, found, flag, number, replace(form, when=changed))
         written = flag_forms.read_rule(form, number or len(rules) + 1)
         if number:
             rules[number - 1] = written
@@ -87,7 +82,7 @@ def rule_page(
         number=number,
         form=form,
         error=error,
-        operators=flag_forms.operators(with_audiences=True),
+        operators=flag_conditions.operators(with_audiences=True),
         variants=[(at, name, form.shares.get(name, "")) for at, name in enumerate(flag.variants)],
         divides=flag_forms.DIVIDES,
         may_divide=not found.is_route,
@@ -289,7 +284,7 @@ def read_logic(flag: FlagView, data: Mapping[str, str]) -> dict[str, Any]:
     text = data.get("targeting", "").strip()
     if not text:
         return {"rules": []}
-    return {"targeting": flag_forms.read_object(text, "targeting", "JSONLogic is an object in JSON")}
+    return {"targeting": flag_conditions.read_object(text, "targeting", "JSONLogic is an object in JSON")}
 
 
 FORMS = {

@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from apps.console import flag_queries, sentences
 from apps.console.presenters import flag_ruler, flag_words
-from apps.console.presenters.flag_forms import guessed
+from apps.console.presenters.flag_conditions import guessed
 from apps.console.visits import Visit, visited
 from apps.core.refusals import Invalid, NotFound, Refused
 from apps.flags import tracing
