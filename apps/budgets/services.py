@@ -10,11 +10,11 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from apps.budgets import blindness, packing, queries, reading
+from apps.budgets import assigning, blindness, packing, queries, reading
 from apps.budgets.caps import BudgetExceeded, BudgetUnverifiable
 from apps.budgets.comparing import compare
 from apps.budgets.domain import judge as judging
-from apps.budgets.domain import looks, rules
+from apps.budgets.domain import looks, ratio, rules
 from apps.budgets.domain.judge import Circumstances
 from apps.budgets.domain.trial import Arm, Trial
 from apps.budgets.domain.verdicts import Verdict
@@ -223,20 +223,19 @@ def judge(*, shard: int, watched: Sequence[Watched], now: datetime) -> dict[str,
 
 
 def _look_for_answers(watched: Sequence[Watched], trials: Mapping[str, Trial], now: datetime) -> None:
-    """Once a minute: whose candidate is served without answering?"""
+    """Once a minute: whose candidate is served without answering, and how often is it served?"""
     moment = now.timestamp()
     due = [
         one
         for one in watched
         if one.share_bp > 0 and one.trial in trials and moment - trials[one.trial].blind_at >= blindness.EVERY_SECONDS
     ]
-    found = blindness.blind(
-        [
-            blindness.Asked(one.trial, one.environment, one.route, one.candidate, one.baseline, one.stage_began_at)
-            for one in due
-        ],
-        now,
-    )
+    asked = [
+        blindness.Asked(one.trial, one.environment, one.route, one.candidate, one.baseline, one.stage_began_at)
+        for one in due
+    ]
+    found = blindness.blind(asked, now)
+    assigning.count(asked, trials, now)
     for one in due:
         trials[one.trial].blind, trials[one.trial].blind_at = one.trial in found, moment
 
@@ -277,8 +276,13 @@ def _history(row: TrialState, trial: Trial, started_at: datetime) -> Arm | None:
 
 
 def _judged(watch: Watched, trial: Trial, now: datetime) -> Judged:
+    given = trial.assigned
     circumstances = Circumstances(
-        now=now.timestamp(), share=watch.share_bp, tick_seconds=settings.TICK_SECONDS, blind=trial.blind
+        now=now.timestamp(),
+        share=watch.share_bp,
+        tick_seconds=settings.TICK_SECONDS,
+        blind=trial.blind,
+        is_skewed=given is not None and ratio.is_wrong(given.candidate, given.baseline, watch.share_bp / 10_000),
     )
     candidate, baseline = trial.stage_requests
     return Judged(

@@ -1,7 +1,7 @@
 """From evidence to verdicts: what each guardrail of a trial says at this moment.
 
 The worst comes first. A rule is exceeded at E >= 1/alpha with a minimum of data, and warns from E >= 20. Thin, stale,
-blind or muddled data are inconclusive: they hold, and never advance. A limit that the baseline breaks too is an
+blind, skewed or muddled data are inconclusive: they hold, and never advance. A limit that the baseline breaks too is an
 incident of both arms, and no reason to roll back the candidate.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from apps.budgets.domain import eprocess, intervals, looks, marks, verdicts
@@ -36,9 +36,10 @@ class Circumstances:
     share: int  # the candidate's, in ten-thousandths
     tick_seconds: float = 5.0
     blind: bool = False
+    is_skewed: bool = False  # the arms are not given out in that share
 
     def plain(self) -> dict[str, float | int | bool]:
-        return {"now": self.now, "share": self.share, "tick_seconds": self.tick_seconds, "blind": self.blind}
+        return asdict(self)
 
 
 def is_blind(*, assigned: int, reported: int, assigned_baseline: int, reported_baseline: int) -> bool:
@@ -75,6 +76,8 @@ def _doubt(trial: Trial, circumstances: Circumstances) -> str:
         return verdicts.RULES
     if circumstances.blind:
         return verdicts.BLIND
+    if circumstances.is_skewed:
+        return verdicts.RATIO
     return verdicts.STALE if is_stale(trial, circumstances) else ""
 
 

@@ -9,6 +9,7 @@ as no mixture's most likely beginning lies between them, so there are rarely mor
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from apps.budgets.domain.eprocess import SAFE_THETAS, Mixture
@@ -99,6 +100,19 @@ class Segment:
         self.baseline = baseline
 
 
+@dataclass(slots=True)
+class Assigned:
+    """How often services were given either arm under the present split, up to a moment."""
+
+    since_version: int
+    until: float
+    candidate: int = 0
+    baseline: int = 0
+
+    def plain(self) -> list[Any]:
+        return [self.since_version, self.until, self.candidate, self.baseline]
+
+
 class RuleState:
     """The evidence of one rule. `marks` is None until they are frozen; `since` is the first look that is judged."""
 
@@ -183,6 +197,7 @@ class Trial:
     """One trial: its rules, their evidence, and the sums of both arms."""
 
     __slots__ = (
+        "assigned",
         "at",
         "baseline",
         "blind",
@@ -222,6 +237,7 @@ class Trial:
         with_zeros: list[str] | None = None,
         blind: bool = False,
         blind_at: float = 0.0,
+        assigned: Assigned | None = None,
     ) -> None:
         self.candidate = candidate
         self.baseline = baseline
@@ -241,6 +257,7 @@ class Trial:
         self.with_zeros = with_zeros if with_zeros is not None else []  # outcomes of which a 0 has come
         self.blind = blind
         self.blind_at = blind_at  # when that was last looked at
+        self.assigned = assigned  # None: not visible
 
     @property
     def requests(self) -> int:
@@ -306,6 +323,7 @@ class Trial:
             "with_zeros": self.with_zeros,
             "blind": self.blind,
             "blind_at": self.blind_at,
+            "assigned": self.assigned and self.assigned.plain(),
         }
 
     @classmethod
@@ -334,6 +352,7 @@ class Trial:
             with_zeros=plain["with_zeros"],
             blind=plain["blind"],
             blind_at=plain["blind_at"],
+            assigned=Assigned(*found) if (found := plain.get("assigned")) else None,
         )
 
 

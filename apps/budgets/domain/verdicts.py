@@ -20,6 +20,7 @@ THIN = "thin"  # too few requests
 NO_MARK = "no_mark"  # the baseline's mark is still being measured
 STALE = "stale"  # nothing has come for too long
 BLIND = "blind"  # services ask for the variant, their answers are missing
+RATIO = "ratio"  # services are not given the arms in the share that was asked for
 RULES = "rules"  # nobody can tell a rule's requests from the split's
 COARSE = "coarse"  # the source's buckets hold no marks
 BOTH_ARMS = "both_arms"  # the baseline does no better: an incident, not the candidate
@@ -30,6 +31,7 @@ EXPLANATIONS = {
     NO_MARK: "the baseline is still being measured",
     STALE: "no new requests have come",
     BLIND: "requests are sent out, but their answers are missing",
+    RATIO: "the arms are not given out in the share that is set",
     RULES: "cannot tell rule from split",
     COARSE: "the sender's buckets are too coarse",
     BOTH_ARMS: "both variants are affected",
