@@ -29,22 +29,38 @@ class Refresher(threading.Thread):
         """Look now."""
         self.wanted.set()
 
-    def look_once(self) -> None:
+    def look_once(self) -> bool:
+        """Whether every look has succeeded."""
+        is_well = True
         for name, look in self.looks.items():
             try:
                 look()
             except (Error, OSError) as error:  # database away, disk full: the doors keep what they have
                 log.warning("refresh.failed", look=name, error=str(error))
                 connection.close()
+                is_well = False
             except Exception:  # the edge of the process: one broken look must not stop the others
                 log.exception("refresh.broken", look=name)
-        connection.close_if_unusable_or_obsolete()
+                is_well = False
+        return is_well
+
+    def renew_connection(self) -> None:
+        """While nothing happens: a look that a bell asks for stands between a change and its readers, and shall not
+        wait for a connection."""
+        try:
+            connection.close_if_unusable_or_obsolete()
+            connection.ensure_connection()
+        except Error as error:
+            log.warning("refresh.not_connected", error=str(error))
 
     def run(self) -> None:
+        is_rung = False
         while not self.stopping:
-            self.look_once()
+            is_well = self.look_once()
             self.looked.set()
-            self.wanted.wait(self.every)
+            if is_well and not is_rung:
+                self.renew_connection()
+            is_rung = self.wanted.wait(self.every)
             self.wanted.clear()
         connection.close()
 

@@ -41,7 +41,7 @@ class Streams:
         self.frame_since = frame_since
         self.version = 0
         self.ended = False
-        self.waiting: dict[asyncio.Future[None], Reader] = {}
+        self.readers: set[Reader] = set()
         self.ticker: asyncio.TimerHandle | None = None
 
     def publish(self, version: int) -> None:
@@ -53,28 +53,18 @@ class Streams:
         self.wake()
 
     def wake(self) -> None:
-        waiting, self.waiting = self.waiting, {}
-        for wake in waiting:
-            if not wake.done():
-                wake.set_result(None)
-
-    def wait(self, reader: "Reader") -> "asyncio.Future[None]":
-        """Done at a change, when the reader has left, or when it is to be looked after."""
-        wake = reader.wake = asyncio.get_running_loop().create_future()
-        self.waiting[wake] = reader
-        if self.ticker is None:
-            self.ticker = asyncio.get_running_loop().call_later(TICK_SECONDS, self.tick)
-        return wake
+        for reader in self.readers:
+            reader.wake()
 
     def tick(self) -> None:
-        """One timer for all: wakes who has been quiet for long, and whom nobody allows any more."""
+        """One timer for all: wakes who was quiet for long, and whom nobody allows any more; ends who is blocked."""
         now = time.monotonic()
-        for wake, reader in list(self.waiting.items()):
-            if wake.done():
-                del self.waiting[wake]
+        for reader in self.readers:
+            if reader.is_writing and now - reader.wrote_at >= BLOCKED_SECONDS:
+                reader.task.cancel()
             elif now - reader.wrote_at >= HEARTBEAT_SECONDS or not reader.allowed():
-                wake.set_result(None)
-        self.ticker = asyncio.get_running_loop().call_later(TICK_SECONDS, self.tick) if self.waiting else None
+                reader.wake()
+        self.ticker = asyncio.get_running_loop().call_later(TICK_SECONDS, self.tick) if self.readers else None
 
     async def serve(
         self,
@@ -98,20 +88,25 @@ class Streams:
         metrics.streams_opened.inc()
         metrics.streams_open.inc()
         reader = Reader(send, allowed)
+        self.readers.add(reader)
+        if self.ticker is None:
+            self.ticker = asyncio.get_running_loop().call_later(TICK_SECONDS, self.tick)
         gone = asyncio.ensure_future(reader_left(receive))
         gone.add_done_callback(reader.left)
         try:
             await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
             retry = b"retry: %d\n\n" % random.randint(1000, 5000)  # spread the return after a crash
-            await send({"type": "http.response.body", "body": retry + self.frame_since(told), "more_body": True})
+            await reader.write(retry + self.frame_since(told))
             await self.follow(self.version, reader)
             if self.ended and not reader.is_gone:
                 await self.part(reader)
             if not reader.is_gone:
                 await send({"type": "http.response.body", "body": b""})
-        except TimeoutError:
-            return  # a reader that has blocked for ten seconds: it comes back and resumes
+        except asyncio.CancelledError:
+            if not reader.is_writing:  # else it has blocked for ten seconds: it comes back and resumes
+                raise
         finally:
+            self.readers.discard(reader)
             Streams.open -= 1
             Streams.owned[owner] -= 1
             metrics.streams_open.dec()
@@ -142,30 +137,42 @@ class Streams:
             elif time.monotonic() - reader.wrote_at >= HEARTBEAT_SECONDS:
                 await reader.write(b": hb\n\n")
             else:
-                await self.wait(reader)
+                await reader.wait()
 
 
 class Reader:
     """One open stream."""
 
-    __slots__ = ("allowed", "is_gone", "send", "wake", "wrote_at")
+    __slots__ = ("allowed", "is_gone", "is_writing", "send", "task", "waiting", "wrote_at")
 
     def __init__(self, send: Send, allowed: Callable[[], bool]) -> None:
         self.send = send
         self.allowed = allowed
-        self.is_gone = False
-        self.wake: asyncio.Future[None] | None = None
+        self.is_gone = self.is_writing = False
+        self.waiting: asyncio.Future[None] | None = None
         self.wrote_at = time.monotonic()
+        task = asyncio.current_task()
+        assert task is not None
+        self.task = task
 
     def left(self, _: "asyncio.Future[None]") -> None:
         self.is_gone = True
-        if self.wake is not None and not self.wake.done():
-            self.wake.set_result(None)
+        self.wake()
+
+    async def wait(self) -> None:
+        """Until a change, until the reader has left, or until it is to be looked after."""
+        self.waiting = asyncio.get_running_loop().create_future()
+        await self.waiting
+
+    def wake(self) -> None:
+        if self.waiting is not None and not self.waiting.done():
+            self.waiting.set_result(None)
 
     async def write(self, frame: bytes) -> None:
-        async with asyncio.timeout(BLOCKED_SECONDS):
-            await self.send({"type": "http.response.body", "body": frame, "more_body": True})
-        self.wrote_at = time.monotonic()
+        """A thousand of these follow a change: the stream's one timer looks after those that block."""
+        self.wrote_at, self.is_writing = time.monotonic(), True
+        await self.send({"type": "http.response.body", "body": frame, "more_body": True})
+        self.is_writing = False
 
 
 async def reader_left(receive: Receive) -> None:

@@ -198,3 +198,39 @@ def test_at_a_planned_stop_a_crowd_is_told_to_come_back_at_random_and_leaves_one
     assert min(retries) < 2000 and 10_000 < max(retries) <= 15_000
     assert len(set(retries)) > 800
     assert sum(seconds > 0.2 for seconds in left) > 400 and max(left) < 3
+
+
+def test_a_reader_that_blocks_is_let_go_and_the_others_are_told(monkeypatch):
+    monkeypatch.setattr("apps.core.streams.BLOCKED_SECONDS", 0.05)
+    monkeypatch.setattr("apps.core.streams.TICK_SECONDS", 0.02)
+
+    async def story():
+        streams = streams_of([])
+        slow, quick = Reader(streams), Reader(streams)
+        await settle()
+
+        async def never(message):
+            await asyncio.Event().wait()
+
+        next(reader for reader in streams.readers if reader.task is slow.task).send = never
+        streams.publish(8)
+        await asyncio.wait_for(slow.task, 1)
+        assert not quick.task.done() and b"id: 8" in quick.text
+        quick.left.set()
+        await quick.task
+
+    asyncio.run(story())
+
+    assert Streams.open == 0
+
+
+def test_a_task_that_is_cancelled_by_its_server_is_cancelled():
+    async def story():
+        reader = Reader(streams_of([]))
+        await settle()
+        reader.task.cancel()
+        await settle()
+        return reader.task.cancelled()
+
+    assert asyncio.run(story())
+    assert Streams.open == 0
