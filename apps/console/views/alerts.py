@@ -13,13 +13,12 @@ from apps.alerts import queries as alerts
 from apps.alerts import services
 from apps.alerts.models import Alert, Delivery
 from apps.console import figures
-from apps.console.acts import Result
 from apps.console.presenters import alarms, deliveries
 from apps.console.presenters import channels as presented
-from apps.console.views.answers import answer
+from apps.console.views.answers import pressed
 from apps.console.views.channels import channel_rows
 from apps.console.visits import ConsoleRequest, Visit, console, visit_of, visited
-from apps.core.refusals import NotFound, Refused
+from apps.core.refusals import NotFound
 
 LOG = 8
 SHOWN = 100  # rows: the worst
@@ -100,12 +99,11 @@ def silence(request: ConsoleRequest, *, id: str) -> HttpResponse:
     if request.method != "POST":
         return HttpResponseRedirect(alarms.address(silence=id))
     until = moment(request.POST.get("until", ""), visit.now)
-    try:
+
+    def act() -> None:
         services.silence(alert=alert, until=until, by=visit.actor, now=visit.now, because=why(request))
-        result = Result(words=f"Silenced until {alarms.told(until, visit.now)}", second=f"by {visit.actor}.")
-    except Refused as refused:
-        result = Result(words=refused.detail, refused=True)
-    return answer(visit, f"silence-{id}", result)
+
+    return pressed(visit, f"silence-{id}", act, f"Silenced until {alarms.told(until, visit.now)}", f"by {visit.actor}.")
 
 
 def moment(told: str, now: datetime) -> datetime:
@@ -124,12 +122,13 @@ def end_silence(request: ConsoleRequest, *, id: str) -> HttpResponse:
     alert, visit = alert_visit(request, id)
     if request.method != "POST":
         return HttpResponseRedirect(reverse("alerts"))
-    try:
+
+    def act() -> None:
         services.end_alert_silence(alert=alert, by=visit.actor, now=visit.now)
-        result = Result(words="The silence ends now", second="Who is on call hears of it if it still fires.")
-    except Refused as refused:
-        result = Result(words=refused.detail, refused=True)
-    return answer(visit, f"end-silence-{id}", result)
+
+    return pressed(
+        visit, f"end-silence-{id}", act, "The silence ends now", "Who is on call hears of it if it still fires."
+    )
 
 
 @console
@@ -138,12 +137,11 @@ def assign(request: ConsoleRequest, *, id: str) -> HttpResponse:
     if request.method != "POST":
         return HttpResponseRedirect(alarms.address(handle=id))
     to = request.POST.get("to", "").strip()
-    try:
+
+    def act() -> None:
         services.assign(alert=alert, to=to, by=visit.actor, now=visit.now, because=why(request))
-        result = Result(words=f"{to} has it" if to else "Nobody has it")
-    except Refused as refused:
-        result = Result(words=refused.detail, refused=True)
-    return answer(visit, f"assign-{id}", result)
+
+    return pressed(visit, f"assign-{id}", act, f"{to} has it" if to else "Nobody has it")
 
 
 @console
@@ -151,12 +149,11 @@ def resolve(request: ConsoleRequest, *, id: str) -> HttpResponse:
     alert, visit = alert_visit(request, id)
     if request.method != "POST":
         return HttpResponseRedirect(alarms.address(handle=id))
-    try:
+
+    def act() -> None:
         services.resolve(alert=alert, by=visit.actor, now=visit.now, because=why(request))
-        result = Result(words="Resolved", second="Everybody who was told of it hears that.")
-    except Refused as refused:
-        result = Result(words=refused.detail, refused=True)
-    return answer(visit, f"resolve-{id}", result)
+
+    return pressed(visit, f"resolve-{id}", act, "Resolved", "Everybody who was told of it hears that.")
 
 
 @console
@@ -167,9 +164,8 @@ def send_again(request: ConsoleRequest, *, id: str) -> HttpResponse:
     visit = visit_of(request, delivery.channel.environment, role=Role.OPERATOR)
     if request.method != "POST":
         return HttpResponseRedirect(reverse("alerts"))
-    try:
+
+    def act() -> None:
         services.send_again(delivery=delivery, by=visit.actor, now=visit.now)
-        result = Result(words="It leaves now", second="The log says what the receiver answers.")
-    except Refused as refused:
-        result = Result(words=refused.detail, refused=True)
-    return answer(visit, f"again-{id}", result)
+
+    return pressed(visit, f"again-{id}", act, "It leaves now", "The log says what the receiver answers.")

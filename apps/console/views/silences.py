@@ -14,9 +14,8 @@ from apps.alerts import services
 from apps.alerts.domain.life import SEVERITIES
 from apps.alerts.domain.matching import Matcher
 from apps.alerts.models import Silence
-from apps.console.acts import Result
 from apps.console.presenters import alarms, silences
-from apps.console.views.answers import answer
+from apps.console.views.answers import pressed
 from apps.console.visits import ConsoleRequest, Visit, console, visit_of, visited
 from apps.core.refusals import Forbidden, NotFound, Refused
 from apps.flags import queries as flags
@@ -120,11 +119,10 @@ def end(request: ConsoleRequest, *, id: str) -> HttpResponse:
     visit = visit_of(request, row.environment, role=Role.OPERATOR)
     if request.method != "POST":
         return HttpResponseRedirect(reverse("silences"))
-    try:
+
+    def act() -> None:
         services.end_silence(silence=row, by=visit.actor, now=visit.now)
-        result = Result(words="Ended", second="What still fires is told within seconds.")
-    except Refused as refused:
-        result = Result(words=refused.detail, refused=True)
-    if not visit.is_fragment and not result.refused:
-        return HttpResponseRedirect(reverse("silences"))
-    return answer(visit, f"end-{id}", result)
+
+    return pressed(
+        visit, f"end-{id}", act, "Ended", "What still fires is told within seconds.", back=reverse("silences")
+    )
