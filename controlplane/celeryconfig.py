@@ -45,6 +45,7 @@ beat_schedule = {
     "run-due-changes": every(5.0, "apps.flags.tasks.run_due_changes"),
     "forget-old-alerts": every(3600.0, "apps.alerts.tasks.forget_old"),
     "forget-old-flags": every(3600.0, "apps.flags.tasks.forget_old"),
+    "watch-bills": every(600.0, "apps.telemetry.tasks.watch_bills"),
     "keep-up-prices": every(60.0, "apps.catalog.tasks.keep_up"),
     "roll-up-ledger": every(10.0, "apps.telemetry.tasks.roll_up"),
     "forget-old": every(300.0, "apps.telemetry.tasks.forget_old"),

@@ -1,5 +1,6 @@
 """/api/v1/bills/: what providers say it cost, beside what we say."""
 
+import json
 from datetime import date, timedelta
 from typing import Any
 
@@ -39,7 +40,10 @@ TakenOut = inline_serializer("BillTaken", {"lines": serializers.IntegerField(), 
 
 
 class BillIn(serializers.Serializer[Any]):
-    csv = serializers.CharField(max_length=10_000_000, trim_whitespace=False)
+    """`csv` is the text of a file, `lines` its lines as objects: day, model, amount_usd, and provider if it differs."""
+
+    csv = serializers.CharField(max_length=10_000_000, trim_whitespace=False, required=False)
+    lines = serializers.ListField(child=serializers.DictField(), max_length=100_000, required=False)
     provider = serializers.CharField(max_length=128, default="", allow_blank=True)
     because = serializers.CharField(max_length=500)
 
@@ -62,13 +66,15 @@ class BillsView(ApiView):
             raise Invalid("Ask for a year at most.", **{"from": "This is not before `to`, or too long before it."})
         return self.paged(bills.compare(environment.key, since, until, self.now)[::-1], difference_dict)
 
-    @extend_schema(request=BillIn, responses={201: TakenOut}, summary="Import a provider's bill from CSV")
+    @extend_schema(request=BillIn, responses={201: TakenOut}, summary="Import a provider's bill from CSV or JSON")
     def post(self, request: Request) -> Response:
         environment = self.asked_environment(role=Role.OPERATOR)
         asked = self.read(BillIn)
+        if ("csv" in asked) == ("lines" in asked):
+            raise Invalid("Send the bill once, as `csv` or as `lines`.", csv="Either this, or `lines`.")
         lines = bills.take_bill(
             environment=environment.key,
-            text=asked["csv"],
+            text=asked["csv"] if "csv" in asked else json.dumps(asked["lines"], default=str),
             provider=asked["provider"],
             by=self.actor,
             because=asked["because"],

@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import Literal
 
 from django.db import transaction
 
@@ -10,15 +11,21 @@ from apps.access.services import lock_environment
 from apps.catalog import queries as catalog
 from apps.catalog.domain.names import normalised
 from apps.catalog.domain.pricing import PriceBook
-from apps.core.actors import Actor
+from apps.core.actors import WORKER, Actor
+from apps.core.money import nano_to_text
 from apps.core.refusals import Invalid
 from apps.journal import services as journal
+from apps.journal.models import Entry
+from apps.journal.services import Condition
 from apps.telemetry import rows
 from apps.telemetry.domain import bills
 from apps.telemetry.models import BillLine
 from apps.telemetry.queries.money import spend
 
 ALERT_ABOVE = 0.01  # of the bill
+ALERT_AFTER = 2  # days of it, one after the other
+LOOK_BACK = timedelta(days=31)
+CONDITION = "bill:"
 
 
 @transaction.atomic
@@ -158,3 +165,48 @@ def compare(environment: str, since: date, until: date, now: datetime) -> list[D
             )
         )
     return found
+
+
+def watch(*, now: datetime) -> list[str]:
+    """Tells of models whose bill differs by more than 1 % on two days in a row, and when that is over."""
+    told = []
+    for environment in BillLine.objects.order_by("environment").values_list("environment", flat=True).distinct():
+        until = now.astimezone(UTC).date() + timedelta(days=1)
+        days: dict[str, list[Difference]] = {}
+        for one in compare(environment, until - LOOK_BACK, until, now):
+            if one.is_final:
+                days.setdefault(f"{one.provider}/{one.model}", []).append(one)
+        for model, differences in days.items():
+            newest = sorted(differences, key=lambda one: one.day)[-ALERT_AFTER:]
+            is_off = len(newest) == ALERT_AFTER and all(one.is_large for one in newest)
+            if is_off != is_open(environment, model):
+                tell(environment, model, newest[-1], now, effect="opens" if is_off else "closes")
+                told.append(model)
+    return told
+
+
+def is_open(environment: str, model: str) -> bool:
+    entries = Entry.objects.filter(environment=environment, condition=f"{CONDITION}{model}")
+    return entries.order_by("-at", "-id").values_list("effect", flat=True).first() == "opens"
+
+
+@transaction.atomic
+def tell(environment: str, model: str, one: Difference, now: datetime, *, effect: Literal["opens", "closes"]) -> None:
+    amounts = f"{nano_to_text(one.billed_nano)} USD, ours say {nano_to_text(one.ours_nano)} USD"
+    causes = f" The usual causes: {', '.join(one.causes)}." if one.causes else ""
+    sentence = (
+        f"The bill of {model} for {one.day} says {amounts}: more than 1 % apart on {ALERT_AFTER} days in a row.{causes}"
+        if effect == "opens"
+        else f"The bill of {model} for {one.day} says {amounts}: no longer more than 1 % apart."
+    )
+    journal.record(
+        "telemetry.bill_differs" if effect == "opens" else "telemetry.bill_agrees",
+        environment=environment,
+        by=WORKER,
+        because=sentence,
+        about={"model": model, "day": one.day.isoformat()},
+        now=now,
+        condition=Condition(
+            key=f"{CONDITION}{model}", effect=effect, severity="warning", sentence=sentence, link="/prices/#bills"
+        ),
+    )

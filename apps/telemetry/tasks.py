@@ -1,7 +1,7 @@
 from celery import shared_task
 from django.utils import timezone
 
-from apps.telemetry import rolling, services
+from apps.telemetry import bills, rolling, services
 
 
 @shared_task
@@ -12,3 +12,8 @@ def forget_old(**_: object) -> None:
 @shared_task
 def roll_up(**_: object) -> None:
     rolling.roll_up()
+
+
+@shared_task
+def watch_bills(**_: object) -> None:
+    bills.watch(now=timezone.now())

@@ -12,6 +12,8 @@ from apps.access.models import Grant
 from apps.catalog import price_lists, queries, services, shipped
 from apps.catalog.domain.pricing import Rates
 from apps.catalog.models import PriceList
+from apps.core.actors import WORKER
+from apps.telemetry import bills
 from tests.telemetry.make_telemetry import call, count, make_route, sent
 
 pytestmark = pytest.mark.django_db
@@ -63,6 +65,18 @@ def test_everybody_sees_what_models_cost_and_what_has_no_price(client, bob):
     ]
     assert "In the last 30 days 1 call had no price." in shown.context["summary"].replace("\u00a0", " ")
     assert reverse("price-import") not in shown.content.decode()
+
+
+def test_a_bill_stands_beside_our_own_sum(client, bob):
+    text = "day,model,amount\n2026-11-20,gpt-4.1,2\n2026-11-24,gemini-2.5-flash-lite,0.00028\n"
+    bills.take_bill(environment="production", text=text, provider="openai", by=WORKER, because="", now=NOW)
+    client.force_login(bob)
+
+    newest, oldest = client.get(reverse("prices")).context["bills"]
+
+    assert (oldest.model, oldest.billed, oldest.is_final, oldest.tone) == ("openai/gpt-4.1", "$2.00", True, "warn")
+    assert oldest.causes.startswith("another time zone of the bill's days, traffic outside our keys")
+    assert (newest.is_final, newest.tone) == (False, "")
 
 
 def test_a_stranger_sees_nothing(client, charlie):

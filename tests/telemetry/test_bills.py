@@ -94,6 +94,52 @@ def test_amounts_are_read_as_people_write_them():
     assert [(line.amount_nano, line.provider) for line in lines] == [(1_234_500_000_000, "openai")]
 
 
+def test_json_says_the_same_as_csv():
+    csv = f"{HEAD}2026-11-24,gemini-2.5-flash-lite,1000,200,0.14\n2026-11-25,gemini-2.5-flash-lite,,,0.1\n"
+    lines = (
+        '[{"date": "2026-11-24", "model": "gemini-2.5-flash-lite", "input_tokens": 1000, "output_tokens": 200,'
+        ' "cost": 0.14}, {"date": "2026-11-25", "model": "gemini-2.5-flash-lite", "cost": "0.1"}]'
+    )
+
+    assert reading.read(lines, "google") == reading.read(csv, "google")
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ('{"day": "2026-11-24"}', "a list of objects"),
+        ("[1]", "a list of objects"),
+        ("[{", "Expecting"),
+        ('[{"day": "2026-11-24", "model": "x", "amount": 1}, {"day": "soon", "model": "x", "amount": 1}]', "line 2"),
+        ('[{"day": "2026-11-24", "model": "x"}]', "no column amount"),
+    ],
+)
+def test_a_fault_in_json_is_named_too(text, fault):
+    with pytest.raises(reading.Unusable, match=fault):
+        reading.read(text, "google")
+
+
+def test_two_days_apart_alert_once_and_say_so_when_it_is_over():
+    later = NOW + timedelta(days=5)
+    two_days = f"{HEAD}2026-11-24,gemini-2.5-flash-lite,,,0.15\n2026-11-25,gemini-2.5-flash-lite,,,{{}}\n"
+
+    take(two_days.format("0"))
+    assert bills.watch(now=later) == []  # on the second day both say nothing
+    take(two_days.format("0.1"))
+    assert bills.watch(now=NOW + timedelta(days=2)) == []  # the second day is not final yet
+    assert bills.watch(now=later) == ["google/gemini-2.5-flash-lite"]
+    assert bills.watch(now=later) == []
+
+    opened = Entry.objects.get(kind="telemetry.bill_differs")
+    assert (opened.effect, opened.condition, opened.severity) == (
+        "opens", "bill:google/gemini-2.5-flash-lite", "warning",
+    )  # fmt: skip
+    assert "more than 1 % apart on 2 days in a row. The usual causes: another time zone" in opened.sentence
+    take(two_days.format("0"))
+    assert bills.watch(now=later) == ["google/gemini-2.5-flash-lite"]
+    assert Entry.objects.get(kind="telemetry.bill_agrees").effect == "closes"
+
+
 def test_the_api_takes_a_bill_from_operators_and_shows_it_to_viewers(alice, bob):
     def client_of(person):
         client = APIClient()
@@ -108,6 +154,11 @@ def test_the_api_takes_a_bill_from_operators_and_shows_it_to_viewers(alice, bob)
     bad = client_of(alice).post("/api/v1/bills/", asked | {"csv": "nothing"}, format="json")
     shown = client_of(bob).get("/api/v1/bills/?environment=production&from=2026-11-24&to=2026-11-25").json()["results"]
 
+    lines = [{"day": "2026-11-24", "model": "gemini-2.5-flash-lite", "amount_usd": "0.15"}]
+    twice = client_of(alice).post("/api/v1/bills/", asked | {"lines": lines}, format="json")
+    assert twice.status_code == 400
+    del asked["csv"]
+    assert client_of(alice).post("/api/v1/bills/", asked | {"lines": lines}, format="json").status_code == 201
     assert (taken.status_code, taken.json()) == (201, {"lines": 1, "amount_usd": "0.150000"})
     assert (bad.status_code, "csv" in bad.json()["errors"]) == (400, True)
     assert [(row["billed_usd"], row["ours_usd"], row["difference_usd"]) for row in shown] == [

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, time
 
 from apps.catalog.domain.differences import Difference, line
 from apps.catalog.models import PriceList
 from apps.catalog.queries import ModelView
 from apps.console import figures
+from apps.telemetry import bills
 from apps.telemetry.queries import Unpriced
 from apps.telemetry.repricing import Change
 
@@ -59,6 +60,34 @@ class UnpricedRow:
     model: str
     calls: str
     tokens: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BillRow:
+    day: str
+    model: str
+    billed: str
+    ours: str
+    estimated: str
+    difference: str
+    tone: str
+    causes: str
+    is_final: bool
+
+
+def bill_row(one: bills.Difference) -> BillRow:
+    share = f" ({figures.percent(abs(one.share))})" if one.share else ""
+    return BillRow(
+        day=figures.day(datetime.combine(one.day, time(), UTC)),
+        model=f"{one.provider}/{one.model}",
+        billed=figures.nano(one.billed_nano),
+        ours=figures.nano(one.ours_nano),
+        estimated=figures.nano(one.estimated_nano) if one.estimated_nano else "",
+        difference=f"{signed(one.difference_nano)}{share}" if one.difference_nano else "none",
+        tone="warn" if one.is_large else "",
+        causes=", ".join(one.causes) if one.is_large else "",
+        is_final=one.is_final,
+    )
 
 
 def model_row(view: ModelView) -> ModelRow:

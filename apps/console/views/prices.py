@@ -1,6 +1,6 @@
 """Prices: what models cost, what has none, and lists of the price library that wait for another person."""
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 from django.http import HttpResponse, HttpResponseRedirect
@@ -14,10 +14,11 @@ from apps.catalog.models import Price, PriceList
 from apps.console.presenters import prices
 from apps.console.visits import Visit, visited
 from apps.core.refusals import Forbidden, Invalid, NotFound, Refused
+from apps.telemetry import bills, repricing
 from apps.telemetry import queries as telemetry
-from apps.telemetry import repricing
 
 MONTH, AHEAD = timedelta(days=30), timedelta(minutes=1)
+MOST_BILLS = 60
 ROLES = {"approve": Role.APPROVER, "reject": Role.APPROVER, "withdraw": Role.OPERATOR, "import": Role.OPERATOR}
 
 
@@ -39,8 +40,15 @@ def overview(visit: Visit, *, error: str = "", status: int = 200) -> HttpRespons
         lists=lists,
         waiting=[row for row in lists if row.word == "Waits for approval"],
         unpriced=[prices.unpriced_row(row) for row in unpriced],
+        bills=[prices.bill_row(one) for one in differences(visit)],
         may_import=may(visit, Role.OPERATOR),
     )
+
+
+def differences(visit: Visit) -> list[bills.Difference]:
+    """Of the last month, the newest day first."""
+    until = visit.now.astimezone(UTC).date() + timedelta(days=1)
+    return bills.compare(visit.environment.key, until - MONTH, until, visit.now)[::-1][:MOST_BILLS]
 
 
 @visited

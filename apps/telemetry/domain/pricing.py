@@ -43,7 +43,6 @@ class Rule:
     NO_HISTORY = "no_history"
     REPRICED = "repriced"  # what a new price adds to or takes from lines that are already there
     REPRICED_ESTIMATE = "repriced_estimate"  # and from estimated ones
-    BILL = "bill"  # what a provider's bill says beyond our own sum
 
 
 GUESSES = (Rule.USUAL_OUTPUT, Rule.USUAL_CALL, Rule.STREAMED, Rule.CAP, Rule.REPRICED_ESTIMATE)
