@@ -680,3 +680,19 @@ def test_a_change_of_an_audience_says_who_would_move(story, client, alice):
 
     assert "<strong>new-parser</strong>: Of 40 subjects seen in the last day" in text
     assert queries.audience(HERE, "staff").conditions["all"][0]["attribute"] == "mail"
+
+
+def test_a_reviewed_change_can_wait_for_its_moment(story, client, alice):
+    client.force_login(alice)
+    client.post(address("flag-rule", KEY, 0), rule_form())
+    before = queries.newest_version(HERE)
+    due = {"because": "At night", "do": "schedule", "due_at": "2090-01-01T03:00"}
+
+    wrong = body(client.post(address("flag-review", KEY), due | {"due_at": "soon"}))
+    client.post(address("flag-review", KEY), due)
+
+    assert "Choose the day and the minute, in UTC." in wrong
+    row = ChangeRequest.objects.get()
+    assert (row.state, row.due_at.year, row.because) == ("scheduled", 2090, "At night")
+    assert queries.newest_version(HERE) == before
+    assert "drafted" not in body(client.get(address("flag", KEY)))

@@ -12,7 +12,7 @@ from apps.console import figures
 from apps.console.acts import Act
 from apps.console.presenters import flag_words
 from apps.console.views.acts import once
-from apps.console.views.flags_draft import sentences_of, to
+from apps.console.views.flags_draft import due_of, sentences_of, to
 from apps.console.visits import ConsoleRequest, Visit, console, visit_of, visited
 from apps.core.refusals import Invalid, NotFound, Refused, Stale
 from apps.flags import change_requests, requests_seen
@@ -309,12 +309,7 @@ def apply(visit: Visit, id: str) -> None:
 
 
 def schedule(visit: Visit, id: str) -> None:
-    try:
-        due_at = datetime.fromisoformat(visit.request.POST.get("due_at", ""))
-    except ValueError as fault:
-        raise Invalid("Choose the day and the minute, in UTC.") from fault
-    due_at = due_at if due_at.tzinfo else due_at.replace(tzinfo=UTC)
-    change_requests.schedule(id=id, due_at=due_at, by=visit.actor, now=visit.now, expected=expected(visit))
+    change_requests.schedule(id=id, due_at=due_of(visit), by=visit.actor, now=visit.now, expected=expected(visit))
 
 
 DO: dict[str, Any] = {

@@ -6,7 +6,7 @@ of it is live before the review.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -118,6 +118,15 @@ def revision_of(visit: Visit) -> int | None:
     """The revision that the person saw, as the form carries it."""
     seen = visit.request.POST.get("revision", "")
     return int(seen) if seen.isdecimal() and len(seen) < 10 else None
+
+
+def due_of(visit: Visit) -> datetime:
+    """The moment that the form carries, in UTC unless it says otherwise."""
+    try:
+        due_at = datetime.fromisoformat(visit.request.POST.get("due_at", ""))
+    except ValueError as fault:
+        raise Invalid("Choose the day and the minute, in UTC.") from fault
+    return due_at if due_at.tzinfo else due_at.replace(tzinfo=UTC)
 
 
 def to(visit: Visit, name: str, *args: Any, **query: Any) -> str:

@@ -4,6 +4,7 @@ In a protected environment the save asks for approval instead. A save on an old 
 """
 
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Any
 
 from django.http import HttpResponse, HttpResponseRedirect
@@ -14,7 +15,7 @@ from apps.console.flag_queries import Served
 from apps.console.presenters import flag_words
 from apps.console.views import flags as pages
 from apps.console.views import flags_draft
-from apps.console.views.flags_draft import Draft, to
+from apps.console.views.flags_draft import Draft, because_of, due_of, revision_of, to
 from apps.console.views.flags_edit import back, opened
 from apps.console.visits import Visit, visited
 from apps.core.refusals import Invalid, NotFound, Refused, Stale
@@ -33,53 +34,40 @@ def review(visit: Visit, *, key: str) -> HttpResponse:
         return conflict_page(visit, found, draft)
     if visit.request.method != "POST":
         return review_page(visit, found, draft)
-    because = visit.request.POST.get("because", "").replace("\0", "").strip()
-    if not because or len(because) > 500:
-        return review_page(visit, found, draft, error="Say why, in up to 500 characters: the journal will quote it.")
-    seen = visit.request.POST.get("revision", "")
     try:
-        if seen.isdecimal() and int(seen) != draft.revision:
+        because = because_of(visit)
+        if revision_of(visit) not in (None, draft.revision):
             raise Invalid("This draft has changed in another window since. Look at it again.")
         return save(visit, found, draft, because)
     except Stale:
         return conflict_page(visit, flag_queries.one(visit.environment.key, key), draft)
     except Refused as refused:
-        told = flags_draft.sentences_of(refused)
-        return review_page(visit, found, draft, error=told, because=because)
+        return review_page(visit, found, draft, error=flags_draft.sentences_of(refused))
 
 
 def save(visit: Visit, found: Served, draft: Draft, because: str) -> HttpResponse:
-    key, environment = found.flag.key, visit.environment.key
-    if visit.environment.is_protected:
-        row = change_requests.propose(
-            environment=environment,
-            subject=key,
-            fields=draft.fields,
-            by=visit.actor,
-            because=because,
-            now=visit.now,
-            base_revision=draft.revision,
-            submit=visit.request.POST.get("do") != "draft",
-        )
+    key, asked = found.flag.key, visit.request.POST.get("do")
+    said: dict[str, Any] = {
+        "environment": visit.environment.key, "by": visit.actor, "because": because, "now": visit.now
+    }  # fmt: skip
+    if visit.environment.is_protected or asked == "schedule":
+        drafted = said | {"subject": key, "fields": draft.fields, "base_revision": draft.revision}
+        if visit.environment.is_protected:
+            row = change_requests.propose(**drafted, submit=asked != "draft")
+        else:
+            row = change_requests.schedule_change(**drafted, due_at=due_of(visit))
         flags_draft.discard(visit, key)
         return HttpResponseRedirect(to(visit, "change", row.id))
-    whole: dict[str, Any] = {
-        "environment": environment,
-        "key": key,
-        "by": visit.actor,
-        "because": because,
-        "now": visit.now,
-    }
     if set(draft.fields) == {"weights"}:
-        published = services.change_weights(**whole, weights=draft.fields["weights"], expected=draft.revision)
+        published = services.change_weights(**said, key=key, weights=draft.fields["weights"], expected=draft.revision)
     else:
         update = services.update_route if found.is_route else services.update_flag
-        published = update(**whole, expected=draft.revision, **draft.fields)
+        published = update(**said, key=key, expected=draft.revision, **draft.fields)
     flags_draft.discard(visit, key)
     return HttpResponseRedirect(to(visit, "flag", key, done=published.version))
 
 
-def review_page(visit: Visit, found: Served, draft: Draft, *, error: str = "", because: str = "") -> HttpResponse:
+def review_page(visit: Visit, found: Served, draft: Draft, *, error: str = "") -> HttpResponse:
     fields = {name: value for name, value in draft.fields.items() if name != "weights"}
     preview, no_preview = None, ""
     if {"weights", *DECIDING} & set(draft.fields):
@@ -100,7 +88,9 @@ def review_page(visit: Visit, found: Served, draft: Draft, *, error: str = "", b
         is_protected=visit.environment.is_protected,
         approvers=visit.who_may(Role.APPROVER),
         error=error,
-        because=because,
+        because=visit.request.POST.get("because", ""),
+        due_at=visit.request.POST.get("due_at", ""),
+        soonest=f"{visit.now.astimezone(UTC):%Y-%m-%dT%H:%M}",
         links=pages.links(visit, found.flag.key),
     )
 
