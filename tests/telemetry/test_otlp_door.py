@@ -17,6 +17,7 @@ from apps.access import services as access_services
 from apps.access import serving as access
 from apps.core.actors import WORKER
 from apps.telemetry import queries, services, serving
+from apps.telemetry.domain import otlp_json, otlp_protobuf
 from apps.telemetry.models import Heard, LedgerLine
 from tests.telemetry.make_otlp import CALL, evaluation, event, logs, metrics, pairs, span, tokens, traces
 from tests.telemetry.make_telemetry import NOW, ROUTE, make_environment, make_route
@@ -156,13 +157,14 @@ def test_bad_spans_cost_only_themselves_and_their_sender_is_named(key):
         span(), span(traceId="00"), span(spanId="zz"), span(startTimeUnixNano="0", endTimeUnixNano="0"),
         span(seconds_ago=49 * 3600), 
         span() | {"attributes": [{"key": "gen_ai.request.model", "value": {"intValue": "x"}}]},
+        span(status={"code": "STATUS_CODE_ERROR"}), span(startTimeUnixNano=str(10**30)), span(name="x") | {"spanId": 7},
     )  # fmt: skip
 
     answers = [post(TRACES, body, key), post(TRACES, body, key)]
 
     assert [answer.status for answer in answers] == [200, 200]
     partial = answers[0].json["partialSuccess"]
-    assert partial["rejectedSpans"] == "5"
+    assert partial["rejectedSpans"] == "8"
     assert partial == answers[1].json["partialSuccess"]  # a repeat answers as the first did
     assert "1 too_old" in partial["errorMessage"]
     assert spent().calls == 1
@@ -171,6 +173,28 @@ def test_bad_spans_cost_only_themselves_and_their_sender_is_named(key):
         "test",
     )
     assert heard("rejected:no_id") == 2
+
+
+def test_of_more_than_a_body_may_hold_the_rest_is_refused_and_counted(key, monkeypatch):
+    for reader in (otlp_json, otlp_protobuf):
+        monkeypatch.setattr(reader, "MOST_SPANS", 2)
+    body = traces(*(span() for _ in range(5)))
+    point = tokens("input", 10, seconds_ago=1, temporality=1)
+
+    answers = [
+        post(TRACES, body, key), post(TRACES, as_protobuf(json.loads(body), "traces"), key, PROTOBUF),
+        post("/otlp/v1/logs", logs(*[flag_log(ROUTE, "x", 1)] * 3), key),
+        post("/otlp/v1/metrics", metrics(*[point] * 3), key),
+    ]  # fmt: skip
+
+    assert [answer.status for answer in answers] == [200] * 4
+    assert b"3 too_many" in answers[1].body
+    assert [answers[n].json["partialSuccess"]["errorMessage"] for n in (0, 2, 3)] == [
+        "3 too_many",
+        "1 too_many",
+        "1 too_many",
+    ]
+    assert spent().calls == 2
 
 
 def test_partial_success_in_protobuf(key):

@@ -6,14 +6,17 @@ cannot be read at all is Unreadable.
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field
 from typing import Any
 
-MOST_SPANS = 50_000
+MOST_SPANS = 50_000  # or log records, or points
 MOST_ATTRIBUTES = 4_096  # of one span, looked at; only allowed ones are kept
 MOST_DEPTH = 16
 MOST_TEXT = 8_192  # characters of a value that is kept
+
+TOO_MANY, UNREADABLE, NO_ID = "too_many", "unreadable_value", "no_id"  # faults
 
 Attributes = dict[str, Any]
 
@@ -86,6 +89,7 @@ class Body:
     logs: list[Log] = field(default_factory=list)
     points: list[Point] = field(default_factory=list)
     faults: dict[tuple[str, str], int] = field(default_factory=dict)  # (service, reason) -> how many
+    seen: int = 0
 
     def fault(self, resource: Resource, reason: str, n: int = 1) -> None:
         key = (str(resource.attributes.get("service.name", ""))[:128], reason)
@@ -105,6 +109,15 @@ def clean(text: str) -> str:
     if "\0" in text:
         text = text.replace("\0", "")
     return text[:MOST_TEXT]
+
+
+def is_of_sdk(name: str) -> bool:
+    return name.startswith("telemetry.sdk.")
+
+
+def identity(attributes: Attributes) -> str:
+    """All attributes, in one order and one spelling."""
+    return json.dumps(attributes, default=str, sort_keys=True)
 
 
 HEX = frozenset("0123456789abcdef")

@@ -1,13 +1,13 @@
 """OTLP as JSON. It differs from protobuf's own JSON: ids are hex, enums are numbers, 64-bit numbers are texts.
 
-Attribute values stay unread bytes until their key is found to be allowed.
+Spans, log records and points stay unread until their turn comes, so that a broken one costs itself; attribute values
+until their key is found to be allowed.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import msgspec
@@ -19,6 +19,9 @@ from apps.telemetry.domain.otlp import (
     MOST_ATTRIBUTES,
     MOST_DEPTH,
     MOST_SPANS,
+    NO_ID,
+    TOO_MANY,
+    UNREADABLE,
     Attributes,
     Body,
     Event,
@@ -28,6 +31,8 @@ from apps.telemetry.domain.otlp import (
     Span,
     clean,
     id_of,
+    identity,
+    is_of_sdk,
 )
 
 Number = int | str | None
@@ -72,7 +77,7 @@ class SpanIn(Struct):
 
 class ScopeSpans(Struct):
     scope: ScopeIn | None = None
-    spans: list[SpanIn] | None = None
+    spans: list[Raw] | None = None  # SpanIn
 
 
 class ResourceSpans(Struct):
@@ -95,7 +100,7 @@ class LogIn(Struct):
 
 class ScopeLogs(Struct):
     scope: ScopeIn | None = None
-    logRecords: list[LogIn] | None = None
+    logRecords: list[Raw] | None = None  # LogIn
 
 
 class ResourceLogs(Struct):
@@ -133,7 +138,7 @@ class PointIn(Struct):
 
 class Data(Struct):
     aggregationTemporality: int | None = None
-    dataPoints: list[PointIn] | None = None
+    dataPoints: list[Raw] | None = None  # PointIn
 
 
 class MetricIn(Struct):
@@ -159,6 +164,11 @@ class Metrics(Struct):
 
 
 Request = TypeVar("Request", Traces, Logs, Metrics)
+Item = TypeVar("Item")
+
+as_span = msgspec.json.Decoder(SpanIn).decode
+as_log = msgspec.json.Decoder(LogIn).decode
+as_point = msgspec.json.Decoder(PointIn).decode
 
 
 def parse(kind: type[Request], raw: bytes) -> Request:
@@ -170,13 +180,28 @@ def parse(kind: type[Request], raw: bytes) -> Request:
         raise Unreadable(str(error)[:200]) from None
 
 
+def each(items: Iterable[Raw] | None, read: Callable[[Raw], Item], resource: Resource, body: Body) -> Iterator[Item]:
+    """One after the other, as far as they can be read and are not too many. What cannot be is a fault."""
+    for item in items or ():
+        if body.seen >= MOST_SPANS:
+            body.fault(resource, TOO_MANY)
+            continue
+        body.seen += 1
+        try:
+            yield read(item)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            body.fault(resource, UNREADABLE)
+
+
 def whole(number: Number) -> int:
     """64-bit numbers are texts, and some senders write them as numbers."""
     if isinstance(number, str):
         try:
-            return int(number)
+            number = int(number)
         except ValueError:
-            raise Unreadable(f"no whole number: {number[:40]!r}") from None
+            raise Unreadable("no whole number") from None
+    if number and not -(2**63) <= number < 2**64:
+        raise Unreadable("a whole number has 64 bits")
     return number or 0
 
 
@@ -226,8 +251,7 @@ def kept(pairs: Iterable[KeyValue] | None, names: frozenset[str]) -> Attributes:
 
 
 def identity_of(pairs: Iterable[KeyValue] | None) -> str:
-    plain = sorted((pair.key, decoded(pair.value)) for pair in pairs or () if not pair.key.startswith("telemetry.sdk."))
-    return json.dumps(plain, default=str)
+    return identity({pair.key: decoded(pair.value) for pair in pairs or () if not is_of_sdk(pair.key)})
 
 
 def resource_of(resource: ResourceIn | None, *, with_identity: bool = False) -> Resource:
@@ -245,18 +269,15 @@ def read_traces(raw: bytes) -> Body:
         resource = resource_of(of_resource.resource)
         for of_scope in of_resource.scopeSpans or ():
             scope = scope_of(of_scope.scope)
-            for span in of_scope.spans or ():
-                if len(body.spans) >= MOST_SPANS:
-                    body.fault(resource, "too_many_spans")
-                    continue
+            for span in each(of_scope.spans, as_span, resource, body):
                 trace_id, span_id = id_of(span.traceId or "", 32), id_of(span.spanId or "", 16)
                 if not trace_id or not span_id:
-                    body.fault(resource, "no_id")
+                    body.fault(resource, NO_ID)
                     continue
                 try:
                     body.spans.append(span_of(span, trace_id, span_id, resource, scope))
                 except Unreadable:
-                    body.fault(resource, "unreadable_value")
+                    body.fault(resource, UNREADABLE)
     return body
 
 
@@ -279,7 +300,7 @@ def read_logs(raw: bytes) -> Body:
         resource = resource_of(of_resource.resource)
         for of_scope in of_resource.scopeLogs or ():
             scope = scope_of(of_scope.scope)
-            for record in (of_scope.logRecords or ())[: MOST_SPANS - len(body.logs)]:
+            for record in each(of_scope.logRecords, as_log, resource, body):
                 try:
                     name = record.eventName or kept(record.attributes, NAME).get("event.name")
                     if name == aliases.CALL_EVENT or name in aliases.FLAG_EVENTS:
@@ -288,7 +309,7 @@ def read_logs(raw: bytes) -> Body:
                         trace_id, span_id = id_of(record.traceId or "", 32), id_of(record.spanId or "", 16)
                         body.logs.append(Log(trace_id, span_id, at, name, attributes, resource, scope))
                 except Unreadable:
-                    body.fault(resource, "unreadable_value")
+                    body.fault(resource, UNREADABLE)
     return body
 
 
@@ -305,14 +326,14 @@ def read_metrics(raw: bytes) -> Body:
                 kinds = (("sum", metric.sum), ("explicit", metric.histogram),
                          ("exponential", metric.exponentialHistogram))  # fmt: skip
                 for kind, data in kinds:
-                    for point in (data.dataPoints or ())[: MOST_SPANS - len(body.points)] if data else ():
+                    for point in each(data.dataPoints, as_point, resource, body) if data else ():
                         if (point.flags or 0) & 1:  # a point without a recorded value
                             continue
                         try:
                             temporality = (data.aggregationTemporality or 0) if data else 0
                             body.points.append(point_of(metric, kind, temporality, point, resource, scope))
                         except Unreadable:
-                            body.fault(resource, "unreadable_value")
+                            body.fault(resource, UNREADABLE)
     return body
 
 

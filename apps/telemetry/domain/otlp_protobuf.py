@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -18,6 +17,8 @@ from apps.telemetry.domain.otlp import (
     MOST_ATTRIBUTES,
     MOST_DEPTH,
     MOST_SPANS,
+    NO_ID,
+    TOO_MANY,
     Attributes,
     Body,
     Event,
@@ -26,6 +27,8 @@ from apps.telemetry.domain.otlp import (
     Resource,
     Span,
     clean,
+    identity,
+    is_of_sdk,
 )
 
 KINDS = {"histogram": "explicit", "exponential_histogram": "exponential", "sum": "sum"}
@@ -58,14 +61,22 @@ def kept(pairs: Iterable[Any], names: frozenset[str]) -> Attributes:
 
 
 def identity_of(pairs: Iterable[Any]) -> str:
-    """All attributes, in one order and one spelling."""
-    plain = sorted((pair.key, value_of(pair.value)) for pair in pairs if not pair.key.startswith("telemetry.sdk."))
-    return json.dumps(plain, default=str)
+    return identity({pair.key: value_of(pair.value) for pair in pairs if not is_of_sdk(pair.key)})
 
 
 def resource_of(message: Any, *, with_identity: bool = False) -> Resource:
     attributes = kept(message.resource.attributes, aliases.KEPT_OF_RESOURCE)
     return Resource(attributes, identity_of(message.resource.attributes) if with_identity else "")
+
+
+def each(items: Sequence[Any], resource: Resource, body: Body) -> Sequence[Any]:
+    """As many as are not too many. The others are a fault."""
+    room = MOST_SPANS - body.seen
+    body.seen += min(len(items), room)
+    if len(items) <= room:
+        return items
+    body.fault(resource, TOO_MANY, len(items) - room)
+    return items[:room]
 
 
 def read_traces(raw: bytes) -> Body:
@@ -75,13 +86,10 @@ def read_traces(raw: bytes) -> Body:
         resource = resource_of(of_resource)
         for of_scope in of_resource.scope_spans:
             scope = clean(of_scope.scope.name)
-            for span in of_scope.spans:
-                if len(body.spans) >= MOST_SPANS:
-                    body.fault(resource, "too_many_spans")
-                    continue
+            for span in each(of_scope.spans, resource, body):
                 trace_id, span_id = span.trace_id.hex(), span.span_id.hex()
                 if len(trace_id) != 32 or len(span_id) != 16 or not trace_id.strip("0") or not span_id.strip("0"):
-                    body.fault(resource, "no_id")
+                    body.fault(resource, NO_ID)
                     continue
                 body.spans.append(
                     Span(
@@ -114,7 +122,7 @@ def read_logs(raw: bytes) -> Body:
         resource = resource_of(of_resource)
         for of_scope in of_resource.scope_logs:
             scope = clean(of_scope.scope.name)
-            for record in of_scope.log_records[: MOST_SPANS - len(body.logs)]:
+            for record in each(of_scope.log_records, resource, body):
                 name = record.event_name or next(
                     (pair.value.string_value for pair in record.attributes if pair.key == "event.name"), ""
                 )
@@ -145,7 +153,7 @@ def read_metrics(raw: bytes) -> Body:
                 if kind in KINDS:
                     data = getattr(metric, kind)
                     temporality = data.aggregation_temporality
-                    for point in data.data_points[: MOST_SPANS - len(body.points)]:
+                    for point in each(data.data_points, resource, body):
                         if not point.flags & 1:  # a point without a recorded value
                             body.points.append(point_of(metric, kind, temporality, point, resource, scope))
     return body
