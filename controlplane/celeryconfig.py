@@ -49,6 +49,7 @@ beat_schedule = {
     "keep-up-prices": every(60.0, "apps.catalog.tasks.keep_up"),
     "roll-up-ledger": every(10.0, "apps.telemetry.tasks.roll_up"),
     "forget-old": every(300.0, "apps.telemetry.tasks.forget_old"),
+    "forget-raw-calls": every(30.0, "apps.telemetry.tasks.forget_raw_calls"),
     "expire-holds": every(5.0, "apps.budgets.tasks.expire_holds"),
     "watch-money": every(60.0, "apps.budgets.tasks.watch_money"),
     "forget-old-looks": every(300.0, "apps.budgets.tasks.forget_old"),

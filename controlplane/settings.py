@@ -42,6 +42,8 @@ STREAMS_PER_PROCESS = env.int("STREAMS_PER_PROCESS", default=2000)  # open chang
 STREAMS_PER_KEY = env.int("STREAMS_PER_KEY", default=1500)  # of one API key, on each process
 CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])  # of pages that may ask the flag doors
 DEDUPE_HOURS = env.float("DEDUPE_HOURS", default=2.0)
+RAW_HOURS = env.float("RAW_HOURS", default=24.0)  # how long single calls are kept; 0: never
+RAW_MAX_MB = env.float("RAW_MAX_MB", default=1024.0)  # all of them together
 ALERT_PRIVATE_ADDRESSES = env.bool("ALERT_PRIVATE_ADDRESSES", default=False)  # may webhooks go to private networks?
 ALERT_PLAIN_HTTP = env.bool("ALERT_PLAIN_HTTP", default=False)  # may they go over http://?
 ALERT_PORTS = [int(port) for port in env.list("ALERT_PORTS", default=[])]  # to which ports, beside 443 and 80?

@@ -4,6 +4,7 @@ PostgreSQL takes one array per column, SQLite the rows themselves. `on_conflict`
 """
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -23,6 +24,10 @@ CLAIM = {
     " ON CONFLICT DO NOTHING"
     for vendor, source in {"sqlite": "json_each(%s)", "postgresql": "unnest(%s::bigint[]) AS each (value)"}.items()
 }
+
+
+def moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 @cache

@@ -3,13 +3,14 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import mmh3
 from django.conf import settings
 from django.db import transaction
 
+from apps.catalog.domain.pricing import PriceBook
 from apps.core import spans
 from apps.core.actors import Actor
 from apps.core.ids import new_id
@@ -17,7 +18,7 @@ from apps.core.refusals import Invalid, NotFound
 from apps.flags import queries as flags_queries
 from apps.flags import services as flags
 from apps.journal import services as journal
-from apps.telemetry import measuring, metering, retention, rolling, rows, tracing
+from apps.telemetry import keeping, measuring, metering, retention, rolling, rows, tracing
 from apps.telemetry.domain.batch import Batch, Call, Client, Exposure, Outcome
 from apps.telemetry.domain.fold import Fold
 from apps.telemetry.domain.intake import Intake
@@ -38,6 +39,7 @@ from apps.telemetry.models import (
     Writer,
 )
 from apps.telemetry.queries.steps import floor
+from apps.telemetry.rows import moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,13 +164,19 @@ def fold_all(fresh: Sequence[Claimed], writer: WriterMemory, now: datetime) -> F
         routes.update((environment, call.route) for call in batch.calls)
         routes.update((environment, outcome.route) for outcome in batch.outcomes)
     book = writer.refresh({one.sent.environment for one in fresh}, routes, now)
-    fold = Fold(writer, book, window_seconds=settings.WINDOW_SECONDS, arrived_at=now.timestamp())
+    fold = new_fold(writer, book, now)
     for environment in {one.sent.environment for one in fresh}:
         batches = [(one.sent.batch.calls, one.calls) for one in fresh if one.sent.environment == environment]
         fold.add_calls(environment, batches)
     for one in fresh:
         fold.add_outcomes(one.sent.environment, one.sent.batch.outcomes, one.outcomes)
     return fold
+
+
+def new_fold(writer: WriterMemory, book: PriceBook, now: datetime) -> Fold:
+    keeps_raw = settings.RAW_HOURS > 0
+    seconds = settings.WINDOW_SECONDS
+    return Fold(writer, book, window_seconds=seconds, arrived_at=now.timestamp(), keeps_raw=keeps_raw)
 
 
 def take_intakes(fresh: Sequence[Claimed], fold: Fold, writer: WriterMemory, now: datetime) -> None:
@@ -245,10 +253,7 @@ def write(fold: Fold, writer: WriterMemory, now: datetime) -> None:
         "ON CONFLICT (environment, name) DO UPDATE"
         " SET calls = telemetry_unassigned.calls + excluded.calls, last_at = excluded.last_at",
     )
-
-
-def moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
+    keeping.keep(fold, now)
 
 
 def save_histories(keys: Sequence[RouteKey], writer: WriterMemory) -> None:
@@ -367,7 +372,7 @@ def settle_old(*, now: datetime) -> int:
     keys = tracing.quiet(now)
     if keys:
         writer.refresh({environment for environment, _ in keys}, set(), now)
-        fold = Fold(writer, writer.price_book, window_seconds=settings.WINDOW_SECONDS, arrived_at=now.timestamp())
+        fold = new_fold(writer, writer.price_book, now)
         tracing.settle_quiet(keys, fold, writer, now)
         write(fold, writer, now)
         save_histories(writer.histories_to_save(fold.learned, now), writer)

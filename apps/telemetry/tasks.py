@@ -1,12 +1,17 @@
 from celery import shared_task
 from django.utils import timezone
 
-from apps.telemetry import bills, rolling, services
+from apps.telemetry import bills, keeping, rolling, services
 
 
 @shared_task
 def forget_old(**_: object) -> None:
     services.forget_old(now=timezone.now())
+
+
+@shared_task
+def forget_raw_calls(**_: object) -> None:
+    keeping.forget_old(now=timezone.now())
 
 
 @shared_task

@@ -1,10 +1,12 @@
 from django.urls import path
 
-from apps.telemetry import api, api_bills, api_prices, api_repricing, api_sources
+from apps.telemetry import api, api_bills, api_calls, api_prices, api_repricing, api_sources
 
 urlpatterns = [
     path("windows/", api.WindowsView.as_view()),
     path("spend/", api.SpendView.as_view()),
+    path("calls/", api_calls.CallsView.as_view()),
+    path("pairs/", api_calls.PairsView.as_view()),
     path("bills/", api_bills.BillsView.as_view()),
     path("unpriced/", api_prices.UnpricedView.as_view()),
     path("amplification/", api_prices.AmplificationView.as_view()),

@@ -15,6 +15,7 @@ from apps.catalog.domain.pricing import PriceBook
 from apps.telemetry.domain.batch import Call, Outcome
 from apps.telemetry.domain.cohorts import Cohort, Cohorts, Parts
 from apps.telemetry.domain.histogram import Histogram
+from apps.telemetry.domain.pairs import GRADE, PairSum, leg_of
 from apps.telemetry.domain.pricing import (
     ESTIMATED,
     EVERYWHERE,
@@ -27,6 +28,7 @@ from apps.telemetry.domain.pricing import (
     tokens_source,
     written_part,
 )
+from apps.telemetry.domain.raw import Pack, pack_of
 from apps.telemetry.domain.routes import RouteFacts
 from apps.telemetry.domain.sums import (
     LedgerKey,
@@ -102,7 +104,10 @@ Memo = tuple[object, ...]
 class Fold:
     """The private dictionaries find the same sums by plain tuples, which are made ten times as fast as named ones."""
 
-    def __init__(self, known: Known, book: PriceBook, *, window_seconds: int, arrived_at: float) -> None:
+    def __init__(
+        self, known: Known, book: PriceBook, *, window_seconds: int, arrived_at: float, keeps_raw: bool = False
+    ) -> None:
+        self.keeps_raw = keeps_raw
         self.known = known
         self.book = book
         self.window_seconds = window_seconds
@@ -116,6 +121,8 @@ class Fold:
             tuple[str, str], tuple[str, str]
         ] = {}  # with the service and model of those without one
         self.heard: dict[tuple[str, str, str, str, str], int] = {}  # environment, service, source, what, API key
+        self.raw: dict[tuple[str, str], list[Pack]] = {}  # by environment and route
+        self.pairs: dict[tuple[str, str], PairSum] = {}  # by environment and the pair's id
         self.touched: set[tuple[str, str]] = set()  # routes with anything new
         self.learned: set[tuple[str, str]] = set()  # routes whose token history grew
         self._windows: dict[Memo, WindowSum] = {}
@@ -238,6 +245,7 @@ class Fold:
             if not facts.is_known:
                 name = (environment, example.call.route)
                 self.unassigned[name] = self.unassigned.get(name, 0) + n
+        self.keep(environment, example, calls, prices)
         if not cohort.is_whole:
             return
         request = self.request_of(environment, example, [example], starts_at)
@@ -255,6 +263,18 @@ class Fold:
             request.cost_nano += confirmed + estimated
             request.estimated_nano += estimated
             request.cost.add_all([(price.confirmed_nano + price.estimated_nano) / 1e9 for price in prices])
+
+    def keep(self, environment: str, example: Attempt, calls: Sequence[Call], prices: Sequence[Priced]) -> None:
+        """Calls as they are, and the legs of pairs."""
+        if self.keeps_raw:
+            self.raw.setdefault((environment, example.call.route), []).append(pack_of(calls, prices))
+        for call, price in zip(calls, prices, strict=True):
+            if call.pair_id:
+                leg = leg_of(call, price.confirmed_nano + price.estimated_nano, example.variant)
+                self.pair(environment, call.pair_id, call.route).add(example.arm, leg)
+
+    def pair(self, environment: str, pair_id: str, route: str) -> PairSum:
+        return self.pairs.get((environment, pair_id)) or self.pairs.setdefault((environment, pair_id), PairSum(route))
 
     def line_sums(self, calls: Sequence[Call], prices: Sequence[Priced]) -> LedgerSum:
         """Of calls whose price has the same rule, with the tokens by which they were priced: assumed ones as well."""
@@ -340,6 +360,7 @@ class Fold:
 
     def add_coarse(self, environment: str, attempt: Attempt) -> None:
         """A call of which nobody told how long it took: into its window only."""
+        self.keep(environment, attempt, [attempt.call], [attempt.price])
         window = self.window_of(environment, attempt)
         inputs, cached, outputs = tokens_of([attempt.call])
         window.calls += 1
@@ -413,6 +434,8 @@ class Fold:
     def add_outcome(self, environment: str, outcome: Outcome) -> None:
         self.touched.add((environment, outcome.route))
         split = self.known.route(environment, outcome.route).split_of(outcome.snapshot, outcome.at)
+        if outcome.name == GRADE and outcome.request_id:
+            self.pair(environment, outcome.request_id, outcome.route).grade = outcome.value
         arm = outcome.arm or "live"
         variant = outcome.variant or outcome.assigned or ""
         key = OutcomeKey(

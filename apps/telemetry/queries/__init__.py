@@ -13,6 +13,7 @@ from apps.telemetry.queries.costs import (
 )
 from apps.telemetry.queries.failing import Failures, failures
 from apps.telemetry.queries.money import SpendRow, Unpriced, known_since, spend, spent_nano, unpriced
+from apps.telemetry.queries.raw import Wanted, pairs, raw_calls
 from apps.telemetry.queries.seen import (
     BEST_FIRST,
     Rejection,
@@ -48,6 +49,7 @@ __all__ = [
     "Unpriced",
     "Unread",
     "VariantCost",
+    "Wanted",
     "WindowRow",
     "amplification",
     "as_of",
@@ -60,6 +62,8 @@ __all__ = [
     "known_since",
     "mappings",
     "outcomes",
+    "pairs",
+    "raw_calls",
     "request_costs",
     "requests",
     "same_hours",
