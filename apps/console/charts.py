@@ -19,6 +19,7 @@ Value = float | None
 Scale = Callable[[float], float]
 Write = Callable[[float], str]
 Arm = Literal["baseline", "candidate", "ink"]
+Unit = Literal["seconds", "usd", "percent", "odds"]
 
 WIDE, PHONE = 800, 330
 TOP, AXIS = 18, 20
@@ -69,7 +70,7 @@ class Chart:
     series: Sequence[Series]
     since: float
     until: float
-    unit: Literal["seconds", "usd", "percent", "odds"] = "seconds"
+    unit: Unit = "seconds"
     height: int = 150
     limits: Sequence[Limit] = ()
     marks: Sequence[Mark] = ()

@@ -1,6 +1,7 @@
 """Flags leave: archived, brought back, renamed, deleted. What was is kept: versions and journal outlive the flag."""
 
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 
@@ -99,13 +100,13 @@ def rename(change: Change, key: str, to: str, *, expected: int | None = None) ->
     if flag.bucketing == Flag.Bucketing.V3 and hashes_its_key(flag):
         why = "v3 hashes it together with the subject, so that another name would move subjects between variants"
         raise CannotBeRenamed(key=key, why=why)
-    fields = {"key": to}
+    fields: dict[str, Any] = {"key": to}
     if flag.rules:  # a split in its rules spells the salt out from now on
         flag.key = to
         with publishing.fit():
             logic, _ = editing.rules_of(flag, {}, flag.variants, is_route=False)
         flag.key = key
-        fields["targeting"] = logic  # type: ignore[assignment]
+        fields["targeting"] = logic
     elif prerequisites.depends_on_key(flag.targeting):
         raise CannotBeRenamed(key=key, why="an expert's rule hashes it or reads it")
     change.gone.append(key)

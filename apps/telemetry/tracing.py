@@ -7,6 +7,7 @@ windows and requests a call comes once: when its route is known, or when nothing
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
+from typing import get_args
 
 import mmh3
 import msgspec
@@ -15,7 +16,7 @@ from apps.catalog.domain.names import normalised
 from apps.catalog.domain.pricing import PriceBook
 from apps.telemetry import rows
 from apps.telemetry.domain import traces
-from apps.telemetry.domain.batch import Call
+from apps.telemetry.domain.batch import AssignedBy, Call
 from apps.telemetry.domain.fold import Attempt, Fold
 from apps.telemetry.domain.intake import Intake
 from apps.telemetry.domain.span_calls import SpanCall
@@ -28,6 +29,7 @@ from apps.telemetry.models import Trace as TraceRow
 STAYS = timedelta(minutes=30)  # after the last of it came
 AT_ONCE = 500
 UNKNOWN = "unknown"
+ASSIGNED_BY: dict[str, AssignedBy] = {name: name for name in get_args(AssignedBy)}
 
 Key = tuple[str, str]  # environment, trace
 Taken = tuple[str, Intake, Sequence[bool]]  # environment, what came, which of its calls are new
@@ -162,7 +164,7 @@ def plain(reading: Reading, book: PriceBook) -> Call:
         final=call.is_final,
         snapshot=call.snapshot,
         assigned=call.assigned or None,
-        assigned_by=call.assigned_by or None,  # type: ignore[arg-type]
+        assigned_by=ASSIGNED_BY.get(call.assigned_by),
         tag=call.tag or None,
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 from apps.budgets.domain.verdicts import Verdict
 from apps.budgets.queries import LookPoint
 from apps.console import figures
-from apps.console.charts import Chart, Limit, Mark, Series
+from apps.console.charts import Arm, Chart, Limit, Mark, Series, Unit
 from apps.console.presenters import judged
 from apps.console.queries import Measured
 from apps.rollouts.domain import evidence as kept
@@ -100,14 +100,16 @@ def measure_chart(
     metric = verdict.metric if verdict is not None else "latency_p95"
     read, unit = reader_of(metric)
     series = []
-    for arm, variant in (("baseline", progress["baseline"]), ("candidate", progress["candidate"])):
+    arms: tuple[Arm, ...] = ("baseline", "candidate")
+    for arm in arms:
+        variant = progress[arm]
         steps = {at.timestamp(): one for at, one in measured.get(variant, {}).items()}
         begin, points = span[0] // step * step, []
         while begin < span[1]:
             points.append((begin, read(steps[begin]) if begin in steps else None))
             begin += step
         if any(value is not None for _, value in points):
-            series.append(Series(figures.short_name(names.get(arm, variant)), arm, points, told=" "))  # type: ignore[arg-type]
+            series.append(Series(figures.short_name(names.get(arm, variant)), arm, points, told=" "))
     factor = 100 if unit == "percent" else 1000 if metric == "cost_per_request" else 1
     limit = verdict.limit * factor if verdict is not None and verdict.limit is not None else None
     title = judged.title(metric)
@@ -117,7 +119,7 @@ def measure_chart(
         f"{title}, {figures.span(step)} windows",
         f"{title} by variant around the decision" + (f", limit {told}" if told else ""),
         series,
-        unit=unit,  # type: ignore[arg-type]  # of the three that reader_of gives
+        unit=unit,
         height=168,
         limits=[Limit(limit, f"limit {told}")] if limit is not None else [],
         marks=[act],
@@ -130,7 +132,7 @@ def measure_chart(
     )
 
 
-def reader_of(metric: str) -> tuple[Reader, str]:
+def reader_of(metric: str) -> tuple[Reader, Unit]:
     if metric.startswith("cost"):
         return (lambda one: one.nano_per_1k / 1e9 if one.nano_per_1k is not None else None), "usd"
     if metric.startswith("latency"):

@@ -37,7 +37,21 @@ def home(visit: Visit, key: str) -> str:
     return f"{reverse('flag', args=[key])}?{urlencode({'environment': visit.environment.key})}"
 
 
-def act_of(visit: Visit, key: str, act: str, **words: str) -> Act:
+def act_of(
+    visit: Visit,
+    key: str,
+    act: str,
+    *,
+    label: str,
+    effect: str,
+    title: str,
+    question: str,
+    yes: str,
+    keep: str,
+    css: str = "is-danger",
+    yes_css: str = "is-armed",
+    icon: str = "",
+) -> Act:
     may = visit.may(Role.OPERATOR)
     return Act(
         key=act,
@@ -46,7 +60,15 @@ def act_of(visit: Visit, key: str, act: str, **words: str) -> Act:
         can=may,
         why_not="" if may else visit.who_may(Role.OPERATOR),
         back=home(visit, key),
-        **words,  # type: ignore[arg-type]
+        label=label,
+        effect=effect,
+        title=title,
+        question=question,
+        yes=yes,
+        keep=keep,
+        css=css,
+        yes_css=yes_css,
+        icon=icon,
     )
 
 
@@ -58,7 +80,6 @@ def switch_off(visit: Visit, found: Served) -> Act:
         key,
         "off",
         label="Switch off",
-        css="is-danger",
         effect=f"{what}, within seconds. Works at once, whatever holds or protects it.",
         title=f"Switch {key} off",
         question=f"Switch {key} off for everybody?",
@@ -75,7 +96,6 @@ def fall_back(visit: Visit, flag: RouteView) -> Act:
         "fall-back",
         label=f"Fall back to {target}",
         icon="life-buoy",
-        css="is-danger",
         effect=f"Everybody gets {target}, whatever rules and shares say. A running rollout is paused.",
         title=f"Fall back to {target}",
         question=f"Send 100\u00a0% to {target}?",

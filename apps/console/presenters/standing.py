@@ -176,7 +176,7 @@ def stage_views(rollout: Rollout, now: datetime, decisions: Sequence[Decision] =
         is_now = index == here and rollout.is_live
         is_stopped = stop is not None and index == stop.before.get("stage")
         is_done = index < here or (index == here and rollout.state == Rollout.State.FINISHED)
-        state = "now" if is_now else "stopped" if is_stopped else "done" if is_done else "to_come"
+        state: drawings.Stage = "now" if is_now else "stopped" if is_stopped else "done" if is_done else "to_come"
         part = 0.0
         time, samples = "", ""
         if is_now:
@@ -203,9 +203,9 @@ def stage_views(rollout: Rollout, now: datetime, decisions: Sequence[Decision] =
         last = index == len(plan) - 1
         out.append(
             StageView(
-                state=state,  # type: ignore[arg-type]  # one of the three above
+                state=state,
                 share=share,
-                dot=mark_safe(drawings.stage_dot(state, (stage.share or stage.shadow) / 10_000)),  # type: ignore[arg-type]
+                dot=mark_safe(drawings.stage_dot(state, (stage.share or stage.shadow) / 10_000)),
                 rail=None if last else mark_safe(drawings.stage_rail(1.0 if is_done else part, now=is_now)),
                 time=time,
                 samples=samples,

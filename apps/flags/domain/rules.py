@@ -91,13 +91,12 @@ def variants_of(rule: Rule) -> list[str]:
 
 
 def as_dict(rule: Rule) -> dict[str, Any]:
-    is_split = not isinstance(rule.answer, str)
-    shares = {variant: size / 100 for variant, size in layout.weights_of(rule.answer).items()} if is_split else {}  # type: ignore[arg-type]
-    return {
-        "name": rule.name,
-        "when": conditions.as_dict(rule.when),
-        **({"split": shares} if is_split else {"variant": rule.answer}),
-    }
+    answer: dict[str, Any] = (
+        {"variant": rule.answer}
+        if isinstance(rule.answer, str)
+        else {"split": {variant: size / 100 for variant, size in layout.weights_of(rule.answer).items()}}
+    )
+    return {"name": rule.name, "when": conditions.as_dict(rule.when), **answer}
 
 
 def audiences_of(rules: Sequence[Rule]) -> set[str]:
