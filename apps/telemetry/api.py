@@ -1,8 +1,9 @@
 """/api/v1/windows/ and /api/v1/spend/: what was measured, and what it cost."""
 
 import math
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema, inline_serializer
 from rest_framework import serializers
@@ -16,7 +17,7 @@ from apps.telemetry import queries
 from apps.telemetry.domain.histogram import Histogram
 
 STEPS = [*queries.STEPS, "all"]
-BY = ("route", "variant", "model", "provider", "owner", "arm", "trial", "tag", "rule")
+BY = (*queries.money.BY, queries.money.TOKENS_SOURCE)
 MOST_STEPS = 20_000
 
 PERIOD = [
@@ -42,6 +43,12 @@ class WindowsIn(PeriodIn):
 
 class SpendIn(PeriodIn):
     by = serializers.CharField(default="", allow_blank=True)
+    timezone = serializers.CharField(default="UTC")
+
+    def validate_timezone(self, name: str) -> str:
+        if name not in available_timezones() | {"UTC"}:
+            raise serializers.ValidationError("Use a name such as Europe/Berlin.")
+        return name
 
 
 WindowOut = inline_serializer(
@@ -86,6 +93,7 @@ SpendOut = inline_serializer(
         "calls": serializers.IntegerField(),
         "unpriced": serializers.IntegerField(),
         "as_of": serializers.DateTimeField(allow_null=True),
+        "timezone": serializers.CharField(),
     },
     many=True,
 )
@@ -125,6 +133,7 @@ class SpendView(MeasuredView):
             *PERIOD,
             OpenApiParameter("by", str, description=f"Some of {', '.join(BY)}, with commas between."),
             OpenApiParameter("step", str, enum=STEPS),
+            OpenApiParameter("timezone", str, description="Whose days `1d` are; UTC by default."),
         ],
         responses=SpendOut,
         summary="Money by what you ask for",
@@ -135,10 +144,14 @@ class SpendView(MeasuredView):
         by = [name.strip() for name in asked["by"].split(",") if name.strip()]
         if unknown := [name for name in by if name not in BY]:
             raise Invalid("Money is not kept by that.", by=f"{', '.join(unknown)}: not one of {', '.join(BY)}.")
-        where = {name: value for name in BY if (value := request.query_params.get(name))}
-        rows = queries.spend(environment.key, asked["from"], asked["to"], by=by, where=where, step=asked["step"])
+        where = {name: value for name in queries.money.BY if (value := request.query_params.get(name))}
+        name = asked["timezone"]
+        rows = queries.spend(
+            environment.key, asked["from"], asked["to"], by=by, where=where, step=asked["step"],
+            zone=UTC if name == "UTC" else ZoneInfo(name),
+        )  # fmt: skip
         as_of = queries.as_of(environment.key)
-        return self.paged(newest_first(rows), lambda row: spend_dict(row, as_of))
+        return self.paged(newest_first(rows), lambda row: {**spend_dict(row, as_of), "timezone": name})
 
 
 def newest_first(rows: list[Any]) -> list[Any]:

@@ -1,13 +1,17 @@
 """Every figure of money is a sum over the ledger, and every figure of a window one over its calls."""
 
 import random
+import re
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from apps.catalog import shipped
-from apps.telemetry import queries
+from apps.telemetry import queries, rolling
+from apps.telemetry.queries import Steps
 from tests.telemetry.make_telemetry import NOW, ROUTE, call, count, make_route, outcome, sent
 
 pytestmark = pytest.mark.django_db
@@ -92,6 +96,57 @@ def test_a_period_ends_before_its_end():
 
     assert queries.spent_nano("production", SINCE, end) == 1_000_000_000
     assert queries.spent_nano("production", end, NOW) == 2_000_000_000
+
+
+def test_days_are_those_of_a_time_zone():
+    """In Berlin the 24th begins an hour before it does in UTC; in Kolkata five and a half."""
+    for minute, usd in (("18:29", 1), ("18:30", 2), ("22:59", 4), ("23:00", 8), ("23:59", 16)):
+        count(sent(call(at=f"2026-11-23T{minute}:00.000Z", latency_ms=1, cost_usd=str(usd))))
+    count(sent(call(at="2026-11-24T00:00:00.000Z", latency_ms=1, cost_usd="32")))
+    rolling.roll_up()
+    since = datetime(2026, 11, 23, tzinfo=UTC)
+
+    def by_day(zone):
+        rows = queries.spend("production", since, NOW, step="1d", zone=zone)
+        return {row.since.isoformat(): row.spent_nano // 10**9 for row in rows}
+
+    assert by_day(UTC) == {"2026-11-23T00:00:00+00:00": 31, "2026-11-24T00:00:00+00:00": 32}
+    assert by_day(ZoneInfo("Europe/Berlin")) == {"2026-11-22T23:00:00+00:00": 7, "2026-11-23T23:00:00+00:00": 56}
+    assert by_day(ZoneInfo("Asia/Kolkata")) == {"2026-11-22T18:30:00+00:00": 1, "2026-11-23T18:30:00+00:00": 62}
+
+
+def test_a_day_may_have_25_hours():
+    steps = Steps.of(NOW - timedelta(days=60), NOW, "1d", ZoneInfo("Europe/Berlin"))
+    begin = steps.begin(datetime(2026, 10, 25, 12, tzinfo=UTC))
+
+    assert steps.end(begin) - begin == timedelta(hours=25)
+
+
+def test_spend_tells_whose_tokens_it_came_from():
+    count(sent(call(), call(error="timeout", output_tokens=None), call(tokens_source="counted")))
+
+    rows = queries.spend("production", SINCE, NOW, by=("tokens_source",))
+
+    assert [(row.keys["tokens_source"], row.calls) for row in rows] == [
+        ("counted", 1), ("estimated", 1), ("reported", 1),
+    ]  # fmt: skip
+    assert [row.confirmed_nano > 0 for row in rows] == [False, False, True]
+
+
+def test_nobody_else_sums_money():
+    """Every figure of it comes from `spend`: the others write lines, draw them together, or write their differences."""
+    sums_money = re.compile(r"(LedgerLine|LedgerHour|LedgerDay)\b")
+    allowed = {"models.py", "rows.py", "services.py", "booking.py", "rolling.py", "retention.py", "repricing.py",
+               "queries/money.py"}  # fmt: skip
+    apps = Path(__file__).parents[2] / "apps"
+
+    found = {
+        str(path.relative_to(apps))
+        for path in apps.rglob("*.py")
+        if "migrations" not in path.parts and sums_money.search(path.read_text())
+    }
+
+    assert found <= {f"telemetry/{name}" for name in allowed}
 
 
 def test_nothing_spent_is_zero():

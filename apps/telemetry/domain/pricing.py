@@ -46,6 +46,7 @@ class Rule:
 
 
 GUESSES = (Rule.USUAL_OUTPUT, Rule.USUAL_CALL, Rule.STREAMED, Rule.CAP, Rule.REPRICED_ESTIMATE)
+HOLD = "hold_"  # of money set aside for a call that nobody told the end of
 OF_MODEL, OF_ROUTE = "_of_model", "_of_route"  # after the usual ones: whose output it was, if not the model's own here
 REPORTED, COUNTED, ESTIMATED = "reported", "counted", "estimated"
 
@@ -54,7 +55,7 @@ def tokens_source(rule: str) -> str:
     """Whose numbers the tokens behind a line are: reported by the provider, counted by the sender, or estimated."""
     if rule == Rule.COUNTED:
         return COUNTED
-    return ESTIMATED if rule.startswith(GUESSES) else REPORTED
+    return ESTIMATED if rule.startswith((*GUESSES, HOLD)) else REPORTED
 
 
 class Priced(NamedTuple):

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db.models import QuerySet, Sum
 
 from apps.telemetry.domain.histogram import Histogram
-from apps.telemetry.models import Freshness, LedgerHour, RequestSum
+from apps.telemetry.models import Freshness, RequestSum
 from apps.telemetry.queries.money import spend
 from apps.telemetry.queries.steps import floor
 from apps.telemetry.queries.windows import SEEN_OF, Seen
@@ -95,13 +95,11 @@ def amplification(environment: str, since: datetime, until: datetime, route: str
 def same_hours(environment: str, at: datetime, days: int) -> dict[str, list[tuple[int, int]]]:
     """By route: nano-USD and priced calls of live traffic in the hour of the day of that moment, on the days before."""
     hour = floor(at, 3600)
-    starts = [hour - timedelta(days=day) for day in range(1, days + 1)]
-    rows = LedgerHour.objects.filter(environment=environment, starts_at__in=starts, arm="live").order_by()
-    sums = ("confirmed_nano", "estimated_nano", "calls", "unpriced")
     found: dict[str, list[tuple[int, int]]] = {}
-    for route, _, *amounts in rows.values_list("route", "starts_at").annotate(*(Sum(name) for name in sums)):
-        confirmed, estimated, calls, unpriced = map(int, amounts)
-        found.setdefault(route, []).append((confirmed + estimated, calls - unpriced))
+    for day in range(1, days + 1):
+        begin = hour - timedelta(days=day)
+        for row in spend(environment, begin, begin + timedelta(hours=1), by=("route",), where={"arm": "live"}):
+            found.setdefault(row.keys["route"], []).append((row.spent_nano, row.calls - row.unpriced))
     return found
 
 

@@ -2,21 +2,22 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any
 
 from django.db.models import Min, Model, Sum, Value
 from django.db.models.functions import Concat
 
+from apps.telemetry.domain.pricing import tokens_source
 from apps.telemetry.models import BillLine, Compacted, LedgerDay, LedgerHour, LedgerLine
-from apps.telemetry.queries.steps import ALL, Steps, floor
+from apps.telemetry.queries.steps import ALL, DAY, HOUR, Steps, floor
 
 ROLLED = "LedgerTotals"  # up to which line they go
-HOUR, DAY = 3600, 86_400  # seconds
 TRIES = 5
 FEW_LINES = timedelta(hours=7)  # of one route they are read faster than totals with all their edges
 NAMES = ("environment", "route", "variant", "provider", "model", "owner", "arm", "trial", "tag", "rule", "rate")
 BY = NAMES[1:]
+TOKENS_SOURCE = "tokens_source"  # told by the rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +48,26 @@ def spend(
     by: Sequence[str] = (),
     where: Mapping[str, str | Iterable[str]] | None = None,
     step: str | int = ALL,
+    zone: tzinfo = UTC,
 ) -> list[SpendRow]:
     """How much: the one function for every figure of money. `where` narrows by the same names as `by`, to one value
-    or to several. Minutes belong to the period in which they start."""
-    for name in (*by, *(where or {})):
+    or to several. Minutes belong to the period in which they start, days are those of the zone."""
+    for name in ({*by} - {TOKENS_SOURCE}) | {*(where or {})}:
         if name not in BY:
             raise ValueError(f"spend is not kept by {name}")
-    steps = Steps.of(since, until, step)
+    steps = Steps.of(since, until, step, zone)
     billed = Billed(environment, steps, by, where or {})
+    columns = tuple(dict.fromkeys("rule" if name == TOKENS_SOURCE else name for name in by))
     found: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
-    for begin, row in summed_up(environment, steps, by, where or {}):
-        found.setdefault((begin, *(row[name] for name in by)), []).append(row)
+    for begin, row in summed_up(environment, steps, columns, where or {}):
+        keys = [tokens_source(row["rule"]) if name == TOKENS_SOURCE else row[name] for name in by]
+        found.setdefault((begin, *keys), []).append(row)
     if not by and steps.seconds is None:
         found.setdefault((since,), [])
     told = []
     for key in sorted(found):
-        keys = dict(zip(by, key[1:], strict=True))
-        told.append(spend_row(keys, steps, key[0], found[key], billed.nano(key[0], keys)))
+        named = dict(zip(by, key[1:], strict=True))
+        told.append(spend_row(named, steps, key[0], found[key], billed.nano(key[0], named)))
     return told
 
 
@@ -106,7 +110,7 @@ def ceiling(at: datetime, seconds: int) -> datetime:
 def summed_up(environment: str, steps: Steps, by: Sequence[str], where: Mapping[str, str | Iterable[str]]) -> Summed:
     """Totals as far as they go, and the lines that came since. If totals moved while we read, we read again."""
     since = floor(steps.since, 60)
-    parts = parts_of(since, steps.until, steps.seconds)
+    parts = parts_of(since, steps.until, steps.grain)
     if isinstance(where.get("route"), str) and steps.until - since <= FEW_LINES:
         parts = [Part(LedgerLine, since, steps.until)]
     if all(part.model is LedgerLine for part in parts):
@@ -164,7 +168,7 @@ class Billed:
     ) -> None:
         self.lines: list[BillLine] = []
         self.steps = steps
-        if {*by, *where} <= {"provider", "model"} and (steps.seconds is None or steps.seconds % 86_400 == 0):
+        if {*by, *where} <= {"provider", "model"} and steps.grain in (None, DAY):
             lines = BillLine.objects.filter(
                 environment=environment, day__gte=steps.since.astimezone(UTC).date(), day__lt=day_after(steps.until)
             )
