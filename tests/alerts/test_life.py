@@ -141,13 +141,13 @@ def test_a_re_fire_within_ten_minutes_opens_the_same_alert(receiver, now):
 def test_what_comes_and_goes_is_told_once_a_minute_at_most(receiver, now):
     webhook(receiver, now)
     at = now
-    for _ in range(60):
+    for _ in range(24):
         say(at)
         services.dispatch(at)
         end(at + 5 * SECOND)
         at += 10 * SECOND
 
-    assert len(receiver.got) <= 2 * 11
+    assert len(receiver.got) <= 2 * 5
     assert Alert.objects.count() == 1
 
 
@@ -158,7 +158,7 @@ def test_one_look_that_finds_nothing_resolves_nothing(receiver, now):
     say(now + MINUTE, "closes")
     services.dispatch(now + MINUTE + 4 * SECOND)
     say(now + MINUTE + 5 * SECOND)
-    play(now + MINUTE + 5 * SECOND, now + 2 * MINUTE, step=SECOND)
+    play(now + MINUTE + 5 * SECOND, now + 2 * MINUTE, step=5 * SECOND)
     still = the_alert().state
     end(now + 3 * MINUTE)
 
