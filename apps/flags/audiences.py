@@ -92,15 +92,14 @@ def update(
     with publishing.fit():
         if "conditions" in fields:
             fields["conditions"] = checked(fields["conditions"])
-    change.before = {name: getattr(audience, name) for name in fields}
+    before = {name: getattr(audience, name) for name in fields}
     audience.change(by=str(change.by), at=change.now, because=change.because, **fields)
-    before, after = change.before, dict(fields)
     for flag in users(audience):
         logic, rules = write_anew(flag)
         if logic != flag.targeting:
             editing.must_be_free(flag, "")
             change.set(flag, targeting=logic, rules=rules)
-    change.before, change.after = before, after
+    change.before, change.after = before, fields  # the flags' rules only follow
     about = {"audience": key}
     if not change.changed:
         change.version = change.environment.snapshot_version

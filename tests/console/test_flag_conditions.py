@@ -11,6 +11,7 @@ from apps.core.refusals import Invalid
 from apps.flags import queries
 from apps.flags.domain import conditions
 from tests.console.make_flags import make_story
+from tests.flags.make_flags import make_flag
 
 KEY = "new-parser"
 PLAN = {"attribute": "plan", "operator": "is_one_of", "values": ["beta", "pro"]}
@@ -105,3 +106,33 @@ def test_a_rule_with_groups_is_written_on_its_page(environment, client, alice):
     assert text.count('name="attribute-') == 5
     assert "Plan is one of beta, pro and (age is at least 18 or in audience staff)" in text
     assert queries.flag("production", KEY).rules[-1]["when"] == NESTED
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("page", "form", "sentence"),
+    [
+        (("flag-edit", KEY, "logic"), {"targeting": '{"in": ["%s", {"var": "v"}]}' % ("x" * 1_000_000)}, "256 KiB"),
+        (("flag-edit", KEY, "logic"), {"targeting": '{"sem_ver": [{"var": "v"}, ">=", "1.x"]}'}, "is no version"),
+        (("flag-rule", KEY, 0), {"operator-0": "matches", "values-0": "("}, "is no regular expression"),
+        (("flag-rule", KEY, 0), {"operator-0": "version_at_least", "values-0": "one"}, "is no version"),
+        (("flag-edit", KEY, "prerequisites"), {"flag-0": KEY, "variant-0": "on"}, "cannot require itself"),
+        (
+            ("flag-edit", KEY, "prerequisites"),
+            {"flag-0": "upper", "variant-0": "on"},
+            "new-parser requires upper requires new-parser",
+        ),
+    ],
+)
+def test_what_no_rule_may_be_is_refused_in_the_form_with_a_sentence(page, form, sentence, environment, client, alice):
+    make_flag(rules=[{"when": PLAN, "variant": "on"}], salt="s")
+    make_flag("upper", prerequisites=[{"flag": KEY, "variant": "on"}])
+    client.force_login(alice)
+    name, *args = page
+    whole = {"name": "A rule", "answer": "on", "do": "keep", "kind-0": "all", "attribute-0": "v"}
+
+    answer = client.post(reverse(name, args=args), whole | form)
+
+    assert answer.status_code == 400
+    assert sentence in answer.content.decode()
+    assert queries.flag("production", KEY).revision == 1
