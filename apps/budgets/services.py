@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -219,7 +219,14 @@ def judge(*, shard: int, watched: Sequence[Watched], now: datetime) -> dict[str,
             Look.objects.add(told)
             TrialState.objects.put(written)
             telemetry_services.save_cursor(reader=READER, shard=shard, cursor=unread.cursor)
-    return {one.trial: _judged(one, trials[one.trial], now) for one in watched if one.trial in trials}
+    coarse = _coarse(watched, trials, now)
+    return {one.trial: _judged(one, trials[one.trial], coarse, now) for one in watched if one.trial in trials}
+
+
+def _coarse(watched: Sequence[Watched], trials: Mapping[str, Trial], now: datetime) -> set[tuple[str, str]]:
+    """Environments and routes whose latencies come in coarse buckets; asked while a trial has hardly any requests."""
+    is_asked = any(one.trial in trials and trials[one.trial].requests < judging.LEAST_REQUESTS for one in watched)
+    return telemetry.coarse_routes(now - blindness.SPAN) if is_asked else set()
 
 
 def _look_for_answers(watched: Sequence[Watched], trials: Mapping[str, Trial], now: datetime) -> None:
@@ -275,7 +282,7 @@ def _history(row: TrialState, trial: Trial, started_at: datetime) -> Arm | None:
     return Arm(found.requests, found.errors, 0, found.cost_nano, found.latency, found.cost)
 
 
-def _judged(watch: Watched, trial: Trial, now: datetime) -> Judged:
+def _judged(watch: Watched, trial: Trial, coarse: Collection[tuple[str, str]], now: datetime) -> Judged:
     given = trial.assigned
     circumstances = Circumstances(
         now=now.timestamp(),
@@ -283,6 +290,7 @@ def _judged(watch: Watched, trial: Trial, now: datetime) -> Judged:
         tick_seconds=settings.TICK_SECONDS,
         blind=trial.blind,
         is_skewed=given is not None and ratio.is_wrong(given.candidate, given.baseline, watch.share_bp / 10_000),
+        is_coarse=(watch.environment, watch.route) in coarse,
     )
     candidate, baseline = trial.stage_requests
     return Judged(

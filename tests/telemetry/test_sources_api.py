@@ -132,6 +132,8 @@ def test_coarse_buckets_have_a_range_and_no_percentile(bob):
     assert (row["calls"], row["latency_ms"]) == (100, None)
     assert row["latency_range_ms"] == {"p50": [640, 1280], "p95": [2560, 5120], "p99": [2560, 5120]}
     assert "base2_exponential_bucket_histogram" in row["latency_note"]
+    assert queries.coarse_routes(NOW - timedelta(minutes=10)) == {("production", ROUTE)}
+    assert queries.coarse_routes(NOW) == set()
 
 
 def test_of_a_range_without_an_end_the_end_is_null(bob):

@@ -37,6 +37,7 @@ class Circumstances:
     tick_seconds: float = 5.0
     blind: bool = False
     is_skewed: bool = False  # the arms are not given out in that share
+    is_coarse: bool = False  # the route's latencies come in buckets that hold no marks
 
     def plain(self) -> dict[str, float | int | bool]:
         return asdict(self)
@@ -83,7 +84,7 @@ def _doubt(trial: Trial, circumstances: Circumstances) -> str:
 
 def _verdict(trial: Trial, rule: Rule, state: RuleState, doubt: str, circumstances: Circumstances) -> Verdict:
     if state.marks is None or not trial.segments:
-        return _nothing_yet(trial, rule, state)
+        return _nothing_yet(trial, rule, state, circumstances)
     logs = [mixture.log_evidence for mixture in state.harm]
     log_e = eprocess.log_average(logs)
     mark = max(range(len(logs)), key=logs.__getitem__)
@@ -105,7 +106,7 @@ def _verdict(trial: Trial, rule: Rule, state: RuleState, doubt: str, circumstanc
         verdict = verdicts.WARNING
     elif thin or doubt:
         verdict = verdicts.INCONCLUSIVE
-        why = verdicts.THIN if thin and doubt != verdicts.RULES else doubt
+        why = _why_thin(rule, circumstances) if thin and doubt != verdicts.RULES else doubt
     else:
         verdict = verdicts.WITHIN
 
@@ -163,7 +164,7 @@ def _why_not_the_candidate(state: RuleState, share: int) -> str:
     return verdicts.WAITS if state.breaches <= LOOKS_HELD else ""
 
 
-def _nothing_yet(trial: Trial, rule: Rule, state: RuleState) -> Verdict:
+def _nothing_yet(trial: Trial, rule: Rule, state: RuleState, circumstances: Circumstances) -> Verdict:
     waits_for_mark = state.marks is None
     measured = trial.marking.requests if waits_for_mark and trial.marking else trial.baseline_requests
     return Verdict(
@@ -183,12 +184,17 @@ def _nothing_yet(trial: Trial, rule: Rule, state: RuleState) -> Verdict:
         k_baseline=0,
         evidence=1.0,
         needed=rule.needed,
-        why=verdicts.NO_MARK if waits_for_mark and trial.segments else verdicts.THIN,
+        why=verdicts.NO_MARK if waits_for_mark and trial.segments else _why_thin(rule, circumstances),
         proof=verdicts.UNDECIDED,
         began_at=None,
         looks=trial.look,
         unit=unit_of(rule),
     )
+
+
+def _why_thin(rule: Rule, circumstances: Circumstances) -> str:
+    """Metrics name no requests: where they come in coarse buckets, more of them would not help."""
+    return verdicts.COARSE if circumstances.is_coarse and rule.kind == LATENCY else verdicts.THIN
 
 
 def unit_of(rule: Rule) -> str:

@@ -33,7 +33,7 @@ EXPLANATIONS = {
     BLIND: "requests are sent out, but their answers are missing",
     RATIO: "the arms are not given out in the share that is set",
     RULES: "cannot tell rule from split",
-    COARSE: "the sender's buckets are too coarse",
+    COARSE: "the sender's buckets are too coarse: set base2_exponential_bucket_histogram there, or send spans",
     BOTH_ARMS: "both variants are affected",
     WAITS: "held for three looks before acting without a comparison",
 }

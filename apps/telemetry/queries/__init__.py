@@ -28,7 +28,16 @@ from apps.telemetry.queries.seen import (
 )
 from apps.telemetry.queries.steps import STEPS, Steps
 from apps.telemetry.queries.unread import Baseline, Increment, OutcomeIncrement, Unread, baseline, unread
-from apps.telemetry.queries.windows import TOO_COARSE, OutcomeRow, RequestRow, WindowRow, outcomes, requests, windows
+from apps.telemetry.queries.windows import (
+    TOO_COARSE,
+    OutcomeRow,
+    RequestRow,
+    WindowRow,
+    coarse_routes,
+    outcomes,
+    requests,
+    windows,
+)
 
 __all__ = [
     "BEST_FIRST",
@@ -55,6 +64,7 @@ __all__ = [
     "as_of",
     "attempts",
     "baseline",
+    "coarse_routes",
     "costs_by_variant",
     "failures",
     "fresh_routes",

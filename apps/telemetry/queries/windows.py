@@ -134,6 +134,12 @@ def between(rows: "QuerySet[Any]", environment: str, route: str, steps: Steps) -
     )
 
 
+def coarse_routes(since: datetime) -> set[tuple[str, str]]:
+    """Environments and routes some of whose latencies are only known between bounds."""
+    found = LatencyRange.objects.filter(starts_at__gte=since, n__gt=0)
+    return set(found.order_by().values_list("environment", "route").distinct())
+
+
 @dataclass(slots=True)
 class RequestRow:
     """Requests by the variant that was assigned: for charts and the before/after table."""
