@@ -203,6 +203,7 @@ DOWN = Source("provider:openai", "", ("a", "c"))
         ("budget:x:1.0", "a", Source("budget:x:1.0", ""), False),
         ("rollout:a", "a", Source("watch:beat", ""), False),
         ("watch:telemetry", "", Source("watch:beat", ""), True),
+        ("watch:queue", "", Source("watch:beat", ""), True),
         ("incident:a", "a", DOWN, True),
         ("rollout:a", "a", DOWN, True),
         ("money-amplification:c", "c", DOWN, True),

@@ -19,6 +19,7 @@ PROVIDER = "provider:"
 BUDGET = "budget:"
 # An open condition mutes those that begin with the other, in the same environment: one cause is told once.
 MUTES = (
+    ("watch:beat", "watch:queue"),
     ("watch:beat", "watch:telemetry"),
     ("watch:beat", "stale:"),
     ("watch:telemetry", "stale:"),
