@@ -44,6 +44,7 @@ class KeyRing:
     def __init__(self) -> None:
         self.by_digest: dict[str, KeyGrant] = {}
         self.by_secret: dict[str, str] = {}  # secret -> digest, so that a poll does not hash
+        self.by_header: dict[bytes, str] = {}  # Authorization -> secret, so that a poll does not take it apart
         self.by_id: tuple[dict[str, KeyGrant], dict[str, KeyGrant]] = ({}, {})  # made from this dictionary: by id
         self.loaded = False
 
@@ -77,6 +78,7 @@ class KeyRing:
     def swap(self, grants: dict[str, KeyGrant]) -> None:
         self.by_digest = grants
         self.by_secret = {secret: digest for secret, digest in list(self.by_secret.items()) if digest in grants}
+        self.by_header = {}
         self.loaded = True
 
 
@@ -100,6 +102,19 @@ def bearer(scope: Scope) -> str | None:
     return bearer_of(
         authorization.decode("latin-1") if authorization else None, api_key.decode("latin-1") if api_key else None
     )
+
+
+def grant_of(scope: Scope) -> KeyGrant | None:
+    """Whose request this is. Nearly all come with a header that came before."""
+    authorization = header(scope, b"authorization") or b""
+    secret = keys.by_header.get(authorization)
+    if secret is not None:
+        return keys.find(secret)
+    secret = bearer(scope)
+    grant = keys.find(secret)
+    if grant is not None and secret is not None and authorization == b"Bearer " + secret.encode("latin-1"):
+        keys.by_header[authorization] = secret
+    return grant
 
 
 def disk_copy() -> Path:

@@ -65,3 +65,21 @@ def test_the_copy_on_disk_serves_a_process_without_its_database(environment, rin
     assert fresh.find(secret) is not None
     assert serving.disk_copy().stat().st_mode & 0o777 == 0o600
     assert secret not in serving.disk_copy().read_text()
+
+
+def asking(secret: str, name: bytes = b"authorization", prefix: str = "Bearer ") -> dict:
+    return {"headers": [(name, f"{prefix}{secret}".encode())]}
+
+
+def test_a_header_that_came_before_opens_as_long_as_its_key_does(environment, ring):
+    key, secret = make(environment)
+    serving.refresh()
+
+    assert [serving.grant_of(asking(secret)).name for _ in range(2)] == ["svc"] * 2
+    assert serving.grant_of(asking(secret, b"x-api-key", "")).name == "svc"
+    assert serving.grant_of(asking(secret, prefix="bearer   ")).name == "svc"
+    assert len(ring.by_header) == 1, "one spelling of each key, so that nobody fills the memory"
+    assert serving.grant_of(asking("co_other")) is None
+    services.revoke_key(key=key, by=person("alice"), because="leaked", now=timezone.now())
+    serving.refresh()
+    assert serving.grant_of(asking(secret)) is None

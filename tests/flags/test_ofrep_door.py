@@ -5,6 +5,7 @@ import json
 import pytest
 
 from apps.flags import queries, services
+from apps.flags.serving import events
 from apps.flags.serving.counting import counter
 from tests.flags.doors import ask, look, make_key
 from tests.flags.make_flags import ALICE, NOW, make_flag, make_route
@@ -341,3 +342,16 @@ def test_every_answer_is_flat_json_that_says_its_revision():
 
     assert all(isinstance(value, str | bool | int | float) for value in metadata.values())
     assert metadata["revision"] == 1
+
+
+def test_a_request_that_comes_again_and_again_keeps_its_tag_until_the_address_of_the_stream_changes(monkeypatch):
+    make_flag()
+    key = make_key()
+    look()
+    body = {"context": {"targetingKey": "u"}}
+    tag = ask("POST", BULK, headers=key, body=body).header("etag")
+    again = key | {"If-None-Match": tag}
+
+    assert [ask("POST", BULK, headers=again, body=body).status for _ in range(3)] == [304] * 3
+    monkeypatch.setattr(events, "turn", lambda now: 7)
+    assert ask("POST", BULK, headers=again, body=body).status == 200

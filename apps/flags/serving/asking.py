@@ -43,7 +43,7 @@ def may_read(grant: KeyGrant | None) -> bool:
 
 
 def grant_of(scope: Scope) -> KeyGrant:
-    grant = access.keys.find(access.bearer(scope))
+    grant = access.grant_of(scope)
     if grant is None or not grant.allows(SCOPE):
         refusals.count_request(scope)
         raise UNKNOWN if grant is None else WRONG_SCOPE

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from apps.flags.serving import events, ofrep
+from apps.flags.serving import events, held, ofrep
 
 Schema = dict[str, Any]
 TAG = "flag doors"
 SECURITY: list[Schema] = [{"apiKey": []}]
 REASONS = ["STATIC", "TARGETING_MATCH", "DEFAULT", "DISABLED"]
-ERRORS = ["PARSE_ERROR", "TARGETING_KEY_MISSING", "INVALID_CONTEXT", "FLAG_NOT_FOUND", "GENERAL"]
+ERRORS = list(held.CODES)
 
 
 def ref(name: str) -> Schema:

@@ -20,8 +20,11 @@ from changeover import Resolution
 from changeover import Snapshot as Compiled
 
 CACHE_BYTES = 8 * 2**20
+MOST_TAGS, LONGEST_TAGGED = 1_000, 1_024  # requests of which the tag is remembered, and their bytes
 MISSING = "targetingKeyMissing"
 NEEDED = "targetingKeyRequired"
+# The codes that OFREP has. What goes wrong otherwise is GENERAL: a type that does not fit is the client's to say.
+CODES = ("PARSE_ERROR", "TARGETING_KEY_MISSING", "INVALID_CONTEXT", "FLAG_NOT_FOUND", "GENERAL")
 STATUS = {"FLAG_NOT_FOUND": 404}
 VARY: Header = (b"vary", b"Accept-Encoding, Authorization, X-API-Key")
 PRIVATE: Header = (b"cache-control", b"private, no-cache")
@@ -65,6 +68,7 @@ class Held:
         self.keys = list(self.flags.flags)
         self.seed = hashlib.blake2b(f"{environment}\n{version}\n".encode(), digest_size=8)
         self.items: dict[tuple[str, int, bool], Item] = {}
+        self.tags: dict[bytes, tuple[int, bytes]] = {}  # by request: the turn, and the tag of its answer then
         self.bulks: dict[bytes, bytes] = {}
         self.bulk_bytes = 0
         metadata = definition.encode(dict(self.flags.metadata))
@@ -101,10 +105,20 @@ class Held:
     def bulk_tag(self, body: bytes, turn: int) -> bytes:
         """Covers environment, version, the raw request, and the address of the event stream, which changes with the
         turn: a match needs no parsing."""
+        known = self.tags.get(body)
+        if known is not None and known[0] == turn:
+            return known[1]
         digest = self.seed.copy()
         digest.update(b"%d\n" % turn)
         digest.update(body)
         return f'"{self.version}-{digest.hexdigest()}"'.encode()
+
+    def remember_tag(self, body: bytes, turn: int, tag: bytes) -> None:
+        """Of a request that comes again and again, as pollers do."""
+        if len(body) <= LONGEST_TAGGED:
+            if len(self.tags) >= MOST_TAGS:
+                self.tags.clear()
+            self.tags[body] = (turn, tag)
 
     def remember_bulk(self, tag: bytes, answer: bytes) -> None:
         """Bounded in bytes, oldest first; dies with the version."""
@@ -143,7 +157,8 @@ def encode(key: str, answer: Resolution, missing: bool) -> Item:
     if missing and answer.metadata.get(NEEDED) is True and answer.error_code is None:
         return failure(key, "TARGETING_KEY_MISSING", "This flag needs a targetingKey.")
     if answer.error_code is not None:
-        return failure(key, answer.error_code, answer.error_details or answer.error_code)
+        code = answer.error_code if answer.error_code in CODES else "GENERAL"
+        return failure(key, code, answer.error_details or code)
     metadata: dict[str, Any] = dict(answer.metadata)
     if answer.assigned_by:
         metadata["assigned_by"] = answer.assigned_by

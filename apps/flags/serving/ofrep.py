@@ -72,6 +72,7 @@ async def evaluate_all(scope: Scope, receive: Receive, send: Send) -> None:
         return await give_bulk(send, held, tag, answer, events.offer(grant.key_id, number))
     tag = held.bulk_tag(body, number)
     if asking.matches(scope, tag):
+        held.remember_tag(body, number, tag)
         return await not_modified(send, held, tag)
     known = held.bulks.get(tag)
     if known is None:
@@ -104,7 +105,7 @@ async def open_request(scope: Scope, receive: Receive, send: Send) -> tuple[KeyG
     except asking.Denied as denied:
         await refuse(send, denied.status, {"errorDetails": denied.detail}, *denied.headers)
         return None
-    held = await asking.held_of(grant)
+    held = shelf.get(grant.environment) or await asking.held_of(grant)
     if held is None:
         await refuse(send, 503, {"errorDetails": "This process has no snapshot yet."}, (b"retry-after", b"2"))
         return None
