@@ -3,6 +3,8 @@
 from datetime import timedelta
 
 import pytest
+import time_machine
+from django.urls import reverse
 from rest_framework.test import APIClient
 
 from apps.telemetry import queries
@@ -20,7 +22,7 @@ def routes(db):
 def requests_of(n, attempts, **fields):
     """Each request with so many attempts, the last of which is final."""
     return [
-        call(request_id=f"r-{number}", attempt=attempt, final=attempt == attempts, **fields)
+        call(request_id=f"r-{attempts}-{number}", attempt=attempt, final=attempt == attempts, **fields)
         for number in range(n)
         for attempt in range(1, attempts + 1)
     ]
@@ -62,3 +64,21 @@ def test_of_mixed_sources_only_what_is_known_counts():
     (row,) = queries.amplification("production", NOW - timedelta(hours=1), NOW)
 
     assert (row.requests, row.attempts, row.all_requests, row.per_request) == (2, 4, 5, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("calls", "told"),
+    [
+        (requests_of(23, 1) + requests_of(2, 2), "1.08 attempts a request."),
+        ([*requests_of(2, 1), call(arm="shadow")], "1.00 attempts a request, 1.50 provider calls with shadows."),
+        ([call()], "How many attempts a request takes is not visible from this source."),
+    ],
+)
+def test_the_routes_page_says_it(calls, told, client, alice):
+    count(sent(*calls))
+    client.force_login(alice)
+
+    with time_machine.travel(NOW, tick=False):
+        page = client.get(reverse("route", args=[ROUTE]))
+
+    assert page.context["route"].charts_note.endswith(told)

@@ -18,6 +18,7 @@ from apps.rollouts.domain.plan import Cost
 from apps.rollouts.domain.states import QUIET
 from apps.rollouts.models import Decision, RollbackPlan, Rollout
 from apps.rollouts.queries import Measured as Compared
+from apps.telemetry.queries import Attempts
 
 DECISIONS = 8
 
@@ -34,6 +35,7 @@ def page(
     compared: tuple[Mapping[str, Compared], Mapping[str, Compared]] | None,
     since: datetime,
     step: int,
+    tried: Attempts | None = None,
 ) -> RoutePage:
     state = one.state.value
     baseline, candidate = rows.arms(one, state)
@@ -58,7 +60,7 @@ def page(
         charts=trends.charts_of(one, *drawn, decisions, since=since, until=visit.now, step=step),
         charts_title=charts_title(one, *drawn, since, visit.now),
         charts_arms=[one.name(variant) for variant in drawn if variant],
-        charts_note="The last window is open and drawn dotted.",
+        charts_note=f"The last window is open and drawn dotted. {tries(tried)}".strip(),
         decisions=rows.decided(decisions[:DECISIONS], visit.now),
         before_after=before_after(compared, one.rollout) if compared and one.rollout else [],
         before_after_arms=[one.name(one.rollout.baseline), one.name(one.rollout.candidate)] if one.rollout else [],
@@ -68,6 +70,18 @@ def page(
         budget=budget_panel(budget, prices, one.names) if budget else None,
         way_back=way_back(one, plan, clients, visit),
     )
+
+
+def tries(tried: Attempts | None) -> str:
+    """How often providers are called for what a user asks once: each call is paid."""
+    if tried is None:
+        return ""
+    if tried.per_request is None:
+        return "How many attempts a request takes is not visible from this source."
+    told = f"{tried.per_request:.2f} attempts a request"
+    calls = tried.calls_per_request
+    shows_more = calls is not None and round(calls, 2) != round(tried.per_request, 2)
+    return f"{told}, {calls:.2f} provider calls with shadows." if shows_more else f"{told}."
 
 
 def drawn_arms(one: Standing, baseline: str, candidate: str, since: datetime) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from apps.console.visits import Visit, visited
 from apps.flags import queries as flags
 from apps.rollouts import queries as rollouts
 from apps.rollouts.models import Decision, Rollout
+from apps.telemetry import queries as telemetry
 
 DAY = timedelta(hours=24)
 WINDOWS = (
@@ -18,6 +19,7 @@ WINDOWS = (
     (timedelta(hours=6), 300),
     (DAY, 900),
 )  # how far the charts look back, and in which steps
+MINUTE = timedelta(minutes=1)
 RECENT_CLIENTS = timedelta(minutes=10)
 
 
@@ -51,6 +53,7 @@ def page(visit: Visit, *, key: str) -> HttpResponse:
         budget=money.get(key),
         clients=flags.clients(environment, since=now - RECENT_CLIENTS),
         compared=compared,
+        tried=next(iter(telemetry.amplification(environment, now - span, now + MINUTE, key)), None),
         since=now - span,
         step=step,
     )
