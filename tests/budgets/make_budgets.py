@@ -42,6 +42,9 @@ def make_arm(
     )
 
 
+HISTORY = make_arm(2000, seconds=[0.2 + i / 2000 for i in range(2000)], usd=0.001)
+
+
 def make_trial(*some: Rule, history: Arm | None = None) -> Trial:
     trial = Trial(candidate="new", baseline="old", rules=some)
     looks.begin(trial, now=START, started_at=START, history=history)

@@ -28,6 +28,15 @@ LATENCIES: dict[str, tuple[float, ...]] = {
     "latency_tail": (0.5, 0.95, 0.99),
 }
 GOOD_OUTCOMES = frozenset({"accuracy", "engagement", "success"})  # a 1 is good here: its zeros are counted
+# Names that would be taken for outcomes which nobody reports: such a guardrail would hold for ever.
+NOT_KEPT = "Requests are not kept by their time to first token: judge a latency."
+NOT_JUDGED = {
+    "sample_ratio": "The sample ratio is watched in every rollout: it needs no guardrail.",
+    "retries": "Attempts a request are watched on every route, and told as odd money.",
+    "first_token_p50": NOT_KEPT,
+    "first_token_p95": NOT_KEPT,
+    "first_token_p99": NOT_KEPT,
+}
 ACTS = ("alert", "hold", "stop_shadow", "cap_share", "step_back", "roll_back", "fall_back", "pause")
 DEFAULT_TOLERANCE = {ERRORS: 0.25, OUTCOME: 0.25, LATENCY: 0.19, COST: 0.10}
 
@@ -117,6 +126,8 @@ def parse(spec: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     metric = spec.get("metric")
     if not isinstance(metric, str) or not metric.strip() or len(metric) > 100:
         return {}, {"metric": "Name a metric, for example latency_p95, error_rate or cost_per_request."}
+    if metric in NOT_JUDGED:
+        return {}, {"metric": NOT_JUDGED[metric]}
     kind = kind_of(metric)
     field = {LATENCY: "limit_ms", COST: "limit_usd"}.get(kind, "limit")
     raw = spec.get(field, spec.get("limit"))
