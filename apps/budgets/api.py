@@ -258,10 +258,11 @@ class BudgetsView(ApiView):
         summary="Budgets in force, with what is spent",
     )
     def get(self, request: Request) -> Response:
-        rows = Budget.objects.of(self.asked_environment().key).in_force().order_by("-created_at", "-id")
+        rows = Budget.objects.of(self.asked_environment().key).in_force().light().order_by("-created_at", "-id")
         if route := request.query_params.get("route"):
             rows = rows.filter(scope__route=route)
-        return self.paged(rows, lambda row: budget_dict(queries.status_of(row, self.now)))
+        asked = queries.shared(rows, self.now)
+        return self.paged(rows, lambda row: budget_dict(queries.status_of(row, self.now, asked)))
 
     @extend_schema(request=BudgetIn, responses={201: BudgetOut}, summary="Create a budget")
     def post(self, request: Request) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -125,10 +126,15 @@ def budgets(environment: str) -> list[Budget]:
     return list(Budget.objects.of(environment).in_force().light().order_by("-created_at", "-id"))
 
 
-def budget_status(environment: str, now: datetime) -> list[BudgetStatus]:
+def shared(some: Iterable[Budget], now: datetime) -> ledger.Asked:
+    """For pages and lists: what several of these budgets ask the ledger is asked once."""
+    return ledger.Asked((budget.rule for budget in some), now)
+
+
+def budget_status(environment: str, now: datetime, asked: ledger.Asked | None = None) -> list[BudgetStatus]:
     """Every budget in force, the fullest first."""
     found = budgets(environment)
-    asked = ledger.Asked((budget.rule for budget in found), now)
+    asked = asked or shared(found, now)
     rows = [status_of(budget, now, asked) for budget in found]
     return sorted(rows, key=lambda row: (-row.verdict.fraction, row.budget.id))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -20,6 +20,7 @@ from apps.core.refusals import Invalid, NotFound, Stale
 from apps.journal import services as journal
 from apps.journal.services import Condition
 
+SOON = timedelta(hours=2)
 FORECASTS_A_TICK = 2  # each reads four weeks of hours: a hundred budgets are spread over the ticks of five minutes
 
 
@@ -96,7 +97,7 @@ def _note_crossings(row: Budget, verdict: MoneyVerdict, *, now: datetime) -> Mon
             verdict,
             threshold.name,
             effect="opens",
-            severity=severity_of(threshold, locked.period),
+            severity=severity_of(threshold, verdict, now),
             sentence=verdict.sentence,
             because=f"Crossed: {threshold.words}.",
             now=now,
@@ -118,14 +119,15 @@ def _note_crossings(row: Budget, verdict: MoneyVerdict, *, now: datetime) -> Mon
     return verdict
 
 
-def severity_of(threshold: Threshold, period: str) -> Literal["critical", "error", "warning"]:
-    """What pages, what may wait: all of the limit, and the two fast rates of the table."""
+def severity_of(threshold: Threshold, verdict: MoneyVerdict, now: datetime) -> Literal["critical", "error", "warning"]:
+    """What pages, what may wait: all of the limit, the fast rates of the table, money that ends within two hours."""
     if threshold.kind == AT:
         return "critical" if threshold.level >= 1 else "warning"
     if threshold.kind == BURN:
-        window = thresholds.windows_of(period, threshold.level)
+        window = thresholds.windows_of(verdict.period, threshold.level)
         return "error" if window is not None and window[3] == thresholds.PAGE else "warning"
-    return "warning"
+    ends_at = verdict.forecast.exhausted_at if verdict.forecast else None
+    return "error" if ends_at is not None and ends_at - now < SOON else "warning"
 
 
 def _tell(

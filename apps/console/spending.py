@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from apps.budgets import ledger
 from apps.budgets import queries as budgets
@@ -117,14 +118,14 @@ def budget(environment: str, id: str) -> Budget:
 def of_month(environment: str, month: Month) -> list[BudgetStatus]:
     """How budgets by the calendar month came out in one that is over, against the limits of today."""
     rows = [row for row in budgets.budgets(environment) if row.period == "month"]
-    asked = ledger.Asked(row.rule for row in rows)
+    asked = budgets.shared(rows, month.ended_at(ZoneInfo("UTC")))
     return [budgets.status_at_end(row, month.ended_at(row.rule.zone), asked) for row in rows]
 
 
-def rate(row: Budget, now: datetime, window: timedelta) -> Rate:
+def rate(row: Budget, now: datetime, window: timedelta, asked: ledger.Asked | None = None) -> Rate:
     """Against the same seasonal pace that burn thresholds use."""
     rule = row.rule
-    spent = ledger.spent(rule, now - window, now + AHEAD)
+    spent = (asked or ledger.Asked()).spent(rule, now - window, now + AHEAD)
     length = periods.period_at(rule.period, now, rule.zone).seconds
     if rule.period == periods.REQUEST or window.total_seconds() > length:
         return Rate(spent.nano, None)

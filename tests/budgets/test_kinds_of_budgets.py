@@ -273,6 +273,17 @@ def test_what_pages_and_what_can_wait(now):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(("limit", "severity"), [(146, "error"), (160, "warning")])
+def test_money_that_ends_within_two_hours_does_not_wait_for_the_morning(now, limit, severity):
+    make_budget(now, period="week", limit_nano=limit * USD, thresholds=[{"forecast": 1.0}])
+    for hour in range(24 * 5):
+        spend(now - hour * HOUR, 5)  # 27 of them in this week: $135
+
+    services.judge_money(now=now)
+
+    assert Entry.objects.get(effect="opens").severity == severity
+
+
 def test_where_an_act_is_asked_for_the_verdict_knows_who_spends(now):
     make_budget(now, scope={"owner": "payments"})
     spend(now, 40)

@@ -29,8 +29,9 @@ def shown(visit: Visit, id: str) -> HttpResponse:
     choice = months.to_choose(telemetry.known_since(environment), now)
     month = months.chosen(visit.request.GET.get("month", ""), choice)
     is_past = month != choice[0]
-    ended = spending.of_month(environment, month) if is_past else budgets.budget_status(environment, now)
-    found = spending.worst_first(ended)
+    asked = budgets.shared(budgets.budgets(environment), now)
+    rows = spending.of_month(environment, month) if is_past else budgets.budget_status(environment, now, asked)
+    found = spending.worst_first(rows)
     chosen = next((row for row in found if row.budget.id == id), found[0] if found else None)
     drawn = None
     if chosen is not None:
@@ -43,7 +44,7 @@ def shown(visit: Visit, id: str) -> HttpResponse:
         rows=[
             money_rows.row(
                 row,
-                None if is_past else spending.rate(row.budget, now, spending.HOUR),
+                None if is_past else spending.rate(row.budget, now, spending.HOUR, asked),
                 chosen.budget.id if chosen else "",
             )
             for row in found
