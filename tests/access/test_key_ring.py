@@ -83,3 +83,13 @@ def test_a_header_that_came_before_opens_as_long_as_its_key_does(environment, ri
     services.revoke_key(key=key, by=person("alice"), because="leaked", now=timezone.now())
     serving.refresh()
     assert serving.grant_of(asking(secret)) is None
+
+
+def test_a_half_written_copy_on_disk_stops_nobody(environment, ring):
+    _, secret = make(environment)
+    serving.disk_copy().write_text('{"half')
+
+    serving.load_disk_copy()
+    serving.refresh()
+
+    assert ring.find(secret) is not None
