@@ -59,6 +59,14 @@ def is_of_newest_key(token: str) -> bool:
     return True
 
 
+class Lost(dict[str, Any]):
+    """Stands for what cannot be opened: empty, and written back as it was, since the key may come back."""
+
+    def __init__(self, token: str) -> None:
+        super().__init__()
+        self.token = token
+
+
 class SealedJson(Text):
     """A JSON object, sealed on its way to the database and in every dump. One that cannot be opened reads as empty."""
 
@@ -69,15 +77,15 @@ class SealedJson(Text):
         return opened(value) if isinstance(value, str) else value
 
     def get_prep_value(self, value: dict[str, Any]) -> str:
-        return seal(value)
+        return value.token if isinstance(value, Lost) else seal(value)
 
     def value_to_string(self, obj: models.Model) -> str:
-        return seal(self.value_from_object(obj))
+        return self.get_prep_value(self.value_from_object(obj))
 
 
 def opened(token: str) -> dict[str, Any]:
     try:
         found: dict[str, Any] = unseal(token)
     except Unreadable:
-        return {}
+        return Lost(token)
     return found

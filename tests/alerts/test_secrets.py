@@ -73,6 +73,7 @@ def test_a_channel_under_a_lost_key_says_so_and_works_again_when_the_key_is_back
     say(now)
     services.dispatch(now)
     lost = Delivery.objects.get().answer
+    Channel.objects.get().save()  # as the admin does
     settings.SECRET_KEY_FALLBACKS = [kept]
 
     services.dispatch(now + 10 * SECOND)
@@ -104,6 +105,18 @@ def test_a_remembered_answer_does_not_keep_the_secret_that_it_showed_once(enviro
     assert again == first
     assert Channel.objects.count() == RememberedAnswer.objects.count() == 1
     assert first["config"]["secret"] not in dump()
+
+
+def test_the_admin_shows_channels_without_what_is_secret(secrets, receiver, now, admin_client):
+    say(now)
+    services.read_journal(now)
+    pages = [f"/admin/alerts/{name}/" for name in ("alert", "channel", "delivery", "silence")]
+    pages += [f"/admin/alerts/channel/{one.pk}/change/" for one in Channel.objects.all()]
+
+    told = [admin_client.get(page) for page in pages]
+
+    assert {answer.status_code for answer in told} == {200}
+    assert [secret for secret in secrets for answer in told if secret in answer.content.decode()] == []
 
 
 @pytest.mark.django_db(transaction=True)
