@@ -1,13 +1,10 @@
 """Changes that wait: for another person's approval, for their moment, or for both.
 
 A change request is a field diff on a base. When it is carried out, what it sets must still be what it was on the base,
-and where traffic goes must not have moved: else it conflicts, whole, and says so. An approval is of exactly one thing,
-the draft together with the flag as the approver saw it; whatever changes of either makes it void. That is decided
-here, whoever asks.
+and where traffic goes must not have moved: else it conflicts, whole, and says so. Whatever changes of the draft or of
+the flag makes an approval void. That is decided here, whoever asks.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -17,21 +14,17 @@ from django.db import transaction
 
 from apps.core.actors import Actor
 from apps.core.refusals import Forbidden, Invalid, NotFound, Refused, Stale
-from apps.flags import audiences, editing, keeping, publishing
-from apps.flags.domain import differences, segments
-from apps.flags.domain.differences import TRAFFIC, Difference
-from apps.flags.models import Audience, ChangeRequest, Flag
+from apps.flags import audiences, drafts, editing, keeping, publishing
+from apps.flags.models import ChangeRequest, Flag
 from apps.flags.publishing import Change, Published
-from apps.flags.refusals import ApprovalIsVoid, DraftConflicts, FlagIsArchived, NotInThisState, OwnRequest
+from apps.flags.refusals import ApprovalIsVoid, NotInThisState, OwnRequest
 from apps.journal import services as journal
 from apps.journal.services import Condition
 
 log = structlog.get_logger()
 SCHEDULE = Actor("worker", "schedule")
 Action, State = ChangeRequest.Action, ChangeRequest.State
-Subject = Flag | Audience
 MOST_AT_ONCE = 100
-SAID_TOGETHER = {"rules": ("rules", "targeting"), "targeting": ("rules", "targeting"), "weights": ("segments",)}
 
 
 # What is asked for
@@ -62,12 +55,12 @@ def propose(
         edited_by=str(by),
         edited_at=now,
     )
-    found = subject_of(row)
+    found = drafts.subject_of(row)
     if isinstance(found, Flag):
         publishing.must_be_current(found, base_revision)
     else:
         audiences.must_be_current(found, base_revision)
-    draft_on(row, found, fields)
+    drafts.draft_on(row, found, fields)
     if submit:
         row.state, row.submitted_by, row.submitted_at = State.SUBMITTED, str(by), now
     row.add()
@@ -90,7 +83,7 @@ def edit(
     must_be_current(row, expected)
     must_be(row, "editing", *ChangeRequest.OPEN)
     end_conflict(row, by=by, now=now)
-    draft_on(row, subject_of(row), row.fields if fields is None else fields)
+    drafts.draft_on(row, drafts.subject_of(row), row.fields if fields is None else fields)
     row.change(
         fields=row.fields,
         base=row.base,
@@ -143,7 +136,7 @@ NOT_DECIDED: dict[str, Any] = {"approved_digest": "", "decided_by": "", "decided
 def submit(*, id: str, by: Actor, now: datetime) -> ChangeRequest:
     row = locked(id)
     must_be(row, "submitting", State.DRAFT)
-    must_fit(row, subject_of(row))
+    drafts.must_fit(row, drafts.subject_of(row))
     row.change(state=State.SUBMITTED, submitted_by=str(by), submitted_at=now, sentence="")
     tell("change_request.submitted", row, by=by, because=row.because, now=now)
     return row
@@ -164,9 +157,9 @@ def approve(
         raise Forbidden(who=str(by), role="approver", environment=row.environment_id)
     if str(by) in (row.created_by, row.edited_by, row.submitted_by):
         raise OwnRequest(who=str(by))
-    found = subject_of(row)
-    must_fit(row, found)
-    seen = digest_of(row, found)
+    found = drafts.subject_of(row)
+    drafts.must_fit(row, found)
+    seen = drafts.digest_of(row, found)
     if digest and digest != seen:
         raise ApprovalIsVoid(by=str(by), why="what it is about has changed since you looked")
     row.change(state=State.APPROVED, decided_by=str(by), decided_at=now, approved_digest=seen, sentence="")
@@ -204,7 +197,7 @@ def schedule(*, id: str, due_at: datetime, by: Actor, now: datetime, expected: i
     must_be(row, "scheduling", *ready(row), State.SCHEDULED)
     if due_at <= now:
         raise Invalid("A change is scheduled for a moment to come.", due_at="This moment has passed.")
-    must_fit(row, subject_of(row))
+    drafts.must_fit(row, drafts.subject_of(row))
     row.change(state=State.SCHEDULED, due_at=due_at, sentence="")
     tell("change_request.scheduled", row, by=by, because=row.because, now=now, after={"due_at": due_at.isoformat()})
     return row
@@ -262,9 +255,9 @@ def carry_out(row: ChangeRequest, *, by: Actor, now: datetime) -> Published:
     change = publishing.begin(row.environment_id, by=by, because=because, now=now, approved=approved)
     if change.environment.is_protected and not approved:
         raise NotInThisState(state=row.state, verb="applying it in a protected environment", needed="approved")
-    found = subject_of(row)
-    must_fit(row, found)
-    if approved and row.approved_digest != digest_of(row, found):
+    found = drafts.subject_of(row)
+    drafts.must_fit(row, found)
+    if approved and row.approved_digest != drafts.digest_of(row, found):
         raise ApprovalIsVoid(by=row.decided_by, why=f"{found.changed_by} changed {row.subject} since")
     change.also = {"change_request": row.id}
     published = do(change, row)
@@ -293,77 +286,6 @@ def do(change: Change, row: ChangeRequest) -> Published:
 def told_by(row: ChangeRequest) -> str:
     approved = f", approved by {row.decided_by}" if row.approved_digest else ""
     return f"change request of {row.created_by}{approved}"
-
-
-# What it is about
-
-
-def subject_of(row: ChangeRequest) -> Subject:
-    if row.action == Action.CHANGE_AUDIENCE:
-        return audiences.find(row.environment_id, row.subject)
-    flag = Flag.objects.with_route().of(row.environment_id).named(row.subject).first()
-    if flag is None:
-        raise NotFound(what="flag", key=row.subject)
-    if flag.archived_at is not None and row.action != Action.UNARCHIVE:
-        raise FlagIsArchived(key=row.subject)
-    return flag
-
-
-def draft_on(row: ChangeRequest, found: Subject, fields: Mapping[str, Any]) -> None:
-    """Checks the fields as if they were set now, and notes what they would replace."""
-    row.fields = checked(row, found, fields)
-    row.base_revision = found.revision
-    row.base = {name: found.fields.get(name) for name in names_of(row, found)}
-
-
-def checked(row: ChangeRequest, found: Subject, given: Mapping[str, Any]) -> dict[str, Any]:
-    fields = dict(given)
-    with publishing.fit():
-        if isinstance(found, Audience):
-            if "conditions" in fields:
-                fields["conditions"] = audiences.checked(fields["conditions"])
-        elif row.action == Action.CHANGE:
-            editing.checked(found, {name: value for name, value in fields.items() if name != "weights"})
-            if "weights" in fields:
-                values = fields.get("variants") or found.variants
-                segments.check(fields["weights"], values)
-    wanted = {Action.RENAME: {"to"}, Action.ARCHIVE: set(), Action.UNARCHIVE: set()}.get(Action(row.action))
-    if (wanted is not None and set(fields) != wanted) or (wanted is None and not fields):
-        needed = "no fields" if wanted == set() else "the field to" if wanted else "at least one field"
-        raise Invalid(f"A request to {row.action} has {needed}.", fields=f"Give {needed}.")
-    return fields
-
-
-def names_of(row: ChangeRequest, found: Subject) -> list[str]:
-    """The fields that must still be as they were on the base."""
-    if isinstance(found, Audience):
-        return sorted(row.fields)
-    names = [one for name in row.fields for one in SAID_TOGETHER.get(name, (name,)) if one != "to"]
-    if row.action == Action.CHANGE and set(row.fields) - editing.FREE_WHILE_HELD:
-        names += TRAFFIC
-    known = found.fields
-    return sorted({name for name in names if name in known})
-
-
-def conflicts(row: ChangeRequest, found: Subject) -> Difference:
-    """What was moved since the draft was made: from the base to now."""
-    now = found.fields
-    return differences.between(row.base, {name: now.get(name) for name in row.base})
-
-
-def must_fit(row: ChangeRequest, found: Subject) -> None:
-    moved = conflicts(row, found)
-    if moved:
-        why = f"{found.changed_by} changed {', '.join(moved)}. Look at the difference and draft it anew."
-        raise DraftConflicts(subject=row.subject, why=why, changes=moved)
-    if isinstance(found, Flag) and set(row.fields) - editing.FREE_WHILE_HELD:
-        editing.must_be_free(found, "")
-
-
-def digest_of(row: ChangeRequest, found: Subject) -> str:
-    """Of the draft and of the subject as it stands: an approval is of both."""
-    whole = [row.environment_id, row.subject, row.action, row.fields, row.base_revision, found.revision, found.fields]
-    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
 
 # What all of them need

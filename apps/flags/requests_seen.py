@@ -8,7 +8,7 @@ from typing import Any
 from django.db import models
 
 from apps.core.refusals import NotFound, Refused
-from apps.flags import change_requests
+from apps.flags import drafts
 from apps.flags.domain import segments
 from apps.flags.domain.differences import Difference, percents
 from apps.flags.models import ChangeRequest, Flag
@@ -77,8 +77,8 @@ def view(row: ChangeRequest) -> ChangeRequestView:
     moved, digest, sentence = {}, "", row.sentence
     if row.is_open:
         try:
-            subject = change_requests.subject_of(row)
-            moved, digest = change_requests.conflicts(row, subject), change_requests.digest_of(row, subject)
+            subject = drafts.subject_of(row)
+            moved, digest = drafts.conflicts(row, subject), drafts.digest_of(row, subject)
         except Refused as refused:  # gone or archived meanwhile
             sentence = sentence or refused.detail
     return ChangeRequestView(
