@@ -2,11 +2,8 @@
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from django.contrib.auth.models import User
 from django.utils import timezone
 
-from apps.access.domain.roles import Role
-from apps.access.models import Grant
 from apps.flags import queries
 from apps.flags.models import ChangeRequest
 from tests.browser import log_in
@@ -28,13 +25,6 @@ PAGES = [
 @pytest.fixture
 def story(server, environment, alice):
     make_story(timezone.now())
-
-
-@pytest.fixture
-def dora(db, password_hash):
-    user = User.objects.create(username="dora", password=password_hash)
-    Grant.objects.create(user=user, environment=None, role=Role.APPROVER)
-    return user
 
 
 def draft_a_rule(page, url):

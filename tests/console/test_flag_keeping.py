@@ -1,33 +1,23 @@
 """A flag comes and goes in the console: made, copied, renamed, archived, brought back, deleted."""
 
 import pytest
-from django.urls import reverse
 from django.utils import timezone
 
 from apps.core.refusals import NotFound
 from apps.flags import queries, services
 from apps.flags.models import ChangeRequest, Flag
-from tests.console.make_flags import TOM, make_story
+from tests.console.flag_pages import HERE, KEY, address, body
+from tests.console.make_flags import TOM
 
 pytestmark = pytest.mark.django_db
-KEY, HERE = "new-parser", "production"
 NEW = {
     "key": "dark-mode", "type": "boolean", "owner": "web", "variant-0": "on", "value-0": "true", "variant-1": "off",
     "value-1": "false", "default": "off", "do": "create",
 }  # fmt: skip
 
 
-@pytest.fixture
-def story(environment):
-    make_story(timezone.now())
-
-
-def body(answer):
-    return answer.content.decode().replace("&nbsp;", " ").replace("\u00a0", " ")
-
-
 def keep(client, act, key=KEY, **data):
-    return client.post(reverse("flag-keep", args=[key, act]), {"because": "Time"} | data)
+    return client.post(address("flag-keep", key, act), {"because": "Time"} | data)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +28,7 @@ def keep(client, act, key=KEY, **data):
 def test_a_flag_of_each_kind_is_made_in_one_form(kind, value, expected, story, client, alice):
     client.force_login(alice)
 
-    client.post(reverse("flag-new"), NEW | {"type": kind, "value-0": value, "variant-1": "", "default": "on"})
+    client.post(address("flag-new"), NEW | {"type": kind, "value-0": value, "variant-1": "", "default": "on"})
 
     made = queries.flag(HERE, "dark-mode")
     assert (made.type, made.variants, made.owner) == (kind, {"on": expected}, "web")
@@ -49,7 +39,7 @@ def test_a_route_is_made_in_the_same_form(story, client, alice):
     client.force_login(alice)
     model = {"type": "route", "value-0": '{"model": "openai/gpt-4.1"}', "value-1": '{"model": "openai/gpt-5"}'}
 
-    client.post(reverse("flag-new"), NEW | model | {"fallback": "on"})
+    client.post(address("flag-new"), NEW | model | {"fallback": "on"})
 
     made = queries.route(HERE, "dark-mode")
     assert (made.fallback_variant, made.model("off")) == ("on", "openai/gpt-5")
@@ -64,7 +54,7 @@ def test_a_route_is_made_in_the_same_form(story, client, alice):
 def test_what_cannot_be_made_is_said_and_what_was_written_stays(wrong, sentence, story, client, alice):
     client.force_login(alice)
 
-    answer = client.post(reverse("flag-new"), NEW | wrong)
+    answer = client.post(address("flag-new"), NEW | wrong)
 
     assert answer.status_code == 400
     assert sentence in body(answer)
@@ -74,7 +64,7 @@ def test_what_cannot_be_made_is_said_and_what_was_written_stays(wrong, sentence,
 def test_one_more_variant_needs_no_script(story, client, alice):
     client.force_login(alice)
 
-    text = body(client.post(reverse("flag-new"), NEW | {"do": "more"}))
+    text = body(client.post(address("flag-new"), NEW | {"do": "more"}))
 
     assert 'name="variant-2"' in text and 'name="variant-3"' not in text
 
@@ -83,7 +73,7 @@ def test_one_more_variant_needs_no_script(story, client, alice):
 def test_each_act_says_first_what_it_does_to_those_who_ask(act, story, client, alice):
     client.force_login(alice)
 
-    text = body(client.get(reverse("flag-keep", args=[KEY, act])))
+    text = body(client.get(address("flag-keep", KEY, act)))
 
     told = {"copy": "which nobody asks for yet", "rename": "“flag not found”", "archive": "the default in their code"}
     assert told[act] in text
@@ -107,7 +97,7 @@ def test_an_archived_flag_comes_back_or_goes_for_good(story, client, alice):
     client.force_login(alice)
     keep(client, "archive")
     gone = queries.flag(HERE, KEY).archived_at
-    offered = body(client.get(reverse("flag", args=[KEY])))
+    offered = body(client.get(address("flag", KEY)))
     keep(client, "unarchive")
     back = queries.flag(HERE, KEY).archived_at
     keep(client, "archive")
@@ -122,7 +112,7 @@ def test_an_archived_flag_comes_back_or_goes_for_good(story, client, alice):
 def test_a_copy_says_whether_it_divides_alike(story, client, alice):
     client.force_login(alice)
 
-    text = body(client.get(reverse("flag-keep", args=[KEY, "copy"])))
+    text = body(client.get(address("flag-keep", KEY, "copy")))
     answer = keep(client, "copy", to="parser-2")
 
     assert "it divides subjects anew" in text
@@ -162,6 +152,6 @@ def test_viewer_and_stranger_make_and_keep_nothing(who, story, client, request):
     client.force_login(request.getfixturevalue(who))
     before = list(Flag.objects.values_list("key", "revision"))
 
-    assert client.post(reverse("flag-new"), NEW).status_code in (403, 404)
+    assert client.post(address("flag-new"), NEW).status_code in (403, 404)
     assert keep(client, "archive").status_code in (403, 404)
     assert list(Flag.objects.values_list("key", "revision")) == before
