@@ -1,6 +1,6 @@
 """Alerts as rows: the state, the sentence, when in the last day it was open, who was told, what may be pressed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from html import escape
@@ -89,14 +89,23 @@ def address(**asked: str) -> str:
     return f"{reverse('alerts')}?{urlencode(kept)}" if kept else reverse("alerts")
 
 
-def rows(visit: Visit, found: Sequence[Alert], show: str, people: list[str]) -> list[AlertRow]:
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What the rows of a page share: the tab, who can have an alert, how many each condition mutes."""
+
+    show: str
+    people: list[str]
+    mutes: Mapping[str, int]
+
+
+def rows(visit: Visit, found: Sequence[Alert], around: Around) -> list[AlertRow]:
     """One main act in the view: that of the first that fires."""
     first = next((one.id for one in found if one.state == Alert.State.FIRING), "")
-    return [row(visit, one, show, people, is_first=one.id == first) for one in found]
+    return [row(visit, one, around, is_first=one.id == first) for one in found]
 
 
-def row(visit: Visit, one: Alert, show: str, people: list[str], *, is_first: bool = False) -> AlertRow:
-    now = visit.now
+def row(visit: Visit, one: Alert, around: Around, *, is_first: bool = False) -> AlertRow:
+    now, show = visit.now, around.show
     told = [each for each in one.deliveries.all() if each.event == "firing" and each.state != "replaced"]
     sent, took = {each.channel.name for each in told}, {each.channel.name for each in told if each.done_at}
     failed = sorted({each.channel.name for each in told if not each.done_at and each.attempts} - took)
@@ -111,7 +120,7 @@ def row(visit: Visit, one: Alert, show: str, people: list[str], *, is_first: boo
         key=f"alert-{one.id}",
         word=Alert.State(one.state).label,
         told_state="",
-        second=second(one, now),
+        second=second(one, around.mutes.get(one.condition, 0), now),
         title=one.route or one.environment,
         title_href=reverse("route", args=[one.route]) if one.route else "",
         sentence=one.sentence,
@@ -129,7 +138,7 @@ def row(visit: Visit, one: Alert, show: str, people: list[str], *, is_first: boo
         else "",
         opened=opened,
         handle_href="" if is_handled else address(show=show, handle=one.id),
-        handled=handled(visit, one, people) if is_handled else None,
+        handled=handled(visit, one, around.people) if is_handled else None,
         closed_href=address(show=show),
         runbook=one.runbook,
     )
@@ -173,7 +182,7 @@ def handled(visit: Visit, one: Alert, people: list[str]) -> Handled:
     )
 
 
-def second(one: Alert, now: datetime) -> str:
+def second(one: Alert, mutes: int, now: datetime) -> str:
     if one.state == Alert.State.SILENCED and one.silenced_until is not None:
         if one.silenced_until <= now:
             return "ends now"
@@ -184,7 +193,8 @@ def second(one: Alert, now: datetime) -> str:
         return figures.moment(one.resolved_at, now)
     if one.muted_by:
         return f"muted by {cause(one.muted_by)}"
-    return f"told {one.told} times" if one.told > 1 else one.severity
+    told = f"told {one.told} times" if one.told > 1 else one.severity
+    return f"{told}, mutes {mutes}" if mutes else told
 
 
 def acts(visit: Visit, one: Alert, *, is_first: bool) -> list[Act]:

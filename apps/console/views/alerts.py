@@ -1,6 +1,6 @@
 """What fires, who has it, and what did not get through."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import datetime, timedelta
 
 from django.http import HttpResponse, HttpResponseRedirect
@@ -40,13 +40,17 @@ def page(visit: Visit) -> HttpResponse:
     }
     lately = [one for one in over if one.resolved_at and one.resolved_at > now - timedelta(days=2)]
     stuck = alerts.failing_deliveries(key)
-    people = access.people_with(Role.OPERATOR, visit.environment)
+    around = alarms.Around(
+        show,
+        people=access.people_with(Role.OPERATOR, visit.environment),
+        mutes=Counter(one.muted_by for one in is_open if one.muted_by),
+    )
     return visit.page(
         "console/alerts.html",
         current="alerts",
-        rows=alarms.rows(visit, alerts.with_deliveries(listed[show][:SHOWN]), show, people),
+        rows=alarms.rows(visit, alerts.with_deliveries(listed[show][:SHOWN]), around),
         more=max(len(listed[show]) - SHOWN, 0),
-        over=alarms.rows(visit, alerts.with_deliveries(lately[:SHOWN]), show, people) if show == "open" else [],
+        over=alarms.rows(visit, alerts.with_deliveries(lately[:SHOWN]), around) if show == "open" else [],
         tabs=[
             {"title": title, "href": alarms.address(show=name), "count": len(listed[name]), "is_current": name == show}
             for name, title in alarms.TABS.items()
