@@ -1,4 +1,4 @@
-"""An environment's flags as a file, and a file put into effect: the plan, field by field, and then one version.
+"""An environment as a file, and a file put into effect: the plan, field by field, and then one version.
 
 A dry run is the real thing, rolled back: what it prints is what would happen, refusals included.
 """
@@ -27,7 +27,7 @@ from apps.flags.models import Audience, Flag, FlagVersion, Route
 from apps.flags.publishing import Change, Published
 
 HEAD = """\
-# The flags of an environment. `manage.py apply -f FILE` puts an environment into this state; `--dry-run` says how.
+# What an environment is meant to be. `manage.py apply -f FILE` puts it into this state; `--dry-run` says how.
 # What is absent stands at its default, absent weights stay as they are. Switches, shadow traffic and the weights of
 # flags that a rollout holds are no part of it.
 """
