@@ -129,9 +129,15 @@ def take_look(now: datetime, began: datetime | None = None, **changes: Any) -> J
     return services.judge(shard=shard_of(watch.environment, watch.route), watched=[watch], now=now)[watch.trial]
 
 
-def spend(at: datetime, usd: float, *, calls: int = 100, estimated: float = 0.0, **keys: str) -> LedgerLine:
+def spend(at: datetime, usd: float, **more: Any) -> LedgerLine:
+    made = line(at, usd, **more)
+    made.save()
+    return made
+
+
+def line(at: datetime, usd: float, *, calls: int = 100, estimated: float = 0.0, **keys: str) -> LedgerLine:
     named = {"route": ROUTE, "variant": "old", "provider": "openai", "model": "gpt-4.1", "owner": "payments"}
-    return LedgerLine.objects.create(
+    return LedgerLine(
         minute=at.replace(second=0, microsecond=0),
         environment="production",
         **(named | {"arm": "live", "trial": "", "tag": "", "rule": "tokens"} | keys),

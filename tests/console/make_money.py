@@ -11,8 +11,9 @@ from apps.budgets import services as budgets
 from apps.budgets.models import Budget
 from apps.core.actors import person
 from apps.rollouts import services as rollouts
+from apps.telemetry.models import LedgerLine
 from tests.alerts.make_alerts import channel, say
-from tests.budgets.make_rows import spend
+from tests.budgets.make_rows import line, spend
 from tests.rollouts.make_rollouts import make_rollout, make_route, see_traffic
 
 TOM = person("tom")
@@ -40,10 +41,13 @@ def spend_for_days(
     """In steps of some hours, less at the weekend, so that forecasts have a range."""
     begin = (now - days * DAY).replace(minute=0, second=0, microsecond=0)
     step = timedelta(hours=every)
+    lines = []
     for n in range(int((now - begin) / step)):
         at = begin + n * step
         weekend = 0.45 if at.weekday() >= 5 else 1.0
-        spend(at, usd_a_day * every / 24 * weekend * (1 + 0.1 * (n % 5 - 2)), calls=400, route=route, **keys)
+        usd = usd_a_day * every / 24 * weekend * (1 + 0.1 * (n % 5 - 2))
+        lines.append(line(at, usd, calls=400, route=route, **keys))
+    LedgerLine.objects.bulk_create(lines)
 
 
 def moving(now: datetime, *, route: str = KEY) -> None:
