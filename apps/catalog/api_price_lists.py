@@ -17,13 +17,15 @@ from apps.core.refusals import Forbidden
 
 
 class PriceListOut(serializers.ModelSerializer[PriceList]):
+    state = serializers.CharField(help_text=f"One of {', '.join(PriceList.State.values)}.")
+
     class Meta:
         model = PriceList
         fields = ("id", "source", "state", "because", "proposed_by", "proposed_at", "decided_by", "decided_at", "word")
 
 
 class PriceDifferenceOut(serializers.Serializer[Any]):
-    kind = serializers.ChoiceField(choices=["new", "changed", "gone"])
+    kind = serializers.CharField(help_text="new, changed or gone")
     provider = serializers.CharField()
     model = serializers.CharField()
     before = serializers.ListField(child=serializers.CharField())
