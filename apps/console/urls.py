@@ -17,6 +17,7 @@ from apps.console.views import (
     flags_edit,
     flags_keeping,
     flags_review,
+    flags_safety,
     flags_switches,
     flags_tester,
     flags_versions,
@@ -71,6 +72,7 @@ urlpatterns = [
     path("b/", RedirectView.as_view(pattern_name="budgets")),  # where alerts of budgets lead
     path("flags/", flags.every, name="flags"),
     path("flags/-/", flags_keeping.new, name="flag-new"),  # no key of ours begins with a dash
+    path("flags/-/fall-back/", flags_safety.fall_back, name="fall-back-all"),
     path("flags/<path:key>/keep/<slug:act>/", flags_keeping.press, name="flag-keep"),
     path("flags/<path:key>/rules/<int:number>/", flags_edit.rule, name="flag-rule"),
     path("flags/<path:key>/rules/<int:number>/<slug:act>/", flags_edit.arrange, name="flag-rule-act"),

@@ -70,6 +70,7 @@ def every(visit: Visit) -> HttpResponse:
         is_filtered=bool(wanted or owner),
         summary=summary(found, tab, len(stale)),
         new=to(visit, "flag-new") if visit.may(Role.OPERATOR) else "",
+        fall_back=to(visit, "fall-back-all") if visit.may(Role.OPERATOR) else "",
     )
 
 
