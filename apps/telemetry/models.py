@@ -419,6 +419,21 @@ class MetricBooking(models.Model):
         return f"{self.service} {self.at}"
 
 
+class UntoldUsage(models.Model):
+    """Calls of a minute that only metrics tell of, and of how many the tokens were told: the others are estimated."""
+
+    key = models.CharField(primary_key=True, max_length=32)  # hash of whose calls they are, and of the minute
+    at = models.DateTimeField()
+    calls = models.BigIntegerField()
+    told = models.BigIntegerField()
+
+    class Meta:
+        indexes = [models.Index(fields=["at"], name="untold_usage_by_moment")]
+
+    def __str__(self) -> str:
+        return f"{self.calls} calls, {self.told} told"
+
+
 class LatencyRange(models.Model):
     """Calls of a window whose latency is only known to lie between two bounds: a sender's explicit buckets."""
 

@@ -27,6 +27,7 @@ from apps.telemetry.models import (
     OutcomeSum,
     RequestSum,
     Source,
+    UntoldUsage,
     Window,
     Writer,
 )
@@ -53,6 +54,7 @@ def forget_old(now: datetime) -> None:
     forget_writers(now - WRITERS_STAY)
     MetricStream.objects.filter(at__lt=now - STREAMS_STAY).delete()
     MetricBooking.objects.filter(at__lt=now - BATCHES_STAY).delete()
+    UntoldUsage.objects.filter(at__lt=now - BATCHES_STAY).delete()
     Source.objects.filter(last_at__lt=now - BATCHES_STAY).delete()
     Instance.objects.filter(last_at__lt=now - STREAMS_STAY).delete()
     Heard.objects.filter(hour__lt=now - HEARD_STAYS).delete()

@@ -187,7 +187,7 @@ def take_intakes(fresh: Sequence[Claimed], fold: Fold, writer: WriterMemory, now
         metering.meet(calls, now)
         tracing.take(calls, fold, writer, now)
         metering.take(points, fold, writer, now)
-        metering.give_back(fold, now)
+        metering.give_back(fold, writer)
 
 
 def write(fold: Fold, writer: WriterMemory, now: datetime) -> None:

@@ -297,6 +297,7 @@ def test_exponential_delta_metrics_alone_have_money_and_percentiles(key):
     whole = spent()
     assert whole.calls == 10
     assert (whole.input_tokens, whole.output_tokens) == (812 * 5 + 9, 64 * 5)
+    assert (whole.estimated_nano, whole.unpriced) == (UNCACHED, 4)  # as the spans of the same calls say
     rows = queries.windows("production", "payments: gpt-4.1", NOW - timedelta(hours=1), NOW)
     assert [(row.calls, row.coarse, row.latency.count) for row in rows] == [(5, 0, 5)]
 

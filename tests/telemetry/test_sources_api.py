@@ -10,7 +10,7 @@ from apps.journal.models import Entry
 from apps.telemetry import queries, services
 from apps.telemetry.domain import aliases, intake, otlp_json
 from apps.telemetry.memory import WriterMemory
-from apps.telemetry.models import LatencyRange, SuspectedShadow
+from apps.telemetry.models import LatencyRange, LedgerLine, SuspectedShadow
 from apps.telemetry.reception import batch_of
 from apps.telemetry.services import Sent
 from tests.telemetry.make_otlp import CALL, durations, metrics, span, tokens, traces
@@ -140,6 +140,26 @@ def test_of_a_range_without_an_end_the_end_is_null(bob):
     send(metrics(durations({14: 1}, BUCKETS, seconds_ago=30)), otlp_json.read_metrics)
 
     assert windows_of(bob)[0]["latency_range_ms"]["p95"] == [81_920, None]
+
+
+@pytest.mark.parametrize("way", ["together", "tokens first", "durations first"])
+def test_calls_of_which_metrics_tell_no_tokens_are_estimated_and_never_free(way):
+    known = traces(*(span(CALL, seconds_ago=3600 + n) for n in range(5)))  # what calls of the route usually are
+    send(known, now=NOW - timedelta(minutes=50))
+    LedgerLine.objects.all().delete()
+    calls, inputs, outputs = (
+        durations({7: 3}, BUCKETS, seconds_ago=5), tokens("input", 2000, count=2, seconds_ago=5, temporality=1),
+        tokens("output", 200, count=2, seconds_ago=5, temporality=1),
+    )  # fmt: skip
+    together = [[calls, inputs, outputs]]
+    bodies = {"together": together, "tokens first": [[inputs], [outputs], [calls]],
+              "durations first": [[calls], [outputs], [inputs]]}[way]  # fmt: skip
+    for body in bodies:
+        send(metrics(*body, service__name="reader"), otlp_json.read_metrics)
+
+    (whole,) = queries.spend("production", NOW - timedelta(minutes=10), NOW + timedelta(minutes=1))
+    assert (whole.calls, whole.confirmed_nano) == (3, 2 * 2_800_000)
+    assert (whole.estimated_nano, whole.unpriced) == (2_800_000, 0)
 
 
 def test_ranges_are_given_back_when_spans_tell_of_the_same_calls(bob):

@@ -144,6 +144,7 @@ METRICS = {
     "gen_ai_client_inference_usage_output_tokens": OUTPUT,
     "gen_ai_client_inference_usage_cache_read_input_tokens": CACHED,
 }
+CALLS_IN_PAIRS, TOKENS_IN_PAIRS = "gen_ai_client_operation_duration", "gen_ai_client_token_usage"  # one value a call
 METRIC_SUFFIXES = ("_total", "_seconds", "_milliseconds")
 # `total` is no standard, but in the field beside the other two: counting it would count all twice.
 TOKEN_TYPES = {"input": INPUT, "output": OUTPUT, "prompt": INPUT, "completion": OUTPUT}

@@ -66,17 +66,22 @@ def meaning_of(point: Point) -> str | None:
     """duration, input, output, cached; None for metrics of other things, and for what repeats the others."""
     if point.scope in aliases.SCOPES_WITHOUT_METRICS:
         return None
-    name = point.metric.lower().replace(".", "_")
-    for _ in aliases.METRIC_SUFFIXES:
-        for suffix in aliases.METRIC_SUFFIXES:
-            if name not in aliases.METRICS:
-                name = name.removesuffix(suffix)
-    meaning = aliases.METRICS.get(name)
+    meaning = aliases.METRICS.get(name_of(point))
     if meaning == aliases.TOKENS:
         return aliases.TOKEN_TYPES.get(str(attributes_of(point).get(aliases.TOKEN_TYPE, "")).lower())
     if meaning == aliases.DURATION and "operation" in (told := told_of(point)):
         return meaning if spans.operation_of(told) is not None else None
     return meaning
+
+
+def name_of(point: Point) -> str:
+    """With underscores, and without what Prometheus-shaped pipelines put behind it."""
+    name = point.metric.lower().replace(".", "_")
+    for _ in aliases.METRIC_SUFFIXES:
+        for suffix in aliases.METRIC_SUFFIXES:
+            if name not in aliases.METRICS:
+                name = name.removesuffix(suffix)
+    return name
 
 
 def told_of(point: Point) -> Told:
