@@ -2,7 +2,8 @@
 
 A hold is of the most that a call may cost. The control plane is asked for many of them at once: what it gives (a slice:
 1 % of what is left under the fullest cap, at least twenty calls) is shared out in this process and counts as reserved
-there. A slice that is used up, or not used, is settled at what its calls came to; what was not needed goes back.
+there. It is shared for some seconds only, since what its calls have cost is reported meanwhile, and would count twice:
+then it is settled at what they came to, and what was not needed goes back.
 
 A cap that cannot be asked is not a cap with room: whether the call is made is the choice of each budget, and it was
 told with the terms. What is spent without asking is told as soon as somebody can be told.
@@ -33,8 +34,8 @@ HOLDS = "/api/v1/budgets/holds/"
 JSON = {"Content-Type": "application/json"}
 TERMS_STAY = 60.0  # seconds
 SLICE_LASTS = 300.0
-ENDS_SOON = 60.0  # before its end a slice is given back, or made longer while calls of it are under way
-IDLE_AFTER = 10.0
+SHARED_FOR = 15.0
+ENDS_SOON = 60.0  # before its end a slice is made longer while calls of it are under way
 LOOK_EVERY = 1.0
 
 
@@ -45,8 +46,8 @@ class Slice:
     id: str
     given: int
     free: int  # neither held by a call under way nor spent
+    made_at: float
     ends_at: float
-    used_at: float
     calls: int = 0  # under way
 
     @property
@@ -170,7 +171,6 @@ class Holds:
                 return self._unverified(account, terms, nano / NANO, most)
             drawn.free -= nano
             drawn.calls += 1
-            drawn.used_at = self._clock()
             return Hold(self, account, terms, nano, most, drawn)
 
     def widen(self, account: Account, drawn: Slice, nano: int) -> None:
@@ -198,7 +198,10 @@ class Holds:
                 self._end(account, drawn)
 
     def _fits(self, piece: Slice | None, nano: int) -> bool:
-        return piece is not None and piece.free >= nano and piece.ends_at - self._clock() > ENDS_SOON
+        return piece is not None and piece.free >= nano and not self._is_old(piece)
+
+    def _is_old(self, piece: Slice) -> bool:
+        return self._clock() - piece.made_at > SHARED_FOR
 
     def _terms(self, account: Account) -> Terms | None:
         """The newest that could be read; None while nobody has ever told any."""
@@ -214,7 +217,7 @@ class Holds:
         """None: nobody could be asked."""
         if account.slice is not None:  # first of all, what is left of it goes back
             self._retire(account, account.slice)
-        piece = Slice(new_id(), 0, 0, self._clock() + SLICE_LASTS, self._clock())
+        piece = Slice(new_id(), 0, 0, made_at=self._clock(), ends_at=self._clock() + SLICE_LASTS)
         asked = {"hold": piece.id, "scope": account.scope, "usd": _usd(nano), "slice": True, **_ends()}
         status, told = self._ask("POST", "", asked)
         self._raise_if_refused(status, told)
@@ -242,11 +245,13 @@ class Holds:
     # Giving back
 
     def _retire(self, account: Account, piece: Slice) -> None:
-        """No further call draws from it; with its last one it ends."""
+        """No further call draws from it: its rest goes back now, and with its last call it ends."""
         account.slice = None
         account.ending.append(piece)
         if piece.calls == 0:
             self._end(account, piece)
+        elif self._ask("POST", f"{piece.id}/extend/", {"usd": _usd(piece.used)})[0] == 200:
+            piece.given, piece.free = piece.used, 0
 
     def _end(self, account: Account, piece: Slice) -> None:
         account.ending.remove(piece)
@@ -266,12 +271,12 @@ class Holds:
         return 200 <= status < 500 and status not in (401, 403, 408, 429)
 
     def look_after(self) -> None:
-        """What is idle or ends soon is given back; what calls still use is held longer."""
+        """What was shared for long enough is given back; what calls still use is held longer."""
         now = self._clock()
         for account in list(self._accounts.values()):
             with account.lock:
                 piece = account.slice
-                if piece is not None and (now - piece.used_at > IDLE_AFTER or piece.ends_at - now <= ENDS_SOON):
+                if piece is not None and self._is_old(piece):
                     self._retire(account, piece)
                 for piece in account.ending:
                     if piece.ends_at - now <= ENDS_SOON:

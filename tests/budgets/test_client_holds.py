@@ -112,16 +112,29 @@ def test_processes_that_share_a_cap_never_pass_it(connect):
     assert left(cap) == pytest.approx(1 - made * 0.03)
 
 
-def test_a_slice_that_nobody_uses_goes_back(connect):
+def test_a_slice_is_shared_for_seconds_only(connect):
     cap, client = make_cap(timezone.now(), 1), connect()
     with client.budgeted(resolved(), usd="0.01") as hold:
         hold.settle("0.004")
     before = left(cap)
 
-    client._holds._clock = lambda real=client._holds._clock: real() + 11
+    client._holds._clock = lambda real=client._holds._clock: real() + 16
     client._holds.look_after()
 
     assert (before, left(cap)) == (0.8, pytest.approx(0.996))
+
+
+def test_a_long_call_keeps_no_more_than_it_may_cost(connect):
+    cap, client = make_cap(timezone.now(), 1), connect()
+    hold = client.budgeted(resolved(), usd="0.01")
+    whole = left(cap)
+
+    client._holds._clock = lambda real=client._holds._clock: real() + 16
+    client._holds.look_after()
+    kept = left(cap)
+    hold.settle("0.004")
+
+    assert (whole, kept, left(cap)) == (0.8, 0.99, pytest.approx(0.996))
 
 
 def test_a_slice_under_a_long_call_is_held_longer(connect):
