@@ -236,6 +236,10 @@ class Client:
         input_tokens: int | None = None,
         cached_input_tokens: int | None = None,
         output_tokens: int | None = None,
+        cache_write_tokens: int | None = None,
+        output_chars: int | None = None,
+        tokens_source: str | None = None,
+        service_tier: str | None = None,
         cost_usd: Decimal | str | float | None = None,
         error: str | None = None,
         arm: str = "live",
@@ -246,7 +250,8 @@ class Client:
         """Queues the report of one call, sent within a second. Answers the call's id.
 
         `resolved` is what `resolve` gave, or just the route's key. `at` is when the call began; `latency_ms` ago if it
-        is not given. Of several attempts at one request only the last is `final`. Tokens nobody knows are None, not 0.
+        is not given. Of several attempts at one request only the last is `final`. Tokens nobody knows are None, not 0:
+        of a stream that broke off say `output_chars`, of tokens that you counted yourself `tokens_source="counted"`.
         """
         facts = self._facts(resolved, request_id, variant)
         given, _, named = str(facts.pop("model") or "").partition("/")
@@ -265,6 +270,10 @@ class Client:
             "input_tokens": input_tokens,
             "cached_input_tokens": cached_input_tokens,
             "output_tokens": output_tokens,
+            "cache_write_tokens": cache_write_tokens,
+            "output_chars": output_chars,
+            "tokens_source": tokens_source,
+            "service_tier": service_tier,
             "cost_usd": None if cost_usd is None else str(cost_usd),
             "error": error,
             "arm": arm,

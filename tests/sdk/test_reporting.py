@@ -87,6 +87,19 @@ def test_a_call_of_a_route_that_was_not_asked_is_reported_too(plane, connect):
     assert "variant" not in call and "assigned" not in call
 
 
+def test_a_stream_that_broke_off_says_how_much_had_come(plane, connect):
+    client = connect()
+
+    client.report(
+        "tagging", latency_ms=3, error="cancelled", input_tokens=812, output_chars=401, tokens_source="counted"
+    )
+    client.flush()
+
+    [call] = plane.told("calls")
+    assert (call["input_tokens"], call["output_chars"], call["tokens_source"]) == (812, 401, "counted")
+    assert "output_tokens" not in call
+
+
 def test_it_began_as_long_ago_as_it_took(plane, connect):
     client = connect()
 
