@@ -9,7 +9,7 @@ from datetime import datetime
 
 from django.db import transaction
 
-from apps.catalog import queries, shipped
+from apps.catalog import queries, services, shipped
 from apps.catalog.domain import differences
 from apps.catalog.domain.pricing import Price as PlainPrice
 from apps.catalog.models import Price, PriceList, rows_of
@@ -106,6 +106,8 @@ def keep_up(*, now: datetime) -> PriceList | None:
 
 
 def take_first(*, now: datetime) -> PriceList:
+    """With the contenders that it is the price list of."""
+    services.ensure_contenders(now=now)
     row = insert(list(shipped.all_prices()), State.IN_FORCE, by=WORKER, because="Comes with the product.", now=now)
     tell("prices.taken_in", row, by=WORKER, because=row.because, now=now)
     return row

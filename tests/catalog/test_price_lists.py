@@ -51,6 +51,7 @@ def test_the_first_list_is_taken_in_whole_and_says_what_the_library_says(now, mo
 
     price_lists.keep_up(now=now)
 
+    assert {view.model.key for view in queries.models()} >= {"openai/gpt-4.1", "openai/gpt-5"}
     book, library = queries.price_book(), shipped.price_book()
     assert PriceList.objects.in_force().source == shipped.source()
     assert {key: set(found) for key, found in book.by_model.items()} == {
