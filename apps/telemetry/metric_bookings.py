@@ -60,6 +60,7 @@ class Subject(NamedTuple):
     provider: str
     model: str
     asked: str  # the model as its sender spells it
+    tier: str
     is_mapped: bool  # to some route: named, or by what people have settled
 
 
@@ -94,7 +95,7 @@ class Bookings:
     def book(self, subject: Subject, point: Point, delta: Delta) -> None:
         meaning = points.meaning_of(point)
         price, error = self.price_of(subject, point), endings.error_class(points.told_of(point).get("error"), None)
-        confirmed = estimated = unpriced = inputs = cached = outputs = calls = errors = coarse = 0
+        confirmed = estimated = unpriced = inputs = cached = outputs = written = calls = errors = coarse = 0
         if meaning == aliases.DURATION:
             calls = delta.count
             errors = calls if error else 0
@@ -103,20 +104,22 @@ class Bookings:
                 estimated, unpriced = self.estimate(subject, price, errors)
         else:
             n = round(delta.total)
-            inputs, cached, outputs = (n if meaning == kind else 0 for kind in
-                                       (aliases.INPUT, aliases.CACHED, aliases.OUTPUT))  # fmt: skip
+            inputs, cached, outputs, written = (
+                n if meaning == kind else 0 for kind in (aliases.INPUT, aliases.CACHED, aliases.OUTPUT, aliases.WRITTEN)
+            )
             if price is None:
                 unpriced = max(delta.count, 1) if meaning == aliases.INPUT and n else 0  # counters count no calls
-            elif meaning == aliases.CACHED:  # a part of the input, which came with the full price
-                confirmed = price.cost_nano(n, n, 0) - price.cost_nano(n, 0, 0)
+            elif cached or written:  # parts of the input, which came with the full price
+                confirmed = price.cost_nano(n, cached, 0, written) - price.cost_nano(n, 0, 0)
             else:
                 fees = delta.count if meaning == aliases.INPUT else 0
                 confirmed = price.cost_nano(inputs, 0, outputs, calls=fees)
         if not error:
             self.balance(subject, point, delta, meaning)
-        if not any((calls, inputs, cached, outputs, unpriced)):
+        if not any((calls, inputs, cached, outputs, written, unpriced)):
             return
-        line = self.line(subject, point.at // 10**9, confirmed, estimated, unpriced, (inputs, cached, outputs))
+        tokens = (inputs, cached, outputs, written)
+        line = self.line(subject, point.at // 10**9, confirmed, estimated, unpriced, tokens)
         booking = self.booking(subject, line, point.at // 10**9)
         booking.calls, booking.errors, booking.coarse = calls, errors, coarse
         if meaning == aliases.DURATION:
@@ -134,7 +137,7 @@ class Bookings:
             told = Balance(told=delta.count, at=at)
         else:
             return
-        key = (subject, at // 60)
+        key = (subject._replace(tier=""), at // 60)  # it stands not always on both
         self.balances[key] = self.balances.get(key, Balance()).plus(told)
 
     def estimate(self, subject: Subject, price: Price | None, n: int) -> tuple[int, int]:
@@ -147,7 +150,9 @@ class Bookings:
         return n * price.cost_nano(inputs, 0, outputs), 0
 
     def price_of(self, subject: Subject, point: Point) -> Price | None:
-        price = self.writer.price_book.find(subject.provider or None, subject.model, moment(point.at))
+        price = self.writer.price_book.find(
+            subject.provider or None, subject.model, moment(point.at), subject.tier or None
+        )
         # Many calls in one number: a tier of large prompts cannot be seen in it.
         return replace(price, bands=()) if price else None
 
@@ -158,13 +163,14 @@ class Bookings:
         confirmed: int,
         estimated: int,
         unpriced: int,
-        tokens: tuple[int, int, int],
+        tokens: tuple[int, int, int, int],
     ) -> Line:
         known = self.writer.route(subject.environment, subject.route) if subject.is_mapped else UNASSIGNED
         trial = known.split_of(None, datetime.fromtimestamp(seconds, UTC)).trial
+        inputs, cached, outputs, written = tokens
         return Line(
             seconds // 60, subject.route, subject.variant, subject.provider[:128], subject.model, known.owner, "live",
-            trial, "", METRIC, confirmed, estimated, unpriced, *tokens,
+            trial, "", METRIC, confirmed, estimated, unpriced, inputs, cached, outputs, cache_write_tokens=written,
         )  # fmt: skip
 
     def booking(self, subject: Subject, line: Line, seconds: int) -> Booking:
@@ -186,7 +192,7 @@ class Bookings:
         )  # fmt: skip
         sums = LedgerSum(
             booking.calls, line.confirmed_nano, line.estimated_nano, line.unpriced, line.input_tokens,
-            line.cached_input_tokens, line.output_tokens,
+            line.cached_input_tokens, line.output_tokens, line.cache_write_tokens,
         )  # fmt: skip
         self.fold.add_line(key, sums, sign)
         window = self.window(environment, booking)
@@ -235,7 +241,7 @@ class Bookings:
             if n := new.untold - old.untold:
                 price = self.writer.price_book.find(subject.provider or None, subject.model, at)
                 estimated, unpriced = self.estimate(subject, price, n)
-                line = self.line(subject, new.at, 0, estimated, unpriced, (0, 0, 0))
+                line = self.line(subject, new.at, 0, estimated, unpriced, (0, 0, 0, 0))
                 self.keep(subject, self.booking(subject, line, new.at), new.at)
         rows.insert(
             UntoldUsage,
@@ -267,6 +273,7 @@ def subject_of(environment: str, point: Point, writer: WriterMemory) -> Subject:
         provider=price.provider if price else provider,
         model=price.model if price else model.lower(),
         asked=model,
+        tier=text(told, "tier", 32),
         is_mapped=bool(route or ruled),
     )
 

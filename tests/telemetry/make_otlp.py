@@ -109,6 +109,13 @@ def durations(counts: dict[int, int], bounds: list[float], *, seconds_ago: float
             "histogram": {"aggregationTemporality": temporality, "dataPoints": [point]}}  # fmt: skip
 
 
+def counter(name: str, total: int, *, seconds_ago: float, **attributes: Any) -> Any:
+    """As delta."""
+    point = {"startTimeUnixNano": str(nanos(seconds_ago + 60)), "timeUnixNano": str(nanos(seconds_ago)),
+             "asInt": str(total), "attributes": pairs(CALL | attributes)}  # fmt: skip
+    return {"name": name, "unit": "{token}", "sum": {"aggregationTemporality": 1, "dataPoints": [point]}}
+
+
 def metrics(*told: Any, **resource: Any) -> bytes:
     names = {"service.name": "payments"} | {key.replace("__", "."): held for key, held in resource.items()}
     scoped = {"scope": {"name": "test"}, "metrics": list(told)}

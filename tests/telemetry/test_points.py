@@ -246,6 +246,7 @@ def test_points_that_cannot_be_are_refused(told, fault):
         ("gen_ai.client.operation.duration", {"gen_ai.operation.name": "invoke_agent"}, None),
         ("gen_ai.client.inference.usage.input_tokens", {}, "input"),
         ("gen_ai_client_inference_usage_cache_read_input_tokens_total", {}, "cached"),
+        ("gen_ai.client.inference.usage.cache_write.input_tokens", {}, "written"),
         ("gen_ai.client.inference.operation.input_tokens", {}, None),
         ("http.server.duration", {}, None),
     ],

@@ -13,7 +13,7 @@ from apps.telemetry.memory import WriterMemory
 from apps.telemetry.models import LatencyRange, LedgerLine, SuspectedShadow
 from apps.telemetry.reception import batch_of
 from apps.telemetry.services import Sent
-from tests.telemetry.make_otlp import CALL, durations, metrics, span, tokens, traces
+from tests.telemetry.make_otlp import CALL, counter, durations, metrics, span, tokens, traces
 from tests.telemetry.make_telemetry import NOW, ROUTE, make_route
 
 pytestmark = pytest.mark.django_db
@@ -140,6 +140,35 @@ def test_of_a_range_without_an_end_the_end_is_null(bob):
     send(metrics(durations({14: 1}, BUCKETS, seconds_ago=30)), otlp_json.read_metrics)
 
     assert windows_of(bob)[0]["latency_range_ms"]["p95"] == [81_920, None]
+
+
+USAGE = "gen_ai.client.inference.usage."
+
+
+@pytest.mark.parametrize(("tier", "factor"), [("default", 1), ("flex", 0.5)])
+def test_the_newest_counters_tell_parts_of_the_input_which_are_not_added_to_it(tier, factor):
+    told = {"gen_ai.request.model": "gpt-5", "openai.response.service_tier": tier}
+    body = metrics(
+        counter(f"{USAGE}input_tokens", 1000, seconds_ago=5, **told),
+        counter(f"{USAGE}cache_read.input_tokens", 600, seconds_ago=5, **told),
+        counter(f"{USAGE}output_tokens", 100, seconds_ago=5, **told),
+        counter(f"{USAGE}reasoning.output_tokens", 40, seconds_ago=5, **told),
+    )
+    send(body, otlp_json.read_metrics)
+
+    (whole,) = queries.spend("production", NOW - timedelta(minutes=10), NOW + timedelta(minutes=1))
+    assert (whole.input_tokens, whole.cached_input_tokens, whole.output_tokens) == (1000, 600, 100)
+    assert whole.confirmed_nano == (400 * 1250 + 600 * 125 + 100 * 10_000) * factor
+
+
+def test_tokens_written_to_a_cache_have_their_own_price_in_counters_too():
+    told = {"gen_ai.request.model": "claude-sonnet-4-5", "gen_ai.provider.name": "anthropic"}
+    written = f"{USAGE}cache_write.input_tokens"
+    body = [counter(name, 1000, seconds_ago=5, **told) for name in (f"{USAGE}input_tokens", written)]
+    send(metrics(*body), otlp_json.read_metrics)
+
+    (whole,) = queries.spend("production", NOW - timedelta(minutes=10), NOW + timedelta(minutes=1))
+    assert (whole.input_tokens, whole.confirmed_nano) == (1000, 1000 * 3750)
 
 
 @pytest.mark.parametrize("way", ["together", "tokens first", "durations first"])

@@ -107,7 +107,7 @@ def source_row(one: SourceView, heard: datetime | None, now: datetime) -> Source
     return SourceRow(
         service=one.service or "not named",
         dialect=", ".join(DIALECTS.get(kind, kind) for kind, count in sorted(one.calls.items()) if count) or "nothing",
-        dialect_second=", ".join(sorted(one.scopes, key=lambda scope: -one.scopes[scope])[:MOST_SCOPES]),
+        dialect_second=", ".join(sorted(filter(None, one.scopes), key=lambda scope: -one.scopes[scope])[:MOST_SCOPES]),
         calls=figures.count(n),
         calls_second=f"money from {DIALECTS[one.money_from]}" if one.money_from and len(one.calls) > 1 else "",
         n=n,

@@ -135,7 +135,7 @@ FINISHES = {
 }  # fmt: skip
 
 # Metrics by their names with underscores, as Prometheus-shaped pipelines write them, without `_total` and units.
-DURATION, TOKENS, INPUT, OUTPUT, CACHED = "duration", "tokens", "input", "output", "cached"
+DURATION, TOKENS, INPUT, OUTPUT, CACHED, WRITTEN = "duration", "tokens", "input", "output", "cached", "written"
 METRICS = {
     "gen_ai_client_operation_duration": DURATION,
     "gen_ai_client_inference_duration": DURATION,
@@ -143,6 +143,7 @@ METRICS = {
     "gen_ai_client_inference_usage_input_tokens": INPUT,
     "gen_ai_client_inference_usage_output_tokens": OUTPUT,
     "gen_ai_client_inference_usage_cache_read_input_tokens": CACHED,
+    "gen_ai_client_inference_usage_cache_write_input_tokens": WRITTEN,
 }
 CALLS_IN_PAIRS, TOKENS_IN_PAIRS = "gen_ai_client_operation_duration", "gen_ai_client_token_usage"  # one value a call
 METRIC_SUFFIXES = ("_total", "_seconds", "_milliseconds")
@@ -152,7 +153,8 @@ TOKEN_TYPE = "gen_ai.token.type"
 _OF_POINT = frozenset(
     {
         TOKEN_TYPE,
-        *(name for field in ("operation", "provider", "asked_model", "response_model", "error", "route", "variant")
+        *(name for field in ("operation", "provider", "asked_model", "response_model", "error", "route", "variant",
+                           "tier")
           for name in FIELDS[field]),
         *FIELDS["flag"], *FIELDS["flag_variant"], "server.address",
     }
