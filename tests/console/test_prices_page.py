@@ -100,6 +100,7 @@ def test_an_operator_proposes_and_sees_the_effect_in_usd(client, alice):
     )
     assert (flash.calls, flash.effect) == ("2", "\u2212$0.00014")
     assert shown["openai/gpt-5"].kind == "Gone"
+    assert "2 calls would have cost $0.00014 less." in page.context["effect"].replace("\u00a0", " ")
     assert page.context["acts"] == {"approve": False, "reject": False, "withdraw": True}
     assert "another person approves it" in page.context["why_not"]
 

@@ -147,7 +147,11 @@ def effect(changes: Sequence[Change]) -> str:
     if not changes:
         return "No call of the last 30 days would have cost anything else."
     calls = figures.counted(sum(change.calls for change in changes), "call")
-    return f"Over the last 30 days {calls} would have cost {signed(total)}."
+    if not total:
+        return f"Over the last 30 days {calls} would have cost the same."
+    return (
+        f"Over the last 30 days {calls} would have cost {figures.nano(abs(total))} {'more' if total > 0 else 'less'}."
+    )
 
 
 def counts(found: Sequence[Difference]) -> str:
