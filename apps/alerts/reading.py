@@ -1,14 +1,18 @@
 """From the journal to alerts: one alert per open condition, whatever is told of it, however often."""
 
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
 
 from apps.alerts import telling
 from apps.alerts.domain import escalation, life
+from apps.alerts.domain.escalation import Step
 from apps.alerts.models import SEEN_FOR, Alert, EscalationPolicy, SeenEntry, Silence, Watch
-from apps.alerts.opening import Opening, new_alert
+from apps.alerts.opening import Opening, new_alert, routes_of
 from apps.journal.models import Entry, EntryQuerySet
 
 LOOK_BACK = timedelta(days=1)  # an entry older than this alerts nobody any more
@@ -88,6 +92,7 @@ def open_alert(entry: Entry, now: datetime) -> None:
     known = Alert.objects.just_resolved(now).filter(environment=entry.environment, condition=entry.condition)
     alert = known.order_by("-resolved_at", "-id").first()
     if alert:
+        alert.mutes = routes_of(entry)
         alert.reopen(entry=entry.id, sentence=entry.sentence, severity=entry.severity, link=entry.link, at=entry.at)
     else:
         alert = new_alert(entry)
@@ -119,28 +124,37 @@ def turn_the_clock(now: datetime) -> None:
     repeat(now)
 
 
+def for_each(alerts: "QuerySet[Alert]", act: Callable[..., None], *more: Any) -> None:
+    """One at a time, each in its own transaction and only if it is still as asked: worker and web may both be here."""
+    for pk in list(alerts.order_by("id").values_list("pk", flat=True)):
+        with transaction.atomic():
+            if alert := alerts.select_for_update().filter(pk=pk).first():
+                act(alert, *more)
+
+
+def resolve_cleared(now: datetime) -> None:
+    """One look that finds nothing may be luck: the next one, a tick later, resolves. A fire in between starts over."""
+    a_look_ago = now - timedelta(seconds=settings.TICK_SECONDS)
+    for_each(Alert.objects.open().filter(clearing_since__lte=a_look_ago), resolve, now)
+
+
+def resolve(alert: Alert, now: datetime) -> None:
+    close(alert, Entry.objects.get(pk=alert.clearing_entry), now)
+
+
 def bring_back(now: datetime) -> None:
     """Maintenance that is over for this time stands there for the next."""
     for row in Silence.objects.exclude(repeats="").filter(ends_at__lte=now).order_by("id"):
         row.come_back(now)
 
 
-def resolve_cleared(now: datetime) -> None:
-    """One look that finds nothing may be luck: the next one, a tick later, resolves. A fire in between starts over."""
-    a_look_ago = now - timedelta(seconds=settings.TICK_SECONDS)
-    for alert in Alert.objects.open().filter(clearing_since__lte=a_look_ago).order_by("id"):
-        with transaction.atomic():
-            close(alert, Entry.objects.get(pk=alert.clearing_entry), now)
-
-
 def begin_silences(now: datetime) -> None:
     for silence in Silence.objects.filter(starts_at__lte=now, ends_at__gt=now).order_by("-ends_at", "id"):
-        for alert in Alert.objects.firing().filter(environment=silence.environment).order_by("id"):
-            if silence.covers(alert):
-                hush(alert, silence, now)
+        firing = Alert.objects.firing().of_environment(silence.environment)
+        covered = [alert.pk for alert in firing if silence.covers(alert)]
+        for_each(Alert.objects.firing().filter(pk__in=covered), hush, silence, now)
 
 
-@transaction.atomic
 def hush(alert: Alert, silence: Silence, now: datetime) -> None:
     alert.silence(by=words_of(silence), until=silence.ends_at, row=silence)
     telling.replace_waiting(alert, now)
@@ -148,47 +162,50 @@ def hush(alert: Alert, silence: Silence, now: datetime) -> None:
 
 def end_silences(now: datetime) -> None:
     """Whose silence has ended fires again, and those on call hear that it still does."""
-    for alert in Alert.objects.filter(state=Alert.State.SILENCED, silenced_until__lte=now).order_by("id"):
-        with transaction.atomic():
-            if silence := covering(alert, now):
-                alert.silence(by=words_of(silence), until=silence.ends_at, row=silence)
-                continue
-            occasion = f"{alert.id}:awake:{alert.silenced_until:%Y%m%d%H%M%S}"
-            alert.wake(now)
-            telling.fire(alert, occasion=occasion, now=now)
+    for_each(Alert.objects.filter(state=Alert.State.SILENCED, silenced_until__lte=now), wake, now)
+
+
+def wake(alert: Alert, now: datetime) -> None:
+    if silence := covering(alert, now):
+        alert.silence(by=words_of(silence), until=silence.ends_at, row=silence)
+        return
+    occasion = f"{alert.id}:awake:{alert.silenced_until:%Y%m%d%H%M%S}"
+    alert.wake(now)
+    telling.fire(alert, occasion=occasion, now=now)
 
 
 def take_over(now: datetime) -> None:
     """The alert that muted these is over and they are not."""
-    for alert in Alert.objects.firing().exclude(muted_by="").order_by("id"):
-        if not Alert.objects.open().filter(environment=alert.environment, condition=alert.muted_by).exists():
-            with transaction.atomic():
-                alert.mute("")
-                telling.fire(alert, occasion=f"{alert.entry}:own", now=now)
+    sources = Alert.objects.open().filter(environment=OuterRef("environment"), condition=OuterRef("muted_by"))
+    for_each(Alert.objects.firing().exclude(muted_by="").exclude(Exists(sources)), speak_again, now)
+
+
+def speak_again(alert: Alert, now: datetime) -> None:
+    alert.mute("")
+    telling.fire(alert, occasion=f"{alert.entry}:own", now=now)
 
 
 def escalate(now: datetime) -> None:
     """Nobody has acknowledged: the next step's channels hear of it too."""
     for row in EscalationPolicy.objects.order_by("environment"):
         steps = escalation.read(row.steps)
-        waiting = Alert.objects.firing().filter(
-            environment=row.environment, escalated__lt=len(steps), muted_by="", firing_since__isnull=False
-        )
-        for alert in waiting.order_by("id"):
-            reached = escalation.reached(steps, since=alert.firing_since or now, now=now)
-            if reached <= alert.escalated:
-                continue
-            with transaction.atomic():
-                first = alert.escalated
-                channels = telling.recipients(alert, steps, first=first, last=reached)
-                occasion = f"{alert.entry}:step:{reached}"
-                told_at = alert.told_at or now
-                telling.leave(alert, channels, event=telling.FIRING, occasion=occasion, at=now, now=now)
-                alert.note_told(leaves_at=max(told_at, now), escalated=reached)
+        firing = Alert.objects.firing().of_environment(row.environment).filter(muted_by="")
+        for number, step in enumerate(steps, start=1):
+            for_each(firing.filter(escalated__lt=number, firing_since__lte=now - step.after), step_up, steps, now)
+
+
+def step_up(alert: Alert, steps: Sequence[Step], now: datetime) -> None:
+    reached = escalation.reached(steps, since=alert.firing_since or now, now=now)
+    channels = telling.recipients(alert, steps, first=alert.escalated, last=reached)
+    occasion = f"{alert.entry}:step:{reached}"
+    telling.leave(alert, channels, event=telling.FIRING, occasion=occasion, at=now, now=now)
+    alert.note_told(leaves_at=max(alert.told_at or now, now), escalated=reached)
 
 
 def repeat(now: datetime) -> None:
     """Unchanged and unacknowledged for hours: said again."""
-    for alert in Alert.objects.firing().filter(muted_by="", told_at__lte=now - life.REPEAT_INTERVAL).order_by("id"):
-        with transaction.atomic():
-            telling.fire(alert, occasion=f"{alert.id}:again:{alert.told}", now=now, at_once=True)
+    for_each(Alert.objects.firing().filter(muted_by="", told_at__lte=now - life.REPEAT_INTERVAL), say_again, now)
+
+
+def say_again(alert: Alert, now: datetime) -> None:
+    telling.fire(alert, occasion=f"{alert.id}:again:{alert.told}", now=now, at_once=True)

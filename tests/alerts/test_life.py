@@ -2,7 +2,7 @@
 
 import pytest
 
-from apps.alerts import queries, services
+from apps.alerts import queries, reading, services
 from apps.alerts.domain import life
 from apps.alerts.domain.life import Source
 from apps.alerts.domain.matching import Matcher
@@ -164,6 +164,28 @@ def test_one_look_that_finds_nothing_resolves_nothing(receiver, now):
 
     assert still == "firing"
     assert receiver.types() == ["alert.firing", "alert.resolved"]
+
+
+def test_what_another_process_has_resolved_meanwhile_is_left_as_it_is(receiver, now, monkeypatch):
+    webhook(receiver, now)
+    for route in ("a", "b"):
+        say(now, route=route)
+    services.dispatch(now)
+    for route in ("a", "b"):
+        say(now + MINUTE, "closes", route=route)
+    services.dispatch(now + MINUTE)
+    close, at = reading.close, now + MINUTE + LOOK
+
+    def close_and_let_the_other_run(*args):
+        close(*args)
+        monkeypatch.setattr(reading, "close", close)
+        reading.resolve_cleared(at)
+
+    monkeypatch.setattr(reading, "close", close_and_let_the_other_run)
+    reading.resolve_cleared(at)
+    services.dispatch(at)
+
+    assert receiver.types() == ["alert.firing"] * 2 + ["alert.resolved"] * 2
 
 
 def test_what_a_person_closes_is_closed_at_once(receiver, now):
