@@ -3,6 +3,7 @@
 import http.client
 import sys
 import threading
+import urllib.request
 from contextlib import suppress
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,7 +24,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from apps.access import services as access
 from apps.core.actors import WORKER
 from apps.telemetry import queries, services
-from tests.processes import free_port, start, stop
+from tests.processes import free_port, running_server, start, stop
 from tests.telemetry.clients.environments import run_client
 from tests.telemetry.make_telemetry import ROUTE, make_environment, make_route
 
@@ -118,22 +119,25 @@ def test_cumulative_and_delta_metrics_of_a_real_exporter(fresh_server, key):
 
 
 class Between:
-    """A proxy that loses answers and refuses now and then, as networks do."""
+    """A proxy that loses answers and refuses now and then, as networks do. `kill` stands for what it calls then."""
 
-    def __init__(self, url, *steps):
-        self.refuse = iter(steps)
+    def __init__(self, url, *steps, kill=None):
+        self.steps = iter(steps)
+        self.behind = url
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
-                import urllib.request
-
                 body = self.rfile.read(int(self.headers["content-length"]))
-                do = next(outer.refuse, "pass")
-                if do != "503":
-                    names = ("authorization", "content-type", "content-encoding")
-                    headers = {name: self.headers[name] for name in names if self.headers[name]}
-                    with urllib.request.urlopen(urllib.request.Request(url + self.path, body, headers)) as answer:
+                names = ("authorization", "content-type", "content-encoding")
+                headers = {name: self.headers[name] for name in names if self.headers[name]}
+                asked = urllib.request.Request(outer.behind + self.path, body, headers)
+                do = next(outer.steps, "pass")
+                if do == "kill":  # while it reads or writes
+                    threading.Thread(target=ask_in_vain, args=[asked], daemon=True).start()
+                    outer.behind = kill()
+                elif do != "503":
+                    with urllib.request.urlopen(asked) as answer:
                         assert answer.status == 200
                 self.send_response(200 if do == "pass" else 503)
                 if do != "pass":
@@ -149,14 +153,35 @@ class Between:
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
 
+def ask_in_vain(asked):
+    with suppress(OSError, http.client.HTTPException):
+        urllib.request.urlopen(asked).close()
+
+
 def test_lost_answers_and_back_pressure_count_once(fresh_server, key):
     between = Between(fresh_server.url, "503", "lose", "503", "pass", "lose")
 
     spans_to(between.url, key, 150)
     between.server.shutdown()
 
-    assert next(between.refuse, None) is None  # all of it happened
+    assert next(between.steps, None) is None  # all of it happened
     assert (spent().calls, spent().confirmed_nano) == (150, 150 * COST)
+
+
+def test_spans_are_counted_once_when_the_server_is_killed_over_them(fresh_server, key, static_files, tmp_path):
+    with running_server(tmp_path / "other", static_files) as other:
+        wait_for_key(other, key)
+
+        def kill():
+            fresh_server.process.kill()
+            return other.url
+
+        between = Between(fresh_server.url, "pass", "kill", "503", kill=kill)
+        spans_to(between.url, key, 350)
+        between.server.shutdown()
+
+        assert next(between.steps, None) is None
+        assert (spent().calls, spent().confirmed_nano) == (350, 350 * COST)
 
 
 def test_the_exporter_of_two_years_ago_is_retried_without_retry_after_and_counted_once(fresh_server, key):
@@ -165,7 +190,7 @@ def test_the_exporter_of_two_years_ago_is_retried_without_retry_after_and_counte
     run_client("old_exporter", between.url, key, ROUTE, "50")
     between.server.shutdown()
 
-    assert next(between.refuse, None) is None
+    assert next(between.steps, None) is None
     assert (spent().calls, spent().confirmed_nano) == (50, 50 * COST)
 
 
