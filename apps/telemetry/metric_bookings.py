@@ -14,6 +14,7 @@ from typing import NamedTuple
 import mmh3
 import msgspec
 
+from apps.catalog.domain.names import service_tier_of
 from apps.catalog.domain.pricing import Price
 from apps.telemetry import rows
 from apps.telemetry.domain import aliases, endings, points, providers
@@ -21,7 +22,7 @@ from apps.telemetry.domain.attributes import text
 from apps.telemetry.domain.fold import Fold
 from apps.telemetry.domain.otlp import Point
 from apps.telemetry.domain.points import Delta
-from apps.telemetry.domain.pricing import REFUSED
+from apps.telemetry.domain.pricing import EVERYWHERE, REFUSED, Rule, Usual
 from apps.telemetry.domain.ranges import Bounds
 from apps.telemetry.domain.routes import UNASSIGNED
 from apps.telemetry.domain.sums import LedgerKey, LedgerSum, WindowKey, WindowSum
@@ -141,10 +142,11 @@ class Bookings:
         self.balances[key] = self.balances.get(key, Balance()).plus(told)
 
     def estimate(self, subject: Subject, price: Price | None, n: int) -> tuple[int, int]:
-        """Nano-USD of so many usual calls of the route; where nobody knows them: so many calls without a price."""
-        self.writer.load_histories({(subject.environment, subject.route)})
-        history = self.writer.history(subject.environment, subject.route)
-        inputs, outputs = history.usual_input, history.usual_output
+        """Nano-USD of so many usual calls of the model; where nobody knows them: so many calls without a price."""
+        environment, model = subject.environment, f"{subject.provider}/{subject.model}"
+        self.writer.load_histories({(environment, subject.route), (environment, EVERYWHERE)})
+        of_route, everywhere = (self.writer.history(environment, route) for route in (subject.route, EVERYWHERE))
+        inputs, (outputs, _) = of_route.usual_input, Usual(of_route, everywhere, model).output()
         if price is None or inputs is None or outputs is None:
             return 0, n
         return n * price.cost_nano(inputs, 0, outputs), 0
@@ -170,7 +172,8 @@ class Bookings:
         inputs, cached, outputs, written = tokens
         return Line(
             seconds // 60, subject.route, subject.variant, subject.provider[:128], subject.model, known.owner, "live",
-            trial, "", METRIC, confirmed, estimated, unpriced, inputs, cached, outputs, cache_write_tokens=written,
+            trial, "", Rule.METRIC, confirmed, estimated, unpriced, inputs, cached, outputs,
+            rate=service_tier_of(subject.tier), cache_write_tokens=written,
         )  # fmt: skip
 
     def booking(self, subject: Subject, line: Line, seconds: int) -> Booking:

@@ -83,7 +83,7 @@ class Group:
 
     @property
     def booked_nano(self) -> int:
-        return self.confirmed_nano + self.estimated_nano
+        return self.estimated_nano if self.is_estimate else self.confirmed_nano
 
     def add(self, row: Mapping[str, Any]) -> None:
         for name in (*TOKENS, *MONEY):

@@ -15,7 +15,11 @@ from apps.catalog.domain.pricing import Price, Rates
 from apps.catalog.services import NewPrice
 from apps.journal.models import Entry
 from apps.telemetry import queries, repricing
+from apps.telemetry.domain import intake, otlp_json
+from apps.telemetry.domain.batch import Batch
 from apps.telemetry.models import LedgerLine
+from apps.telemetry.services import Sent
+from tests.telemetry.make_otlp import metrics, tokens
 from tests.telemetry.make_telemetry import ALICE, NOW, ROUTE, call, count, make_route, sent
 
 pytestmark = pytest.mark.django_db
@@ -181,3 +185,20 @@ def test_anybody_who_sees_may_preview_and_only_an_admin_applies(alice, bob):
     Grant.objects.update(role=Role.ADMIN)
     assert post(alice, preview=False).status_code == 200
     assert spent(model="rocket-1").confirmed_nano == 12_000_000
+
+
+def test_money_that_only_metrics_tell_of_is_priced_again():
+    points = [
+        tokens("input", 1000, seconds_ago=30, temporality=1),
+        tokens("output", 100, seconds_ago=30, temporality=1),
+    ]
+    body = otlp_json.read_metrics(metrics(*points))
+    told = intake.of_body(body, environment="production", now=int(NOW.timestamp() * 10**9))
+    count(Sent("production", Batch("metrics-1", [], [], None, []), told))
+    assert spent(rule="metric").confirmed_nano == 1000 * 2000 + 100 * 8000
+    add_model("openai/gpt-4.1", "1", "4")
+
+    for _ in range(2):
+        reprice()
+
+    assert spent(model="gpt-4.1").confirmed_nano == 1000 * 1000 + 100 * 4000

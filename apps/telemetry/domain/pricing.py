@@ -33,6 +33,7 @@ class Rule:
     SENDER = "sender"  # the sender knows what it cost
     REFUSED = "refused"  # the provider did not take the call
     PRICE_BOOK = "price_book"  # tokens times price
+    METRIC = "metric"  # the same, of calls that only metrics tell of
     COUNTED = "counted"  # the same, but the sender counted or guessed the tokens
     STREAMED = "streamed"  # what came before the stream broke off
     USUAL_OUTPUT = "usual_output"  # its own input, the usual output of its model on this route

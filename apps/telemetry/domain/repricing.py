@@ -11,7 +11,7 @@ from typing import Protocol
 from apps.catalog.domain.pricing import Price
 from apps.telemetry.domain.pricing import COUNTED, GUESSES, Rule, parse_rate, tokens_source
 
-CONFIRMED_RULES = (Rule.PRICE_BOOK, Rule.NO_PRICE, Rule.REPRICED)
+CONFIRMED_RULES = (Rule.PRICE_BOOK, Rule.NO_PRICE, Rule.METRIC, Rule.REPRICED)
 OTHER_BANDS = "sums of calls do not tell in which of its bands of prompt size each of them was"
 
 
