@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Count, Max, QuerySet
+from django.db.models import QuerySet
 
 from apps.catalog import shipped
 from apps.catalog.domain import differences
@@ -42,13 +42,16 @@ def model(key: str) -> ModelView:
 
 def price_version() -> str:
     """Changes with every list that comes into force and every own price: cheap to ask before a book is loaded again."""
-    return version_of(PriceList.objects.in_force())
+    return version_of(PriceList.objects.in_force(), own_prices())
 
 
-def version_of(in_force: PriceList | None) -> str:
-    own = PriceRow.objects.own().aggregate(n=Count("id"), newest=Max("id"))
-    named = f"{in_force.source} {in_force.digest[:7]}" if in_force else shipped.source()
-    return f"{named}+{own['n']}.{own['newest'] or 0}"
+def version_of(in_force: PriceList | None, own: Sequence[Price]) -> str:
+    named = f"{in_force.source} {in_force.id[-6:]}" if in_force else shipped.source()
+    return f"{named}+{len(own)}.{differences.digest(own)[:6]}" if own else named
+
+
+def own_prices() -> Sequence[Price]:
+    return prices_of(PriceRow.objects.own().in_order())
 
 
 _books: dict[str, PriceBook] = {}  # the newest, by its version
@@ -59,12 +62,12 @@ def price_book() -> PriceBook:
 
     Before the first list was taken in, which a worker does at its start: the one that is installed with us.
     """
-    in_force = PriceList.objects.in_force()
-    version = version_of(in_force)
+    in_force, own = PriceList.objects.in_force(), own_prices()
+    version = version_of(in_force, own)
     book = _books.get(version)
     if book is None:
-        own = prices_of(PriceRow.objects.own().in_order())
-        book = PriceBook(own, version=version, beneath=book_of(listed(in_force)) if in_force else shipped.price_book())
+        beneath = book_of(listed(in_force)) if in_force else shipped.price_book()
+        book = PriceBook(own, version=version, beneath=beneath)
         _books.clear()
         _books[version] = book
     return book
@@ -72,7 +75,7 @@ def price_book() -> PriceBook:
 
 def book_with(prices: Iterable[Price]) -> PriceBook:
     """As it would be with these prices in force."""
-    return PriceBook(prices_of(PriceRow.objects.own().in_order()), beneath=book_of(prices))
+    return PriceBook(own_prices(), beneath=book_of(prices))
 
 
 def book_of(prices: Iterable[Price]) -> PriceBook:

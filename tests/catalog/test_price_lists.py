@@ -145,3 +145,15 @@ def test_a_difference_has_words_for_every_kind_of_rate():
 
     assert "3 in, 15 out, 0.3 cached, 3.75 cache write, 6 for 1 h" in told
     assert "above 200,000 tokens 6 in" in told
+
+
+def test_a_price_that_took_anothers_place_in_the_table_is_seen(now):
+    services.ensure_contenders(now=now)
+
+    for amount in (1, 2):
+        Price.objects.own().delete()
+        own = NewPrice(valid_from=now, input=Decimal(amount), output=Decimal(4))
+        services.add_price(key="openai/gpt-5", price=own, by=ALICE, because="", now=now)
+        Price.objects.own().update(id=7)
+
+        assert gpt_5(now) == amount
