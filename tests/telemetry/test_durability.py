@@ -1,56 +1,165 @@
-"""What was answered 202 is there, whatever happens to the server."""
+"""What was answered is there, whatever happens to the server or to its database; what was not is sent once more."""
 
 import json
 import os
 import signal
 import threading
+import time
+from collections import Counter
 from datetime import timedelta
 from http.client import HTTPException
+from pathlib import Path
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from apps.access import services as access
 from apps.core.actors import WORKER
-from apps.telemetry.models import Window
+from apps.telemetry.models import LedgerLine, Window
+from tests import postgres
+from tests.processes import running_server
+from tests.telemetry.make_otlp import SECOND, span, traces
 from tests.telemetry.make_telemetry import batch, call, make_environment, make_route
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.serial, pytest.mark.django_db(transaction=True)]
+DOORS = {"native": "/api/v1/telemetry", "otlp": "/otlp/v1/traces"}
+ITEMS = 20  # calls or spans of one body
 
 
-def test_a_killed_server_loses_no_batch_that_it_took(fresh_server):
+def body_for(door):
+    """Calls of now, that nobody has sent before."""
+    at = timezone.now() - timedelta(seconds=1)
+    if door == "native":
+        return json.dumps(batch(*(call(at=at.isoformat()) for _ in range(ITEMS))))
+    begin = int(at.timestamp() * SECOND)
+    moments = {"startTimeUnixNano": str(begin), "endTimeUnixNano": str(begin + SECOND // 2)}
+    return traces(*(span(**moments) for _ in range(ITEMS)))
+
+
+class Sender(threading.Thread):
+    """A client that keeps a body until it is answered, and says what it heard."""
+
+    def __init__(self, server, door, key, done):
+        super().__init__(daemon=True)
+        self.server, self.door, self.done = server, door, done
+        self.headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+        self.answered = 0
+        self.heard = Counter()
+        self.retry_after = set()
+        self.waiting = None
+
+    def run(self):
+        while not self.done.is_set():
+            self.waiting = self.waiting or body_for(self.door)
+            self.send()
+
+    def send(self):
+        try:
+            status, headers, _ = self.server.request("POST", DOORS[self.door], self.waiting, self.headers)
+        except (OSError, HTTPException):
+            self.heard["gone"] += 1
+            self.done.wait(0.1)
+            return
+        self.heard[status] += 1
+        if status in (200, 202):
+            self.answered += 1
+            self.waiting = None
+        else:
+            self.retry_after.add(headers.get("retry-after"))
+            self.done.wait(0.1)
+
+
+@pytest.fixture
+def key():
     make_route(now=timezone.now() - timedelta(hours=1))
-    _, key = access.create_key(
-        environment=make_environment(), name="test", scopes=["telemetry:write"], by=WORKER, now=timezone.now()
-    )
-    headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
-    taken, refused, gone = [], [], threading.Event()
+    environment = make_environment()
+    scopes = ["telemetry:write"]
+    return access.create_key(environment=environment, name="t", scopes=scopes, by=WORKER, now=timezone.now())[1]
 
-    def send_without_end():
-        while not gone.is_set():
-            told = batch(*(call(at=timezone.now().isoformat()) for _ in range(20)))
-            try:
-                status, _, body = fresh_server.request("POST", "/api/v1/telemetry", json.dumps(told), headers)
-            except (OSError, HTTPException):
-                return
-            if status == 202:
-                taken.append(json.loads(body)["accepted"])
-            else:  # the key ring has not looked yet
-                refused.append(status)
-                gone.wait(0.1)
 
-    senders = [threading.Thread(target=send_without_end) for _ in range(4)]
+@pytest.fixture
+def senders(fresh_server, key):
+    done = threading.Event()
+    started = [Sender(fresh_server, door, key, done) for door in ("native", "native", "otlp", "otlp")]
+    yield started
+    stop(started)
+
+
+def start(senders, answered):
     for sender in senders:
         sender.start()
-    deadline = timezone.now() + timedelta(seconds=20)
-    while len(taken) < 50 and timezone.now() < deadline:
-        gone.wait(0.05)
-    os.killpg(fresh_server.process.pid, signal.SIGKILL)
-    gone.set()
-    for sender in senders:
-        sender.join(20)
+    until(senders, answered)
 
-    assert set(refused) <= {401}
-    assert len(taken) >= 50
-    counted = sum(Window.objects.values_list("calls", flat=True))
-    assert sum(taken) <= counted <= sum(taken) + 20 * len(senders)
+
+def until(senders, answered):
+    """Each has so many answers."""
+    deadline = time.monotonic() + 30
+    while any(sender.answered < answered for sender in senders) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert all(sender.answered >= answered for sender in senders), [sender.heard for sender in senders]
+
+
+def stop(senders):
+    for sender in senders:
+        sender.done.set()
+    for sender in senders:
+        if sender.ident:
+            sender.join(30)
+
+
+def counted():
+    windows, lines = (sum(model.objects.values_list("calls", flat=True)) for model in (Window, LedgerLine))
+    assert windows == lines
+    return windows
+
+
+def test_a_killed_server_loses_nothing_that_it_took_and_counts_once_what_is_sent_again(
+    fresh_server, senders, static_files, tmp_path
+):
+    start(senders, 10)
+    os.killpg(fresh_server.process.pid, signal.SIGKILL)
+    stop(senders)
+    taken = sum(sender.answered for sender in senders)
+    under_way = [sender for sender in senders if sender.waiting]
+    assert taken * ITEMS <= counted() <= (taken + len(under_way)) * ITEMS
+
+    with running_server(tmp_path / "again", static_files) as again:
+        for sender in under_way:
+            sender.server = again
+            while sender.waiting:
+                sender.send()
+
+    assert counted() == (taken + len(under_way)) * ITEMS
+
+
+@pytest.fixture
+def durable_commits(transactional_db):
+    """The tests' server answers before it has written, for speed."""
+    with connection.cursor() as cursor:
+        cursor.execute(f'ALTER DATABASE "{connection.settings_dict["NAME"]}" SET synchronous_commit = on')
+    yield
+    connection.close()
+
+
+@pytest.mark.postgres
+@pytest.mark.skipif("TEST_DATABASE_URL" in os.environ, reason="that server is not ours to crash")
+def test_a_database_that_crashes_under_load_loses_nothing_and_doubles_nothing(durable_commits, senders):
+    start(senders, 5)
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW data_directory")
+        (folder,) = cursor.fetchone()
+    connection.close()
+
+    postgres.crash(Path(folder))
+
+    until(senders, max(sender.answered for sender in senders) + 5)
+    stop(senders)
+    for sender in senders:
+        while sender.waiting:
+            sender.send()
+    heard = sum((sender.heard for sender in senders), Counter())
+    assert heard[503] > 0
+    assert set(heard) <= {200, 202, 401, 503}  # 401: the key ring had not looked yet
+    assert set().union(*(sender.retry_after for sender in senders)) <= {"1", "2", None}
+    assert counted() == sum(sender.answered for sender in senders) * ITEMS
