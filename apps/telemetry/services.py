@@ -161,8 +161,8 @@ def fold_all(fresh: Sequence[Claimed], writer: WriterMemory, now: datetime) -> F
     routes: set[RouteKey] = set()
     for one in fresh:
         environment, batch = one.sent.environment, one.sent.batch
-        routes.update((environment, call.route) for call in batch.calls)
-        routes.update((environment, outcome.route) for outcome in batch.outcomes)
+        named = {call.route for call in batch.calls} | {outcome.route for outcome in batch.outcomes}
+        routes.update((environment, route) for route in named)
     book = writer.refresh({one.sent.environment for one in fresh}, routes, now)
     fold = new_fold(writer, book, now)
     for environment in {one.sent.environment for one in fresh}:

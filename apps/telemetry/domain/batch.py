@@ -213,7 +213,8 @@ def is_storable(text: str) -> bool:
 def check_each(batch: Batch, now: datetime) -> None:
     """What the types cannot say: moments near now, costs that are amounts of money."""
     earliest, latest = now - BACK, now + AHEAD
-    batch.calls = sift(batch.calls, lambda call: fault_of_call(call, earliest, latest), batch.rejected)
+    if not all([earliest <= call.at <= latest and call.cost_usd is None for call in batch.calls]):
+        batch.calls = sift(batch.calls, lambda call: fault_of_call(call, earliest, latest), batch.rejected)
     batch.outcomes = sift(
         batch.outcomes, lambda outcome: fault_of_moment(outcome.at, earliest, latest), batch.rejected_outcomes
     )
