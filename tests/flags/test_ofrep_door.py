@@ -355,3 +355,15 @@ def test_a_request_that_comes_again_and_again_keeps_its_tag_until_the_address_of
     assert [ask("POST", BULK, headers=again, body=body).status for _ in range(3)] == [304] * 3
     monkeypatch.setattr(events, "turn", lambda now: 7)
     assert ask("POST", BULK, headers=again, body=body).status == 200
+
+
+@pytest.mark.parametrize("timed", [False, True])
+def test_a_tag_of_a_newer_version_from_another_process_is_never_answered_with_an_older_one(timed):
+    make_flag(targeting={"if": [{"<": [{"var": "$flagd.timestamp"}, 0]}, "on"]} if timed else {})
+    key = make_key()
+    look()
+    services.update_flag(**SAID, key="new-parser", default_variant="on")
+
+    answer = ask("POST", BULK, headers=key | {"If-None-Match": '"2-0123456789abcdef"'}, body={})
+
+    assert (answer.status, answer.json["metadata"]["revision"]) == (200, 2)

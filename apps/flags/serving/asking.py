@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import time
 
 from django.db import Error, connection
@@ -127,6 +128,25 @@ def matches(scope: Scope, etag: bytes) -> bool:
         if given == b"*" or any(tag.strip().removeprefix(b"W/") == etag for tag in given.split(b",")):
             return True
     return False
+
+
+OUR_TAG = re.compile(rb'"(?:[a-z0-9-]+-)?(\d{1,9})-[0-9a-f]{16}(?:-gz)?"')
+
+
+def named_version(scope: Scope) -> int:
+    """The newest version that a tag in If-None-Match is of: what the caller has, from another process it may be."""
+    if header(scope, b"if-none-match") is None:
+        return 0
+    given = [value for name, value in scope["headers"] if name == b"if-none-match"]
+    return max((int(number) for value in given for number in OUR_TAG.findall(value)), default=0)
+
+
+async def newer(held: Held, wanted: int) -> Held:
+    """The caller has heard of a version that this process lacks: one look at the database before it is answered."""
+    if wanted > held.version:
+        await look_for(held.environment, wanted)
+        return shelf.get(held.environment) or held
+    return held
 
 
 def age_of(held: Held) -> list[Header]:

@@ -2,6 +2,7 @@
 
 from apps.core.asgi import Receive, Scope, Send, header, problem
 from apps.flags.serving import asking
+from apps.flags.serving.held import Form, Held
 from apps.flags.serving.readers import readers
 
 
@@ -13,13 +14,22 @@ async def flags_json(scope: Scope, receive: Receive, send: Send) -> None:
     held = await asking.held_of(grant)
     if held is None:
         return await problem(send, 503, "no_snapshot", "This process has no snapshot yet.", (b"retry-after", b"2"))
+    form, known = forms(scope, held)
+    if known is None and (fresh := await asking.newer(held, asking.named_version(scope))) is not held:
+        held = fresh
+        form, known = forms(scope, held)
     readers.note("flagd", grant, header(scope, b"user-agent"), held.version)
     age = asking.age_of(held)
-    form = held.packed if asking.takes_gzip(scope) else held.plain
-    other = held.plain if form is held.packed else held.packed
-    for known in (form, other):
-        if asking.matches(scope, known.etag):
-            await send({"type": "http.response.start", "status": 304, "headers": known.not_modified + age})
-            return await send({"type": "http.response.body", "body": b""})
+    if known is not None:
+        await send({"type": "http.response.start", "status": 304, "headers": known.not_modified + age})
+        return await send({"type": "http.response.body", "body": b""})
     await send({"type": "http.response.start", "status": 200, "headers": form.headers + age})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else form.body})
+
+
+def forms(scope: Scope, held: Held) -> tuple[Form, Form | None]:
+    """The form that this caller takes, and the one that it has already, whichever that is."""
+    form, other = (held.packed, held.plain) if asking.takes_gzip(scope) else (held.plain, held.packed)
+    if asking.matches(scope, form.etag):
+        return form, form
+    return form, other if asking.matches(scope, other.etag) else None

@@ -59,29 +59,28 @@ async def evaluate_all(scope: Scope, receive: Receive, send: Send) -> None:
         return
     grant, held, body = opened
     if wanted := wanted_version(scope):
-        held = await newer(held, wanted)
+        held = await asking.newer(held, wanted)
+    await answer_all(scope, send, grant, held, body)
+
+
+async def answer_all(scope: Scope, send: Send, grant: KeyGrant, held: Held, body: bytes) -> None:
     number = events.turn(time.time())  # the address of the event stream is another one in each: so is the tag
-    if held.flags.time_dependent:  # the answer may change by itself: only its own bytes tell
-        try:
-            answer = held.evaluate_all(context_of(body), time.time())
-        except Unreadable as unreadable:
-            return await refuse(send, 400, {"errorCode": "INVALID_CONTEXT", "errorDetails": str(unreadable)})
-        tag = held.bulk_tag(answer, number)
+    try:
+        # Where the answer may change by itself only its own bytes tell; else the request's do, and nothing is parsed.
+        answer = held.evaluate_all(context_of(body), time.time()) if held.flags.time_dependent else None
+        tag = held.bulk_tag(body if answer is None else answer, number)
         if asking.matches(scope, tag):
+            if answer is None:
+                held.remember_tag(body, number, tag)
             return await not_modified(send, held, tag)
-        return await give_bulk(send, held, tag, answer, events.offer(grant.key_id, number))
-    tag = held.bulk_tag(body, number)
-    if asking.matches(scope, tag):
-        held.remember_tag(body, number, tag)
-        return await not_modified(send, held, tag)
-    known = held.bulks.get(tag)
-    if known is None:
-        try:
-            known = held.evaluate_all(context_of(body), time.time())
-        except Unreadable as unreadable:
-            return await refuse(send, 400, {"errorCode": "INVALID_CONTEXT", "errorDetails": str(unreadable)})
-        held.remember_bulk(tag, known)
-    await give_bulk(send, held, tag, known, events.offer(grant.key_id, number))
+        if (fresh := await asking.newer(held, asking.named_version(scope))) is not held:
+            return await answer_all(scope, send, grant, fresh, body)
+        if answer is None and (answer := held.bulks.get(tag)) is None:
+            answer = held.evaluate_all(context_of(body), time.time())
+            held.remember_bulk(tag, answer)
+    except Unreadable as unreadable:
+        return await refuse(send, 400, {"errorCode": "INVALID_CONTEXT", "errorDetails": str(unreadable)})
+    await give_bulk(send, held, tag, answer, events.offer(grant.key_id, number))
 
 
 async def give_bulk(send: Send, held: Held, tag: bytes, body: bytes, offer: bytes) -> None:
@@ -173,11 +172,3 @@ def wanted_version(scope: Scope) -> int:
     named = parse_qs(bytes(query).decode("latin-1")).get("flagConfigEtag", [""])[0]
     number = named.strip('"').partition("-")[0]
     return int(number) if number.isdigit() and len(number) < 12 else 0
-
-
-async def newer(held: Held, wanted: int) -> Held:
-    """The reader has heard of a version that this process lacks: one look at the database before it is answered."""
-    if wanted > held.version:
-        await asking.look_for(held.environment, wanted)
-        return shelf.get(held.environment) or held
-    return held
