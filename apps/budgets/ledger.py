@@ -79,10 +79,7 @@ class Asked:
             if now is not None:
                 self.cuts |= {minute_of(now - window) for window in thresholds.windows(rule.period, rule.thresholds)}
         if now is not None:
-            self.cuts |= {
-                now.astimezone(UTC).replace(minute=0, second=0, microsecond=0),
-                minute_of(now + AHEAD + MINUTE),
-            }
+            self.cuts |= {hour_of(now), minute_of(now + AHEAD + MINUTE)}
 
     def rows(self, rule: money.Rule, since: datetime, until: datetime) -> list[SpendRow]:
         named, environment, is_narrow = where(rule), rule.environment, "route" in rule.scope
@@ -111,12 +108,12 @@ class Asked:
         """By the hour it began in. Budgets of the same kind of scope are answered by one question."""
         named = where(rule)
         by = tuple(sorted(named))
-        values = self.values.get((rule.environment, by))
-        if values is None or "route" in named:  # of one route there is an index
-            values = {name: {value} for name, value in named.items()}
-        key = (rule.environment, by, named.get("route"), since, until)
+        some = self.values.get((rule.environment, by))
+        if some is None or "route" in named:  # of one route there is an index
+            some = {name: {value} for name, value in named.items()}
+        narrowed = {name: sorted(values) for name, values in some.items()}
+        key = (rule.environment, since, until, *((name, *narrowed[name]) for name in by))
         if key not in self.known_hours:
-            narrowed = {name: sorted(some) for name, some in values.items()}
             found = self.known_hours[key] = {}
             for row in telemetry.spend(rule.environment, since, until, by=by, where=narrowed, step="1h"):
                 of_scope = found.setdefault(tuple(row.keys.values()), {})

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from apps.budgets import queries, services
+from apps.budgets import ledger, queries, services
 from apps.budgets.domain import money, season, thresholds
 from apps.budgets.domain.money import Rule, Spent
 from apps.budgets.domain.periods import period_at
@@ -322,3 +322,18 @@ def test_budgets_that_ask_together_are_told_what_each_would_be_told_alone(now):
         alone = queries.status_of(budget, now).verdict
         mine = together[budget.id]
         assert (mine.spent_nano, mine.burns) == (alone.spent_nano, alone.burns)
+
+
+def test_hours_that_are_read_together_are_those_of_each(now):
+    for number in range(8):
+        for variant in ("old", "new"):
+            spend(now - number * HOUR, 1 + number, route=f"r-{number % 3}", variant=variant, owner=f"o-{number % 2}")
+    scopes = [{}, {"owner": "o-0"}, {"owner": "o-1"}, {"variant": "new"}, {"variant": "old", "owner": "o-1"}]
+    scopes += [{"route": "r-1", "variant": "new"}, {"route": "r-1", "variant": "old"}, {"route": "r-2"}]
+    rules = [make_budget(now, scope=scope).rule for scope in scopes]
+    together = ledger.Asked(rules, now)
+
+    for rule in rules:
+        found = together.hours(rule, now - 24 * HOUR, now + HOUR)
+        assert found == ledger.Asked().hours(rule, now - 24 * HOUR, now + HOUR)
+        assert sum(nano for nano, _ in found.values()) == ledger.spent(rule, now - 24 * HOUR, now + HOUR).nano > 0
