@@ -12,7 +12,7 @@ from apps.core.refusals import Refused
 from apps.journal import services as journal
 from apps.journal.models import Entry
 from apps.journal.services import Condition
-from tests.alerts.make_alerts import ALICE, HOUR, MINUTE, ROUTE, SECOND, end, say, the_alert, webhook
+from tests.alerts.make_alerts import ALICE, HOUR, LOOK, MINUTE, ROUTE, SECOND, end, say, the_alert, webhook
 
 pytestmark = pytest.mark.django_db
 
