@@ -49,8 +49,8 @@ def one(environment: str, key: str) -> Served:
     return view_of(found) if found is not None else Served(flag, False)
 
 
-def stale(environment: str, now: datetime) -> dict[str, clean_up.StaleFlag]:
-    return {one.key: one for one in clean_up.clean_up(environment, now)}
+def stale(environment: str, now: datetime, *, only: str = "") -> dict[str, clean_up.StaleFlag]:
+    return {one.key: one for one in clean_up.clean_up(environment, now, only=only)}
 
 
 @dataclass(frozen=True, slots=True)

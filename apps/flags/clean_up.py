@@ -32,11 +32,13 @@ class StaleFlag:
     reasons: list[Reason]
 
 
-def clean_up(environment: str, now: datetime, *, days: int = DAYS) -> list[StaleFlag]:
-    """By owner, then key. A held flag and a flag younger than `days` is never stale, unless it has expired."""
+def clean_up(environment: str, now: datetime, *, days: int = DAYS, only: str = "") -> list[StaleFlag]:
+    """By owner, then key; of one flag if it is named. A held flag and a flag younger than `days` is never stale,
+    unless it has expired."""
     flags = Flag.objects.with_route().of(environment).served().order_by("owner", "key")
+    flags = flags.named(only) if only else flags
     since = now - timedelta(days=days)
-    seen = last_given(environment)
+    seen = last_given(environment, only)
     stale = []
     for flag in flags.defer("variants", "fragment", "targeting", "rules", "guards", "segments", "shadow"):
         ever = seen.get(flag.key, {})
@@ -57,10 +59,10 @@ def clean_up(environment: str, now: datetime, *, days: int = DAYS) -> list[Stale
     return stale
 
 
-def last_given(environment: str) -> dict[str, dict[str, datetime]]:
+def last_given(environment: str, only: str = "") -> dict[str, dict[str, datetime]]:
     """Flag to its variants, and when each was given last, as far back as counts are kept."""
     found: dict[str, dict[str, datetime]] = defaultdict(dict)
-    rows = Exposure.objects.filter(environment_id=environment, count__gt=0)
+    rows = Exposure.objects.filter(environment_id=environment, count__gt=0, **({"flag": only} if only else {}))
     for row in rows.values("flag", "variant").annotate(last=Max("minute")):
         found[row["flag"]][row["variant"]] = row["last"]
     return found

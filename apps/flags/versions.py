@@ -75,7 +75,11 @@ def version(environment: str, key: str, revision: int) -> VersionView:
 
 def compare(environment: str, key: str, before: int, after: int) -> Comparison:
     old, new = version(environment, key, before), version(environment, key, after)
-    return Comparison(before=old, after=new, changes=differences.between(old.fields, new.fields))
+    changes = differences.between(old.fields, new.fields)
+    was, becomes = old.fields.get("targeting"), new.fields.get("targeting")
+    if "rules" not in changes and not differences.same(was, becomes):  # an audience that the rules name has changed
+        changes["targeting"] = {"was": was, "is": becomes}
+    return Comparison(before=old, after=new, changes=changes)
 
 
 @transaction.atomic

@@ -126,6 +126,7 @@ def test_versions_are_compared_field_by_field(story, client, bob):
     text = body(client.get(address("flag-versions", KEY), {"from": 1, "to": 2}))
 
     assert "75 % off" in text and "25 % on" in text
+    assert "Revision 2, whole" in text and "Staff: in audience staff, then on" in text
     assert "Revert to this" not in text
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from apps.core.refusals import NotFound, Stale
-from apps.flags import audience_versions, audiences, environment_file, queries
+from apps.flags import audience_versions, audiences, environment_file, queries, versions
 from apps.flags.models import AudienceVersion
 from apps.flags.refusals import ChangeRequestNeeded
 from tests.flags.make_flags import make_environment, make_flag
@@ -42,6 +42,15 @@ def test_a_revert_is_a_new_version_and_its_flags_follow_in_one():
     assert served("new-parser")["targeting"] == {"if": [{"===": [{"var": "plan"}, "beta"]}, "on"]}
     assert published.version == queries.snapshot("production").version
     assert last_entry().kind == "audience.reverted"
+
+
+def test_the_flag_s_own_versions_tell_what_its_audience_did():
+    make_history()
+
+    compared = versions.compare("production", "new-parser", 1, 2)
+
+    assert list(compared.changes) == ["targeting"]
+    assert "pro" in str(compared.changes["targeting"]["is"])
 
 
 def test_an_old_look_is_refused_with_the_difference():

@@ -132,7 +132,7 @@ def context(visit: Visit, found: Served, draft: Draft) -> dict[str, Any]:
     environment, now = visit.environment.key, visit.now
     live, flag = found.flag, draft.on(found)
     may_edit = visit.may(Role.OPERATOR) and live.archived_at is None
-    stale = flag_queries.stale(environment, now).get(live.key)
+    stale = flag_queries.stale(environment, now, only=live.key).get(live.key)
     given = flag_queries.given(environment, live.key, now - DAY)
     return {
         "flag": flag,

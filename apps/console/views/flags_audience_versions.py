@@ -7,7 +7,7 @@ from django.http import HttpResponse, HttpResponseRedirect
 from apps.access.domain.roles import Role
 from apps.console.presenters import flag_words
 from apps.console.views.flags_draft import because_of, revision_of, sentences_of, to
-from apps.console.views.flags_versions import MOST, number
+from apps.console.views.flags_versions import MOST, number, whole
 from apps.console.visits import Visit, visited
 from apps.core.refusals import Forbidden, Refused, Stale
 from apps.flags import audience_versions, change_requests, moves, queries
@@ -30,6 +30,7 @@ def every(visit: Visit, *, key: str) -> HttpResponse:
         rows=[(row, to(visit, "audience-revert", key, row.revision)) for row in rows],
         compared=compared,
         changes=flag_words.rows(compared.changes),
+        whole=whole(compared.after.fields),
         may_revert=visit.may(Role.OPERATOR),
         who_may=visit.who_may(Role.OPERATOR),
         back=to(visit, "audience", key),

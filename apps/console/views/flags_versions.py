@@ -1,5 +1,8 @@
 """Every version of a flag: whole, compared with another, and reverted to in two presses."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from django.http import HttpResponse, HttpResponseRedirect
 
 from apps.access.domain.roles import Role
@@ -30,10 +33,16 @@ def every(visit: Visit, *, key: str) -> HttpResponse:
         rows=[(row, to(visit, "flag-revert", key, row.revision)) for row in rows],
         compared=compared,
         changes=flag_words.rows(compared.changes),
+        whole=whole(compared.after.fields),
         may_revert=visit.may(Role.OPERATOR) and found.flag.archived_at is None,
         who_may=visit.who_may(Role.OPERATOR),
         links=pages.links(visit, key),
     )
+
+
+def whole(fields: Mapping[str, Any]) -> list[flag_words.Row]:
+    """All that a version says; what is empty is left out, and so is JSONLogic that the rules say better."""
+    return flag_words.rows({name: one for name, one in differences.between({}, fields).items() if one["is"]})
 
 
 def number(visit: Visit, name: str, otherwise: int) -> int:
