@@ -181,6 +181,7 @@ def test_it_is_loaded_once_a_whole_look_has_succeeded(shelf_of_this_test: Shelf)
     assert (before, serving.is_loaded()) == (False, True)
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("tag", ['"production-2-0123456789abcdef"', '"x", W/"production-2-0123456789abcdef-gz"'])
 def test_a_reader_that_has_a_newer_version_from_another_process_is_never_given_an_older_one(tag):
     make_flag()

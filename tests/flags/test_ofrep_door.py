@@ -357,6 +357,7 @@ def test_a_request_that_comes_again_and_again_keeps_its_tag_until_the_address_of
     assert ask("POST", BULK, headers=again, body=body).status == 200
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("timed", [False, True])
 def test_a_tag_of_a_newer_version_from_another_process_is_never_answered_with_an_older_one(timed):
     make_flag(targeting={"if": [{"<": [{"var": "$flagd.timestamp"}, 0]}, "on"]} if timed else {})
