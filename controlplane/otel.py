@@ -8,6 +8,7 @@ it counted itself, web also what the tables say.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
@@ -15,7 +16,6 @@ from typing import TYPE_CHECKING
 from prometheus_client import Metric
 
 from apps.core import metrics, spans
-from apps.core.refresh import Refresher
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
@@ -69,15 +69,22 @@ def send_metrics(part: str, read: Read) -> None:
     from controlplane.otel_metrics import translated
 
     exporter, resource, began = OTLPMetricExporter(), resource_of(part), time.time_ns()
+    every = float(os.environ.get("OTEL_METRIC_EXPORT_INTERVAL", "60000")) / 1000
+    stopping = threading.Event()
 
     def send() -> None:
         exporter.export(translated(read(), resource, began, time.time_ns()))
 
+    def send_on() -> None:
+        while not stopping.wait(every):
+            send()
+
     def stop() -> None:
-        sender.stop()
+        stopping.set()
+        sender.join(3)
         send()
         exporter.shutdown()
 
-    sender = Refresher({"otel": send}, every=float(os.environ.get("OTEL_METRIC_EXPORT_INTERVAL", "60000")) / 1000)
+    sender = threading.Thread(target=send_on, name="otel-metrics", daemon=True)
     sender.start()
     stops.append(stop)
