@@ -13,9 +13,10 @@ from django.utils import timezone
 
 from apps.access import services as access_services
 from apps.access import serving as access
+from apps.core import metrics
 from apps.core.actors import WORKER
 from apps.telemetry import queries, services, serving
-from apps.telemetry.models import Window
+from apps.telemetry.models import LedgerLine, Window
 from tests.telemetry.make_telemetry import batch, make_environment, make_route, outcome
 from tests.telemetry.make_telemetry import call as ordinary
 
@@ -311,3 +312,88 @@ def test_who_leaves_in_the_middle_is_not_answered(door, key):
         return sent
 
     assert asyncio.run(leave()) == []
+
+
+# Late calls, clocks that are wrong, numbers that cannot be.
+
+
+def back(**span):
+    return (timezone.now() - timedelta(**span)).isoformat()
+
+
+def test_a_clock_that_is_an_hour_slow_loses_nothing_and_is_counted_as_late(door):
+    told = door(batch(call(at=back(hours=1)), call(at=back(seconds=1)))).json
+
+    assert (told["accepted"], told["rejected"]) == (2, [])
+    assert sorted(Window.objects.values_list("calls", "late")) == [(1, 0), (1, 1)]
+    assert sum(LedgerLine.objects.values_list("calls", flat=True)) == 2
+
+
+def test_a_clock_that_is_an_hour_fast_is_told_so_call_by_call(door):
+    told = door(batch(call(id="fast", at=back(hours=-1)), call(at=back(seconds=-240)))).json
+
+    assert told["accepted"] == 1
+    assert told["rejected"] == [{"id": "fast", "reason": "at is more than 5 minutes ahead"}]
+
+
+def test_late_calls_land_in_their_own_window_whatever_came_since(door):
+    hour_ago = timezone.now() - timedelta(hours=1)
+    for at in (back(seconds=1), hour_ago.isoformat(), back(seconds=1), hour_ago.isoformat()):
+        door(batch(call(at=at)))
+
+    (row,) = queries.windows("production", ROUTE, hour_ago - timedelta(minutes=1), hour_ago + timedelta(minutes=1))
+    assert (row.calls, row.late) == (2, 2)
+
+
+def test_a_billion_tokens_are_priced_to_the_nano_usd_and_one_more_is_refused(door):
+    billion = 10**9
+    most = call(at=back(seconds=1), input_tokens=billion, output_tokens=billion)
+    more = call(id="more", at=back(seconds=1), input_tokens=billion + 1)
+
+    told = door(batch(most, more)).json
+
+    assert [one["id"] for one in told["rejected"]] == ["more"]
+    assert LedgerLine.objects.get().confirmed_nano == billion * 100 + billion * 400
+
+
+IMPOSSIBLE = [
+    {"latency_ms": -1},
+    {"latency_ms": float("nan")},
+    {"latency_ms": float("inf")},
+    {"input_tokens": -1},
+    {"output_tokens": float("nan")},
+    {"cached_input_tokens": 1.5},
+    {"cost_usd": -0.01},
+    {"cost_usd": float("nan")},
+    {"first_token_ms": -5},
+]
+
+
+def test_negative_numbers_and_nan_cost_their_call_only(door):
+    calls = [call(id=f"odd-{n}", at=back(seconds=1), **fault) for n, fault in enumerate(IMPOSSIBLE)]
+    body = json.dumps(batch(*calls, call(at=back(seconds=1)))).encode()  # NaN stands in it as it is
+
+    told = door(body).json
+
+    assert told["accepted"] == 1
+    assert sorted(one["id"] for one in told["rejected"]) == [f"odd-{n}" for n in range(len(IMPOSSIBLE))]
+    assert all(one["reason"] for one in told["rejected"])
+    assert sum(Window.objects.values_list("calls", flat=True)) == 1
+
+
+def test_more_cached_than_input_tokens_is_no_discount(door):
+    door(batch(call(at=back(seconds=1), input_tokens=1000, cached_input_tokens=5000, output_tokens=0)))
+
+    assert LedgerLine.objects.get().confirmed_nano == 1000 * 100
+
+
+def test_what_waits_is_bounded_in_bytes_and_the_rest_is_pushed_back_and_counted(door, key, monkeypatch):
+    pushed_back = metrics.pushed_back._value.get()
+    monkeypatch.setattr(serving.commits, "waiting_bytes", serving.commits.max_bytes)
+
+    answer = door(batch(call(at=back(seconds=1))))
+
+    assert (answer.status, answer.json["code"]) == (429, "too_fast")
+    assert int(answer.headers[b"retry-after"]) >= 1
+    assert metrics.pushed_back._value.get() == pushed_back + 1
+    assert not Window.objects.exists()
