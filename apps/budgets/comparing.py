@@ -7,6 +7,7 @@ come first: what was booked for a route is known when its owner's budget is look
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -51,8 +52,7 @@ def _compare_one(budget: Budget, now: datetime) -> bool:
         for row in rows:
             row.note_difference(None)
         _close_if_told(budget, now)
-        if booked:
-            _repair(budget, rows[-1], -booked, now)
+        _repair(budget, rows, 0, now)
         return False
     newest, since = rows[-1], min((row.differs_since for row in rows if row.differs_since), default=None)
     if since is None:
@@ -63,9 +63,9 @@ def _compare_one(budget: Budget, now: datetime) -> bool:
         amounts = f"${nano_to_text(settled)} were settled, reports tell of ${nano_to_text(reported)}"
         sentence = f"Calls under the cap of {budget.rule.scope_words} are not reported: {amounts}."
         conditions.tell(budget, "budget.counts_differ", COUNTS, "opens", "error", sentence, now)
-    missing = settled - reported - booked
-    if abs(missing) > settled * admission.MAY_DIFFER:
-        _repair(budget, newest, missing, now)
+    missing = settled - reported
+    if abs(missing - booked) > settled * admission.MAY_DIFFER:
+        _repair(budget, rows, missing, now)
     return True
 
 
@@ -75,30 +75,44 @@ def _close_if_told(budget: Budget, now: datetime) -> None:
         conditions.tell(budget, "budget.counts_agree", COUNTS, "closes", "info", sentence, now)
 
 
-def _repair(budget: Budget, row: Settled, nano: int, now: datetime) -> None:
-    """The ledger says from now on what was settled. `nano` below 0: reports have come after all."""
-    facts = _in_common(budget)
-    booking.book_estimate(
-        environment=budget.environment,
-        at=row.newest_at,
-        nano=nano,
-        calls=0,
-        rule=booking.UNREPORTED_HOLDS,
-        trial=facts.pop("rollout", ""),
-        **facts,
-    )
-    row.add_repaired(nano)
-    did = "are booked as estimated" if nano > 0 else "of estimated spend are taken back"
-    why = "holds were settled at them, and no report tells of them" if nano > 0 else "reports tell of the calls"
+def _repair(budget: Budget, rows: Sequence[Settled], nano: int, now: datetime) -> None:
+    """So much of what was settled is missing in reports: it is booked, and what was booked before is taken back."""
+    before = sum(row.repaired_nano for row in rows)
+    if nano == before:
+        return
+    for row in rows:
+        if row.repaired_nano:
+            _book(budget, -row.repaired_nano, row.repaired_as)
+            row.note_repair(0, {})
+    if nano:
+        line = {"at": rows[-1].newest_at.isoformat(), **_in_common(budget)}
+        _book(budget, nano, line)
+        rows[-1].note_repair(nano, line)
+    did, why = "booked as estimated", "holds were settled at them, and no report tells of them"
+    if nano < before:
+        did, why = "taken back", "reports tell of the calls"
     journal.record(
         "budget.counts_repaired",
         environment=budget.environment,
         by=WORKER,
-        because=f"${nano_to_text(abs(nano))} {did} for {budget.rule.scope_words}: {why}.",
-        about={"budget": budget.id} | ({"route": facts["route"]} if "route" in facts else {}),
+        because=f"${nano_to_text(abs(nano - before))} are {did} for {budget.rule.scope_words}: {why}.",
+        about={"budget": budget.id} | ({"route": budget.scope["route"]} if "route" in budget.scope else {}),
         now=now,
-        before={"booked_usd": nano_to_text(row.repaired_nano - nano)},
-        after={"booked_usd": nano_to_text(row.repaired_nano)},
+        before={"booked_usd": nano_to_text(before)},
+        after={"booked_usd": nano_to_text(nano)},
+    )
+
+
+def _book(budget: Budget, nano: int, line: Mapping[str, str]) -> None:
+    facts = {name: value for name, value in line.items() if name not in ("at", "rollout")}
+    booking.book_estimate(
+        environment=budget.environment,
+        at=datetime.fromisoformat(line["at"]),
+        nano=nano,
+        calls=0,
+        rule=booking.UNREPORTED_HOLDS,
+        trial=line.get("rollout", ""),
+        **facts,
     )
 
 

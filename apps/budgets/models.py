@@ -332,6 +332,7 @@ class Settled(models.Model):
     newest_at = models.DateTimeField()
     differs_since = models.DateTimeField(null=True)
     repaired_nano = models.BigIntegerField(default=0)  # booked for holds that no report tells of
+    repaired_as = models.JSONField(default=dict)  # the line that says so, to be taken back as it was booked
     ledger_nano = models.BigIntegerField(null=True)  # what the ledger said
     ledger_at = models.DateTimeField(null=True)
 
@@ -350,9 +351,9 @@ class Settled(models.Model):
         self.ledger_nano, self.ledger_at = nano, now
         self.save(update_fields=["ledger_nano", "ledger_at"])
 
-    def add_repaired(self, nano: int) -> None:
-        self.repaired_nano += nano
-        self.save(update_fields=["repaired_nano"])
+    def note_repair(self, nano: int, line: Mapping[str, str]) -> None:
+        self.repaired_nano, self.repaired_as = nano, dict(line)
+        self.save(update_fields=["repaired_nano", "repaired_as"])
 
     def note_difference(self, since: datetime | None) -> None:
         self.differs_since = since

@@ -141,11 +141,15 @@ def test_a_ledger_that_is_behind_is_repaired_and_reports_that_come_late_take_it_
 
     assert repaired == [50, 50]
     assert queries.status_of(wide, now + 8 * MINUTE).verdict.spent_nano == 50 * USD
+    assert {
+        row.keys["variant"]: row.estimated_nano
+        for row in telemetry.spend("production", now, now + DAY, by=("variant",))
+    } == {"old": 0}
     told = Entry.objects.filter(kind="budget.counts_repaired").order_by("id")
     assert [entry.because for entry in told] == [
         "$36.000000 are booked as estimated for route invoice-extraction: holds were settled at them, and no report "
         "tells of them.",
-        "$36.000000 of estimated spend are taken back for route invoice-extraction: reports tell of the calls.",
+        "$36.000000 are taken back for route invoice-extraction: reports tell of the calls.",
     ]
     assert Entry.objects.filter(kind="budget.counts_differ").count() == 1  # one cause, one alert
     assert Entry.objects.filter(kind="budget.counts_agree", effect="closes").count() == 1
