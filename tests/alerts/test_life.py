@@ -274,7 +274,7 @@ def test_a_provider_that_is_down_is_told_once_for_all_its_routes_and_none_is_los
     assert sorted(during) == ["incident:a", "incident:b", "provider:openai"]
     assert muted == dict.fromkeys(("incident:a", "stale:a", "incident:c"), "provider:openai")
     after = [one["condition"] for told in receiver.told()[3:] for one in told["data"].get("alerts", [told["data"]])]
-    assert after == ["provider:openai", "incident:a", "stale:a"]
+    assert (after[0], sorted(after[1:])) == ("provider:openai", ["incident:a", "stale:a"])
 
 
 def test_a_provider_mutes_what_came_before_it_in_the_same_look(receiver, now):
