@@ -19,6 +19,7 @@ from apps.telemetry.domain import traces
 from apps.telemetry.domain.batch import AssignedBy, Call
 from apps.telemetry.domain.fold import Attempt, Fold
 from apps.telemetry.domain.intake import Intake
+from apps.telemetry.domain.lines import line_sums
 from apps.telemetry.domain.span_calls import SpanCall
 from apps.telemetry.domain.sums import LedgerKey, LedgerSum
 from apps.telemetry.domain.traces import Booked, Line, Reading, Settled, Trace
@@ -234,7 +235,7 @@ def is_conflict(attempt: Attempt) -> bool:
 
 def line_of(environment: str, attempt: Attempt, fold: Fold) -> Line:
     key, price = fold.ledger_key(environment, attempt), attempt.price
-    sums = fold.line_sums([attempt.call], [price])
+    sums = line_sums([attempt.call], [price])
     return Line(
         key.minute, key.route, key.variant, key.provider, key.model, key.owner, key.arm, key.trial, key.tag, key.rule,
         price.confirmed_nano, price.estimated_nano, int(price.is_unpriced), sums.input_tokens,

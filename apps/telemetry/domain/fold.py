@@ -15,9 +15,9 @@ from apps.catalog.domain.pricing import PriceBook
 from apps.telemetry.domain.batch import Call, Outcome
 from apps.telemetry.domain.cohorts import Cohort, Cohorts, Parts
 from apps.telemetry.domain.histogram import Histogram
+from apps.telemetry.domain.lines import line_sums, tokens_of
 from apps.telemetry.domain.pairs import GRADE, PairSum, leg_of
 from apps.telemetry.domain.pricing import (
-    ESTIMATED,
     EVERYWHERE,
     REMEMBERED,
     Priced,
@@ -25,8 +25,6 @@ from apps.telemetry.domain.pricing import (
     Usual,
     is_complete,
     price_call,
-    tokens_source,
-    written_part,
 )
 from apps.telemetry.domain.raw import Pack, pack_of
 from apps.telemetry.domain.routes import RouteFacts
@@ -55,22 +53,6 @@ class Known(Protocol):
 def variant_of(call: Call) -> str:
     """Where the sender names none, the one that the flag chose."""
     return call.variant or call.assigned or ""
-
-
-def written_of(calls: Sequence[Call]) -> tuple[int, int]:
-    """Tokens written to a cache, and those of them that stay for an hour."""
-    if not any([call.cache_write_tokens for call in calls]):
-        return 0, 0
-    parts = [written_part(call) for call in calls]
-    return sum([written for written, _ in parts]), sum([for_1h for _, for_1h in parts])
-
-
-def tokens_of(calls: Sequence[Call]) -> tuple[int, int, int]:
-    """Input, cached, output. Cached is a part of the input: a larger one means something else."""
-    inputs = [call.input_tokens or 0 for call in calls]
-    cached = [call.cached_input_tokens or 0 for call in calls]
-    fitting = [part for part, whole in zip(cached, inputs, strict=True) if part <= whole]
-    return sum(inputs), sum(fitting), sum([call.output_tokens or 0 for call in calls])
 
 
 def alike(calls: Iterable[Call]) -> Iterable[list[Call]]:
@@ -241,7 +223,7 @@ class Fold:
         window.late += n if starts_at < self.late_before else 0
 
         if not is_booked:
-            self.add_line(self.ledger_key(environment, example), self.line_sums(calls, prices))
+            self.add_line(self.ledger_key(environment, example), line_sums(calls, prices))
             if not facts.is_known:
                 name = (environment, example.call.route)
                 self.unassigned[name] = self.unassigned.get(name, 0) + n
@@ -275,18 +257,6 @@ class Fold:
 
     def pair(self, environment: str, pair_id: str, route: str) -> PairSum:
         return self.pairs.get((environment, pair_id)) or self.pairs.setdefault((environment, pair_id), PairSum(route))
-
-    def line_sums(self, calls: Sequence[Call], prices: Sequence[Priced]) -> LedgerSum:
-        """Of calls whose price has the same rule, with the tokens by which they were priced: assumed ones as well."""
-        inputs, cached, outputs = tokens_of(calls)
-        written = written_of(calls)
-        if tokens_source(prices[0].rule) == ESTIMATED:
-            inputs += sum([price.assumed_input for price in prices])
-            outputs += sum([price.assumed_output for price in prices])
-            cached, written = 0, (0, 0)  # an estimate knows no discount
-        confirmed, estimated = [price.confirmed_nano for price in prices], [price.estimated_nano for price in prices]
-        unpriced = len(calls) if prices[0].is_unpriced else 0
-        return LedgerSum(len(calls), sum(confirmed), sum(estimated), unpriced, inputs, cached, outputs, *written)
 
     def window_at(self, seconds: float) -> int:
         return int(seconds // self.window_seconds) * self.window_seconds

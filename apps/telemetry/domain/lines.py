@@ -1,0 +1,38 @@
+"""What calls come to in a line of the ledger. In: calls whose price has the same rule, with their prices. Out: sums."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from apps.telemetry.domain.batch import Call
+from apps.telemetry.domain.pricing import ESTIMATED, Priced, tokens_source, written_part
+from apps.telemetry.domain.sums import LedgerSum
+
+
+def line_sums(calls: Sequence[Call], prices: Sequence[Priced]) -> LedgerSum:
+    """With the tokens by which they were priced: assumed ones as well."""
+    inputs, cached, outputs = tokens_of(calls)
+    written = written_of(calls)
+    if tokens_source(prices[0].rule) == ESTIMATED:
+        inputs += sum([price.assumed_input for price in prices])
+        outputs += sum([price.assumed_output for price in prices])
+        cached, written = 0, (0, 0)  # an estimate knows no discount
+    confirmed, estimated = [price.confirmed_nano for price in prices], [price.estimated_nano for price in prices]
+    unpriced = len(calls) if prices[0].is_unpriced else 0
+    return LedgerSum(len(calls), sum(confirmed), sum(estimated), unpriced, inputs, cached, outputs, *written)
+
+
+def tokens_of(calls: Sequence[Call]) -> tuple[int, int, int]:
+    """Input, cached, output. Cached is a part of the input: a larger one means something else."""
+    inputs = [call.input_tokens or 0 for call in calls]
+    cached = [call.cached_input_tokens or 0 for call in calls]
+    fitting = [part for part, whole in zip(cached, inputs, strict=True) if part <= whole]
+    return sum(inputs), sum(fitting), sum([call.output_tokens or 0 for call in calls])
+
+
+def written_of(calls: Sequence[Call]) -> tuple[int, int]:
+    """Tokens written to a cache, and those of them that stay for an hour."""
+    if not any([call.cache_write_tokens for call in calls]):
+        return 0, 0
+    parts = [written_part(call) for call in calls]
+    return sum([written for written, _ in parts]), sum([for_1h for _, for_1h in parts])
