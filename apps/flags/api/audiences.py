@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from apps.access.domain.roles import Role
 from apps.access.endpoint import ApiView
 from apps.flags import audience_versions, audiences, moves, queries
-from apps.flags.api.shapes import IN_ENVIRONMENT, AnyObject, Because, PreviewOut, Sparse
+from apps.flags.api.shapes import IN_ENVIRONMENT, MOST_CONTEXTS, AnyObject, Because, Context, PreviewOut, Sparse
 from apps.flags.api.versions import FROM_TO, CompareView
 from apps.flags.queries import AudienceView
 
@@ -47,7 +47,7 @@ class AudiencePatch(Sparse):
 
 class PreviewAudienceIn(serializers.Serializer[Any]):
     conditions = AnyObject(help_text=CONDITIONS)
-    contexts = serializers.ListField(child=AnyObject(), required=False, max_length=10_000)
+    contexts = serializers.ListField(child=Context(), required=False, max_length=MOST_CONTEXTS)
 
 
 class AudienceVersionOut(serializers.Serializer[Any]):

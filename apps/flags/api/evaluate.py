@@ -9,23 +9,12 @@ from rest_framework.response import Response
 
 from apps.access.endpoint import ApiView
 from apps.core.refusals import NotFound
-from apps.flags import evaluation, publishing, queries, tracing
-from apps.flags.api.shapes import AnyObject
-from apps.flags.domain import segments, variants
+from apps.flags import evaluation, queries, tracing
+from apps.flags.api.shapes import MOST_CONTEXTS, AnyObject, Context
+from apps.flags.domain import segments
 from apps.flags.tracing import Comparison, Ruler, Trace
 
-MOST_CONTEXTS = 10_000
 MOST_VERSION = 2**31 - 1
-
-
-class Context(AnyObject):
-    """One that any database and any answer can carry."""
-
-    def to_internal_value(self, data: Any) -> Any:
-        value = super().to_internal_value(data)
-        with publishing.fit():
-            variants.check_texts("context", value)
-        return value
 
 
 class EvaluationIn(serializers.Serializer[Any]):

@@ -7,10 +7,12 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers, status
 from rest_framework.response import Response
 
-from apps.flags import pins
+from apps.flags import pins, publishing
+from apps.flags.domain import variants
 from apps.flags.models import Flag
 from apps.flags.queries import ClientView, FlagView, RouteView
 
+MOST_CONTEXTS = 10_000
 IN_ENVIRONMENT = OpenApiParameter("environment", str, description="Key of the environment; a key's own by default.")
 
 
@@ -21,6 +23,16 @@ class AnyObject(serializers.JSONField):
         value = super().to_internal_value(data)
         if not isinstance(value, Mapping):
             raise serializers.ValidationError("This must be an object.")
+        return value
+
+
+class Context(AnyObject):
+    """One that any database and any answer can carry."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        value = super().to_internal_value(data)
+        with publishing.fit():
+            variants.check_texts("context", value)
         return value
 
 
