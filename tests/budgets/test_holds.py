@@ -7,7 +7,6 @@ import pytest
 from django.db import DatabaseError, connections
 
 from apps.budgets import caps, holding, ledger, services
-from apps.budgets.domain.admission import Cap, differs, refused_by, slice_nano
 from apps.budgets.models import Hold, Settled
 from apps.core.refusals import Invalid, NotFound
 from apps.journal.models import Entry
@@ -297,57 +296,6 @@ def test_ended_holds_are_forgotten_after_a_week_and_their_sums_are_not(now):
 
     assert [hold.key for hold in Hold.objects.all()] == ["h-2"]
     assert left(now, cap) == 7
-
-
-# --- the one function that decides ---------------------------------------------------------------------------------
-
-
-def cap(**changes):
-    return Cap(**({"budget": "b", "name": "b", "limit_nano": 10, "reserved_nano": 2, "ledger_nano": 3} | changes))
-
-
-@pytest.mark.parametrize(
-    ("caps", "nano", "says"),
-    [
-        ([], 5, None),
-        ([cap()], 5, None),
-        ([cap()], 6, False),
-        ([cap(settled_lately_nano=1)], 5, False),
-        ([cap(settled_nano=4)], 5, False),
-        ([cap(settled_nano=3)], 5, None),
-        ([cap(ledger_nano=None)], 5, True),
-        ([cap(ledger_nano=None, on_unreachable="open")], 5, None),
-        ([cap(ledger_nano=None, on_unreachable="open"), cap()], 6, False),
-        ([cap(ledger_nano=None), cap(budget="full")], 6, False),
-        ([cap(ledger_nano=12)], 0, None),
-    ],
-)
-def test_who_refuses(caps, nano, says):
-    refusal = refused_by(caps, nano)
-
-    assert (refusal.is_unverifiable if refusal else None) is says
-
-
-def test_more_than_one_percent_differs():
-    assert not differs(100, 101)
-    assert differs(100, 102)
-    assert not differs(200, 100)
-    assert differs(0, 1)
-
-
-@pytest.mark.parametrize(
-    ("caps", "nano", "given"),
-    [
-        ([cap(limit_nano=10_005)], 1, 100),  # 1 % of what is left
-        ([cap(limit_nano=10_005)], 50, 1000),  # twenty calls
-        ([cap(limit_nano=10_005)], 600, 600),  # twenty do not fit: one
-        ([cap(limit_nano=10_005), cap(limit_nano=1_005)], 10, 200),  # the fullest decides
-        ([cap(ledger_nano=None)], 5, 5),
-        ([], 5, 5),
-    ],
-)
-def test_how_much_is_given_at_once(caps, nano, given):
-    assert slice_nano(caps, nano) == given
 
 
 def test_a_cap_of_other_calls_begins_with_what_those_have_spent(now):
