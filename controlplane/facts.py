@@ -28,6 +28,7 @@ from apps.telemetry import serving as telemetry_doors
 from controlplane import timing
 
 NANO = 1e9
+MONEY_EVERY = 6  # looks: the ledger is asked for each budget
 UNASSIGNED = "unassigned"  # all routes that nobody made, together
 Labels = tuple[str, ...]
 
@@ -43,9 +44,11 @@ class Facts(Refresher, Collector):
     """The thread, and what it found last. Ages grow from one look to the next: they are told as moments."""
 
     def __init__(self) -> None:
-        super().__init__({"facts": self.look}, every=settings.METRICS_SECONDS)
+        super().__init__({"facts": self.look, "money": self.look_at_money_if_due}, every=settings.METRICS_SECONDS)
         self.name = "facts"
         self.found: list[Metric] = []
+        self.money: list[Metric] = []
+        self.turns = 0
 
     def start(self) -> None:
         if self.every > 0:
@@ -55,8 +58,16 @@ class Facts(Refresher, Collector):
         tell_own()
         self.found = list(said(now or timezone.now()))
 
+    def look_at_money_if_due(self) -> None:
+        if self.turns % MONEY_EVERY == 0:
+            self.look_at_money(timezone.now())
+        self.turns += 1
+
+    def look_at_money(self, now: datetime) -> None:
+        self.money = list(money(environments(), now))
+
     def collect(self) -> Iterable[Metric]:
-        return [*self.found, *served()]
+        return [*self.found, *self.money, *served()]
 
 
 telling = threading.Lock()  # a scrape comes while the thread looks
@@ -88,9 +99,12 @@ def served() -> Iterator[Metric]:
     yield gauge("snapshot_unconfirmed_seconds", says, ("environment",), ages)
 
 
+def environments() -> list[str]:
+    return list(Environment.objects.filter(is_hidden=False).order_by("key").values_list("key", flat=True))
+
+
 def said(now: datetime) -> Iterator[Metric]:
     """Raises django.db.Error when the database is away: what was found before stays, with its age."""
-    keys = list(Environment.objects.filter(is_hidden=False).order_by("key").values_list("key", flat=True))
     yield gauge("facts_timestamp_seconds", "When these facts were asked of the tables.", (), [((), now.timestamp())])
     if tick := rollouts.last_tick_at():
         says = "When the shard that waits longest was last judged: it stands still when beat or worker are down."
@@ -99,8 +113,7 @@ def said(now: datetime) -> Iterator[Metric]:
     open_alerts = Alert.objects.open()
     yield counted("alerts_open", "Alerts that are not over.", open_alerts, ("environment", "state", "severity"))
     yield from deliveries(now)
-    yield from money(keys, now)
-    heard = [((key,), at.timestamp()) for key in keys if (at := telemetry.as_of(key))]
+    heard = [((key,), at.timestamp()) for key in environments() if (at := telemetry.as_of(key))]
     yield gauge("telemetry_last_timestamp_seconds", "When telemetry was last committed.", ("environment",), heard)
 
 

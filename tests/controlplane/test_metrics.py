@@ -93,6 +93,7 @@ def test_a_live_server_tells_what_happened_in_it_and_in_a_worker_that_has_gone(s
     tick_elsewhere(counted)
     key = {"Authorization": "Bearer scrape-me"}
     wait_for(lambda: "changeover_last_tick_timestamp_seconds" in scraped(server, **key).families)
+    wait_for(lambda: "changeover_spend_today_usd" in {name for name, _ in scraped(server, **key).samples})
     says = scraped(server, **key)
 
     door = "/ofrep/v1/evaluate/flags/{key}"
@@ -177,6 +178,7 @@ def test_the_dashboard_asks_for_all_that_is_served_and_nothing_else(environment,
     shelf.refresh()
 
     facts.facts.look(now)
+    facts.facts.look_at_money(now)
     families = list(text_string_to_metric_families(generate_latest(scrape.shown).decode()))
     served = {name for family in families for name in names_of(family)}
     asked = set(NAME.findall(DASHBOARD.read_text()))
