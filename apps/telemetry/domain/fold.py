@@ -250,10 +250,9 @@ class Fold:
         """Calls as they are, and the legs of pairs."""
         if self.keeps_raw:
             self.raw.setdefault((environment, example.call.route), []).append(pack_of(calls, prices))
-        for call, price in zip(calls, prices, strict=True):
-            if call.pair_id:
-                leg = leg_of(call, price.confirmed_nano + price.estimated_nano, example.variant)
-                self.pair(environment, call.pair_id, call.route).add(example.arm, leg)
+        for n in [n for n, call in enumerate(calls) if call.pair_id]:
+            leg = leg_of(calls[n], prices[n].confirmed_nano + prices[n].estimated_nano, example.variant)
+            self.pair(environment, calls[n].pair_id or "", calls[n].route).add(example.arm, leg)
 
     def pair(self, environment: str, pair_id: str, route: str) -> PairSum:
         return self.pairs.get((environment, pair_id)) or self.pairs.setdefault((environment, pair_id), PairSum(route))

@@ -17,6 +17,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from apps.catalog.domain.names import service_tier_of
 from apps.catalog.domain.pricing import Price
 from apps.telemetry.domain.batch import Call
@@ -59,7 +61,7 @@ def tokens_source(rule: str) -> str:
     return ESTIMATED if rule.startswith((*GUESSES, HOLD)) else REPORTED
 
 
-class Priced(NamedTuple):
+class Priced(Struct, frozen=True, gc=False):
     """`rate`: which of the price's rates it was. The assumed tokens are those that nobody reported."""
 
     confirmed_nano: int

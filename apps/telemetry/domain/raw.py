@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -22,6 +23,8 @@ COMPRESSION = 1  # the others cost more time than their bytes are worth
 SHARED = ("variant", "arm", "provider", "model", "error", "snapshot", "assigned", "assigned_by", "tag")
 OWN = ("id", "request_id", "attempt", "final", "pair_id", "latency_ms", "first_token_ms", "input_tokens",
        "cached_input_tokens", "output_tokens")  # fmt: skip
+shared_of = attrgetter(*SHARED)
+columns_of = [attrgetter(name) for name in OWN]
 
 
 class Pack(Struct, array_like=True):
@@ -50,14 +53,13 @@ class RawCall:
 
 def pack_of(calls: Sequence[Call], prices: Sequence[Priced]) -> Pack:
     """Of calls that share a variant, a model, an error and the rule of their price."""
-    first = calls[0]
     return Pack(
-        [getattr(first, name) for name in SHARED],
+        list(shared_of(calls[0])),
         prices[0].rule,
         [call.at.timestamp() for call in calls],
         [price.confirmed_nano for price in prices],
         [price.estimated_nano for price in prices],
-        [[getattr(call, name) for call in calls] for name in OWN],
+        [list(map(of_call, calls)) for of_call in columns_of],
     )
 
 
