@@ -193,8 +193,9 @@ def book(environment: str, booked: Booked, reading: Reading, attempt: Attempt | 
     if attempt is None:
         fold.hear(environment, reading.call.service, reading.call.source, "covered")
         return
-    booked.line = line_of(environment, attempt, fold)
-    fold.add_line(*entry_of(environment, booked.line))
+    key, sums = fold.ledger_key(environment, attempt), line_sums([attempt.call], [attempt.price])
+    fold.add_line(key, sums)
+    booked.line = line_of(key, sums)
     if not attempt.facts.is_known:
         count_unassigned(environment, attempt.call.route, reading, fold)
         booked.is_unassigned = True
@@ -233,13 +234,11 @@ def is_conflict(attempt: Attempt) -> bool:
     return normalised("", planned)[1] != normalised(attempt.call.provider, attempt.call.model)[1]
 
 
-def line_of(environment: str, attempt: Attempt, fold: Fold) -> Line:
-    key, price = fold.ledger_key(environment, attempt), attempt.price
-    sums = line_sums([attempt.call], [price])
+def line_of(key: LedgerKey, sums: LedgerSum) -> Line:
     return Line(
         key.minute, key.route, key.variant, key.provider, key.model, key.owner, key.arm, key.trial, key.tag, key.rule,
-        price.confirmed_nano, price.estimated_nano, int(price.is_unpriced), sums.input_tokens,
-        sums.cached_input_tokens, sums.output_tokens, key.rate, sums.cache_write_tokens, sums.cache_write_1h_tokens,
+        sums.confirmed_nano, sums.estimated_nano, sums.unpriced, sums.input_tokens, sums.cached_input_tokens,
+        sums.output_tokens, key.rate, sums.cache_write_tokens, sums.cache_write_1h_tokens,
     )  # fmt: skip
 
 

@@ -296,7 +296,9 @@ class Fold:
 
     def add_line(self, key: LedgerKey, sums: LedgerSum, sign: int = 1) -> None:
         """With the sign -1 a line takes back what another one booked."""
-        line = self.ledger.setdefault(key, LedgerSum())
+        line = self.ledger.get(key)
+        if line is None:
+            line = self.ledger[key] = LedgerSum()
         line.calls += sign * sums.calls
         line.confirmed_nano += sign * sums.confirmed_nano
         line.estimated_nano += sign * sums.estimated_nano

@@ -187,6 +187,8 @@ def covered_spans(trace: Trace) -> set[str]:
 
 def joined_streams(trace: Trace) -> dict[str, str]:
     """Span of a stream's headers -> log of its end: same parent and model, and the log begins where the span ends."""
+    if len(trace.calls) < 2:  # most traces
+        return {}
     logs = sorted((call for call in trace.calls.values() if call.joins), key=lambda call: (call.begin, call.span))
     joined: dict[str, str] = {}
     for log in logs:
@@ -221,6 +223,8 @@ def with_stream(head: SpanCall, log: SpanCall) -> SpanCall:
 
 def suspected_shadows(trace: Trace) -> list[SpanCall]:
     """A gateway mirrors calls without a mark: of successes of different groups in one request, the later ones."""
+    if len(trace.calls) < 2:
+        return []
     done = sorted(
         (call for call in trace.calls.values() if call.source == "webhook" and not call.error and call.arm != "shadow"),
         key=lambda call: (call.begin, call.span),
