@@ -70,13 +70,13 @@ def test_a_service_tells_its_dialect_its_coverage_and_what_was_refused(story, cl
 
     (row,) = client.get(reverse("sources")).context["sources"]
 
-    assert row.dialect == "metrics, spans"
+    assert (row.dialect, row.calls, row.calls_second) == ("metrics, spans", "900", "money from spans")
     assert (row.assigned, row.found_by) == ("89\u00a0%", "the flag on the call")
     assert (row.coverage, row.coverage_second) == (
         "90\u00a0%",
         "spans 900 calls, metrics 1,000: 10 % reach us without a span",
     )
-    assert row.rejections == ("7 too old, key payments",)
+    assert row.rejections == ("too old: 7, key payments",)
     assert "retries are not visible" in row.notes
 
 

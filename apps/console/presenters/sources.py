@@ -28,6 +28,7 @@ FOUND_BY = {
     "mapped": "a mapping",
     "resource": "the resource",
 }
+COVERED = {"": "", "metric": "only metrics"}  # by who has the money, where there is nothing to compare
 MOST_SCOPES = 3
 
 
@@ -38,7 +39,6 @@ class SourceRow:
     dialect_second: str
     calls: str
     calls_second: str
-    n: int
     assigned: str
     bar: SafeString
     found_by: str
@@ -99,7 +99,7 @@ class SuspectedRow:
 
 
 def source_row(one: SourceView, heard: datetime | None, now: datetime) -> SourceRow:
-    n = sum(one.calls.values())
+    n = one.calls.get("metric", 0) if one.money_from == "metric" else one.traced
     lost = one.attributed.get("unassigned", 0)
     found = {name: count for name, count in one.attributed.items() if name != "unassigned" and count > 0}
     whole = sum(found.values()) + max(lost, 0)
@@ -110,7 +110,6 @@ def source_row(one: SourceView, heard: datetime | None, now: datetime) -> Source
         dialect_second=", ".join(sorted(filter(None, one.scopes), key=lambda scope: -one.scopes[scope])[:MOST_SCOPES]),
         calls=figures.count(n),
         calls_second=f"money from {DIALECTS[one.money_from]}" if one.money_from and len(one.calls) > 1 else "",
-        n=n,
         assigned=figures.percent(share) if share is not None else "",
         bar=mark_safe(drawings.bar(share, None, width=64)) if share is not None else SafeString(),
         found_by=", ".join(FOUND_BY.get(name, name) for name in sorted(found, key=lambda name: -found[name])),
@@ -129,14 +128,16 @@ def source_row(one: SourceView, heard: datetime | None, now: datetime) -> Source
 
 def coverage(one: SourceView) -> str:
     if one.without_a_span is None:
-        return "only metrics" if set(one.calls) == {"metric"} else "each call"
+        return COVERED.get(one.money_from or "", "each call")
     return figures.percent(1 - one.without_a_span)
 
 
 def coverage_second(one: SourceView) -> str:
     if one.comparison is not None:
         return one.comparison
-    if set(one.calls) == {"metric"}:
+    if one.money_from is None:
+        return ""
+    if one.money_from == "metric":
         every = f", a point every {one.resolution_seconds} s" if one.resolution_seconds else ""
         return f"no requests, percentiles of exponential buckets alone{every}"
     return "nothing to compare it with"
@@ -152,7 +153,7 @@ def notes(one: SourceView) -> str:
 
 
 def rejection_words(one: Rejection) -> str:
-    told = f"{figures.count(one.n)} {words(one.reason)}"
+    told = f"{words(one.reason)}: {figures.count(one.n)}"
     return f"{told}, key {one.key}" if one.key else told
 
 

@@ -24,14 +24,15 @@ def page(visit: Visit) -> HttpResponse:
     asked = visit.request.GET.get("map", "") if may else ""
     strays, arrivals = observed.strays(key, now), observed.arrivals(key, now)
     heard = observed.last_heard(key)
+    arrival_rows = [sources.arrival_row(one, coarse_windows(one, key, now), now) for one in arrivals]
     rows = [sources.source_row(one, heard.get(one.service), now) for one in observed.sources(key, now)]
     return visit.page(
         "console/sources.html",
         current="sources",
         summary=sources.summary(rows, strays, arrivals),
         sources=rows,
-        arrivals=[sources.arrival_row(one, coarse_windows(one, key, now), now) for one in arrivals],
-        too_coarse=telemetry.TOO_COARSE,
+        arrivals=arrival_rows,
+        too_coarse=telemetry.TOO_COARSE if any(row.p95_range for row in arrival_rows) else "",
         strays=[sources.stray_row(one, asked, now) for one in strays],
         asked=asked,
         routes=[view.key for view in flags.routes(key)],
