@@ -5,8 +5,8 @@ is booked, and the difference becomes one more line, so that doing it twice adds
 the tokens that were assumed of them.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,15 +23,14 @@ from apps.journal import services as journal
 from apps.telemetry import rows
 from apps.telemetry.domain import repricing as again
 from apps.telemetry.domain.pricing import Rule, parse_rate
+from apps.telemetry.domain.sums import LedgerSum
 from apps.telemetry.models import LedgerLine
 from apps.telemetry.queries.money import spend
 from apps.telemetry.queries.steps import floor
 
-KEYS = ("minute", "route", "variant", "provider", "model", "owner", "arm", "trial", "tag")
-TOKENS = (
-    "calls", "input_tokens", "cached_input_tokens", "output_tokens", "cache_write_tokens", "cache_write_1h_tokens",
-)  # fmt: skip
-MONEY = ("confirmed_nano", "estimated_nano", "unpriced")
+KEYS = ("minute", "route", "variant", "provider", "model", "owner", "arm", "trial", "tag", "rate")
+SUMS = tuple(field.name for field in fields(LedgerSum))
+Key = tuple[Any, ...]  # the values of KEYS, and whether the lines are estimates
 AT_ONCE = timedelta(hours=6)
 MOST = timedelta(days=92)
 EFFECT_OF = timedelta(days=30)
@@ -63,31 +62,6 @@ Changes = dict[tuple[str, str], Change]
 
 def change_of(changes: Changes, key: tuple[str, str]) -> Change:
     return changes.get(key) or changes.setdefault(key, Change(*key))
-
-
-@dataclass(slots=True)
-class Group:
-    """Lines of one minute, key and rate: confirmed ones, or estimated ones."""
-
-    is_estimate: bool
-    rate: str
-    calls: int = 0
-    input_tokens: int = 0
-    cached_input_tokens: int = 0
-    output_tokens: int = 0
-    cache_write_tokens: int = 0
-    cache_write_1h_tokens: int = 0
-    confirmed_nano: int = 0
-    estimated_nano: int = 0
-    unpriced: int = 0
-
-    @property
-    def booked_nano(self) -> int:
-        return self.estimated_nano if self.is_estimate else self.confirmed_nano
-
-    def add(self, row: Mapping[str, Any]) -> None:
-        for name in (*TOKENS, *MONEY):
-            setattr(self, name, getattr(self, name) + int(row[f"sum_{name}"] or 0))
 
 
 def preview(*, environment: str, since: datetime, until: datetime) -> list[Change]:
@@ -135,46 +109,44 @@ def adjustments(
         begin = end
 
 
-def groups(environment: str, since: datetime, until: datetime) -> Iterable[tuple[tuple[Any, ...], Group]]:
+def groups(environment: str, since: datetime, until: datetime) -> Iterable[tuple[Key, LedgerSum]]:
+    """Lines of one minute, key and rate together: the confirmed ones, and the estimated ones."""
     lines = LedgerLine.objects.filter(environment=environment, minute__gte=since, minute__lt=until)
-    sums = (
-        lines.order_by()
-        .values(*KEYS, "rate", "rule")
-        .annotate(**{f"sum_{name}": Sum(name) for name in (*TOKENS, *MONEY)})
-    )
-    found: dict[tuple[Any, ...], Group] = {}
-    for row in sums.order_by(*KEYS, "rate", "rule"):
+    sums = lines.order_by().values(*KEYS, "rule").annotate(**{f"sum_{name}": Sum(name) for name in SUMS})
+    found: dict[Key, LedgerSum] = {}
+    for row in sums.order_by(*KEYS, "rule"):
         if again.can_be_priced_again(row["rule"]):
-            is_estimate = again.is_estimate(row["rule"])
-            key = (*(row[name] for name in KEYS), row["rate"], is_estimate)
-            found.setdefault(key, Group(is_estimate, row["rate"])).add(row)
-    return [(key[: len(KEYS)], group) for key, group in found.items()]
+            group = found.setdefault((*(row[name] for name in KEYS), again.is_estimate(row["rule"])), LedgerSum())
+            for name in SUMS:
+                setattr(group, name, getattr(group, name) + int(row[f"sum_{name}"] or 0))
+    return found.items()
 
 
 def adjustment(
-    environment: str, key: tuple[Any, ...], group: Group, book: PriceBook, changes: Changes
+    environment: str, key: Key, group: LedgerSum, book: PriceBook, changes: Changes
 ) -> tuple[Any, ...] | None:
-    minute, _, _, provider, model = key[:5]
-    price = price_of(book, provider, model, minute, group.rate)
+    minute, *names, rate, is_estimate = key
+    provider, model = names[2:4]
+    price = price_of(book, provider, model, minute, rate)
     if price is None:
         return None
     change = change_of(changes, (provider, model))
-    wanted = again.cost_again(price, group, group.rate)
+    booked = group.estimated_nano if is_estimate else group.confirmed_nano
+    wanted = again.cost_again(price, group, rate)
     if wanted is None:
         change.leave_out(group.calls)
         return None
-    if abs(wanted - group.booked_nano) <= group.calls and not group.unpriced:  # each was rounded by itself
-        wanted = group.booked_nano
-    change.before_nano += group.booked_nano
+    if abs(wanted - booked) <= group.calls and not group.unpriced:  # each was rounded by itself
+        wanted = booked
+    change.before_nano += booked
     change.after_nano += wanted
     change.calls += group.calls
     change.newly_priced += group.unpriced
-    difference = wanted - group.booked_nano
-    if not difference and not group.unpriced:
+    if wanted == booked and not group.unpriced:
         return None
-    rule = Rule.REPRICED_ESTIMATE if group.is_estimate else Rule.REPRICED
-    money = (0, difference) if group.is_estimate else (difference, 0)
-    return (minute, environment, *key[1:], rule, group.rate, 0, *money, -group.unpriced, 0, 0, 0, 0, 0)
+    rule = Rule.REPRICED_ESTIMATE if is_estimate else Rule.REPRICED
+    money = (0, wanted - booked) if is_estimate else (wanted - booked, 0)
+    return (minute, environment, *names, rule, rate, 0, *money, -group.unpriced, 0, 0, 0, 0, 0)
 
 
 def price_of(book: PriceBook, provider: str, model: str, at: datetime, rate: str) -> Price | None:
