@@ -105,6 +105,7 @@ def keep_up(*, now: datetime) -> PriceList | None:
         return None
 
 
+@transaction.atomic
 def take_first(*, now: datetime) -> PriceList:
     """With the contenders that it is the price list of."""
     services.ensure_contenders(now=now)

@@ -59,6 +59,13 @@ def test_the_import_waits_until_somebody_approves_it():
         import_prices()
 
 
+def test_the_first_list_waits_for_nobody():
+    PriceList.objects.all().delete()
+
+    assert "is in force: the first list comes with the product." in import_prices()
+    assert PriceList.objects.in_force() is not None
+
+
 def test_nothing_new_is_no_fault(monkeypatch):
     monkeypatch.setattr(shipped, "all_prices", lambda: iter([FLASH]))
 

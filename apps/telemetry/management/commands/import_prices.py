@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from apps.catalog import price_lists, queries, shipped
 from apps.catalog.domain.differences import Difference
+from apps.catalog.models import PriceList
 from apps.core.actors import person
 from apps.core.money import nano_to_text
 from apps.core.refusals import Refused
@@ -25,6 +26,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         now = timezone.now()
+        if PriceList.objects.in_force() is None and not options["dry_run"]:
+            first = price_lists.take_first(now=now)
+            self.stdout.write(f"{first.source} is in force: the first list comes with the product.")
         prices = price_lists.draft(now=now)
         found = queries.difference_of(prices, now)
         for line in told(found, repricing.effect(prices, now) if found else []):
