@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 from django.db import DatabaseError, transaction
-from django.db.models import QuerySet, Sum
+from django.db.models import Q, QuerySet, Sum
 
 from apps.budgets import ledger
 from apps.budgets.domain import admission, periods
@@ -91,23 +91,26 @@ def cap_of(budget: Budget, now: datetime) -> Cap:
         log.exception("holds.ledger_unreadable", budget=budget.id)
         row.ledger_nano, row.ledger_at = None, None
     parts = HoldPart.objects.filter(budget=budget.id)
-    asked_at = row.ledger_at or now
-    reported_later = parts.filter(state=Hold.State.SETTLED, ended_at__gte=asked_at - TELEMETRY_TAKES)
-    booked_later = parts.filter(state=Hold.State.EXPIRED, ended_at__gt=asked_at)
-    unpriced = parts.filter(state=Hold.State.SETTLED, hold__is_unpriced=True)  # booked when they were settled
-    lately = sum_of(reported_later.filter(hold__is_unpriced=False)) + sum_of(booked_later)
     return Cap(
         budget=budget.id,
         name=budget.name or rule.scope_words,
         limit_nano=budget.limit_nano,
         reserved_nano=sum_of(parts.filter(state=Hold.State.OPEN)),
         ledger_nano=row.ledger_nano,
-        settled_lately_nano=lately + sum_of(unpriced.filter(ended_at__gt=asked_at)),
+        settled_lately_nano=ended_lately(parts, row.ledger_at or now),
         settled_nano=sum_of(settled_in(budget, period)),
         period_to=None if periods.is_rolling(rule.period) else period.until,
         on_unreachable=budget.on_unreachable,
         at_cap=budget.at_cap,
     )
+
+
+def ended_lately(parts: QuerySet[HoldPart], asked_at: datetime) -> int:
+    """What the ledger could not know when it was asked: reports come a little after their hold was settled; expired
+    holds, and those without a price, were booked as they ended."""
+    ended = parts.filter(state__in=(Hold.State.SETTLED, Hold.State.EXPIRED), ended_at__gte=asked_at - TELEMETRY_TAKES)
+    is_booked = Q(state=Hold.State.EXPIRED) | Q(hold__is_unpriced=True)
+    return sum_of(ended.filter(~is_booked | Q(ended_at__gt=asked_at)))
 
 
 def period_of(budget: Budget, now: datetime) -> Period:
