@@ -43,6 +43,17 @@ def test_four_eyes_approve_and_apply(protected, client, alice, dora):
     assert (row.state, len(queries.flag(HERE, KEY).rules)) == ("applied", 3)
 
 
+def test_whoever_approves_sees_who_would_move(protected, client, alice, dora):
+    client.force_login(alice)
+    client.post(address("flag-edit", KEY, "weights"), {"share-0": "40", "share-1": "60", "do": "keep"})
+    client.post(address("flag-review", KEY), {"because": "More", "revision": "2", "do": "submit"})
+    client.force_login(dora)
+
+    text = body(client.get(address("change", ChangeRequest.objects.get().id)))
+
+    assert re.search(r"Of 40 subjects seen in the last day \d+ would move: \d+ from off to on\.", text)
+
+
 def test_a_void_approval_is_said(protected, client, alice, dora):
     ask(client, alice)
     row = ChangeRequest.objects.get()

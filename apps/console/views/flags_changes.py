@@ -15,8 +15,10 @@ from apps.console.views.acts import once
 from apps.console.views.flags_draft import due_of, sentences_of, to
 from apps.console.visits import ConsoleRequest, Visit, console, visit_of, visited
 from apps.core.refusals import Invalid, NotFound, Refused, Stale
-from apps.flags import change_requests, requests_seen
+from apps.flags import change_requests, moves, requests_seen
+from apps.flags.editing import DECIDING
 from apps.flags.models import ChangeRequest
+from apps.flags.moves import Preview
 from apps.flags.requests_seen import ChangeRequestView
 
 ORDER = ("submitted", "conflicted", "approved", "scheduled", "draft")
@@ -140,6 +142,7 @@ def shown(visit: Visit, row: ChangeRequest, *, error: str = "", status: int = 20
         state=(glyph, tone, word),
         rows=flag_words.rows(view.diff),
         conflicts=flag_words.rows(view.conflicts),
+        previews=who_moves(visit, row) if view.is_open and not view.conflicts else [],
         void=void(row, view),
         waits_for=waits_for(visit, row),
         subject_href=subject_href(visit, view),
@@ -150,6 +153,22 @@ def shown(visit: Visit, row: ChangeRequest, *, error: str = "", status: int = 20
         apply=apply_act(visit, view),
         soonest=f"{visit.now.astimezone(UTC):%Y-%m-%dT%H:%M}",
     )
+
+
+def who_moves(visit: Visit, row: ChangeRequest) -> list[Preview]:
+    """If it were applied now; nothing where no flag's answers hang on it."""
+    try:
+        if row.action == ChangeRequest.Action.CHANGE_AUDIENCE and "conditions" in row.fields:
+            return moves.preview_audience(row.environment_id, row.subject, row.fields["conditions"], now=visit.now)
+        if row.action == ChangeRequest.Action.CHANGE and {"weights", *DECIDING} & set(row.fields):
+            fields = {name: value for name, value in row.fields.items() if name != "weights"}
+            found = moves.preview(
+                row.environment_id, row.subject, row.fields.get("weights"), fields=fields, now=visit.now
+            )
+            return [found]
+    except Refused:  # the page says by itself why it cannot be applied
+        pass
+    return []
 
 
 def subject_href(visit: Visit, view: ChangeRequestView) -> str:
