@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from django.conf import settings
-from django.db.models import Max
+from django.db.models import Max, QuerySet
 
 from apps.alerts.domain import escalation, life
 from apps.alerts.domain.messages import Notice
@@ -88,13 +88,20 @@ def recipients(
 
 def tell_those_who_know(alert: Alert, *, event: str, occasion: str, now: datetime, by: str = "") -> None:
     """The end of an alert, or that somebody has it: to the channels that it was left for, and at once."""
-    told = Channel.objects.filter(deliveries__alert=alert, deliveries__event=FIRING, is_active=True).distinct()
+    firing = Delivery.objects.filter(alert=alert, event=FIRING).exclude(pk__in=never_sent(alert, now).values("pk"))
+    told = Channel.objects.filter(pk__in=firing.values("channel"), is_active=True)
     if event == ACKNOWLEDGED:
         told = told.filter(kind__in=KNOWS_ACKNOWLEDGED)
     channels = [channel for channel in told.order_by("created_at", "id") if last_left(alert, channel) != event]
     if event == RESOLVED:
         replace_waiting(alert, now)
     leave(alert, channels, event=event, occasion=occasion, at=now, now=now, by=by)
+
+
+def never_sent(alert: Alert, now: datetime) -> QuerySet[Delivery]:
+    """What a silence or another alert has held back. A channel that is written to just now may have it in hand."""
+    held_back = Delivery.objects.filter(alert=alert, replaced_at__isnull=False, attempts=0, done_at=None)
+    return held_back.exclude(channel__lease_ends_at__gt=now)
 
 
 def last_left(alert: Alert, channel: Channel) -> str:

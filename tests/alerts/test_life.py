@@ -290,6 +290,19 @@ def test_a_provider_mutes_what_came_before_it_in_the_same_look(receiver, now):
     assert queries.quiet_words(Alert.objects.get(condition="incident:route-0")) == "muted by provider:openai"
 
 
+def test_what_was_muted_before_it_was_sent_is_not_said_to_be_over(receiver, now):
+    webhook(receiver, now)
+    say(now, key="incident:a", route="a")
+    services.read_journal(now)
+    provider_is_down(now + SECOND, "a")
+    services.dispatch(now + SECOND)
+
+    end(now + MINUTE, "incident:a", route="a")
+
+    assert [told["data"]["condition"] for told in receiver.told()] == ["provider:openai"]
+    assert Delivery.objects.get(alert__condition="incident:a").replaced_at
+
+
 def test_the_environments_budget_mutes_its_routes_until_it_is_over(receiver, now):
     webhook(receiver, now)
     say(now, key="budget:all:1.0", route="", severity="error", sentence="The budget is spent.")
