@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 
 from apps.catalog import shipped
 from apps.catalog.domain import differences
-from apps.catalog.domain.contenders import RELEASED_AT
+from apps.catalog.domain.contenders import ALIASES, RELEASED_AT
 from apps.catalog.domain.differences import Difference
 from apps.catalog.domain.pricing import History, Price, PriceBook
 from apps.catalog.models import Model, PriceList, prices_of
@@ -79,8 +79,7 @@ def book_with(prices: Iterable[Price]) -> PriceBook:
 
 
 def book_of(prices: Iterable[Price]) -> PriceBook:
-    installed = shipped.price_book()
-    return PriceBook(prices, aliases=installed.aliases, resolve=installed.resolve)
+    return PriceBook(prices, aliases=ALIASES, resolve=shipped.resolve)
 
 
 def listed(price_list: PriceList | None) -> Sequence[Price]:

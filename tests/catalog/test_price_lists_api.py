@@ -20,6 +20,7 @@ FEW = [price for price in shipped.all_prices() if (price.provider, price.model) 
 @pytest.fixture(autouse=True)
 def newer_library(monkeypatch, environment, now):
     """The first list is in force, and a newer library is installed."""
+    shipped.price_book()  # kept for others, before another library takes its place
     monkeypatch.setattr(shipped, "all_prices", lambda: iter(FEW))
     price_lists.keep_up(now=now)
     cheaper = [replace(one, rates=Rates(Decimal(1), Decimal(9))) for one in FEW if not one.service_tier]

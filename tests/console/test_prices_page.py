@@ -29,6 +29,7 @@ KNOWN = [
 def newer_library(environment, monkeypatch):
     """A list is in force; the library that is installed now halves Flash-Lite and knows GPT-5 no more."""
     monkeypatch.setattr("django.utils.timezone.now", lambda: NOW)
+    shipped.price_book()  # kept for others, before another library takes its place
     monkeypatch.setattr(shipped, "all_prices", lambda: iter(KNOWN))
     services.ensure_contenders(now=NOW)
     price_lists.keep_up(now=NOW)
