@@ -1,7 +1,8 @@
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
-from django.contrib.auth.hashers import make_password
+from django.contrib.auth.hashers import Argon2PasswordHasher, make_password
 from django.contrib.auth.models import User
 
 from apps.access.domain.roles import Role
@@ -24,9 +25,18 @@ def now() -> datetime:
     return datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cheap_passwords() -> Iterator[None]:
+    """A quarter of a second of processor time each, on purpose: tests need it of none."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, cheapest in {"time_cost": 1, "memory_cost": 8, "parallelism": 1}.items():
+            patch.setattr(Argon2PasswordHasher, name, cheapest)
+        yield
+
+
 @pytest.fixture(scope="session")
 def password_hash() -> str:
-    return make_password(PASSWORD)  # slow on purpose: once is enough
+    return make_password(PASSWORD)
 
 
 @pytest.fixture

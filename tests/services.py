@@ -32,6 +32,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     os.environ.setdefault("SECRET_KEY", "test" * 16)
     # Hashed names need `collectstatic` first; the server fixture does that, and sets the real storage for itself.
     os.environ["STATIC_STORAGE"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
+    os.environ.setdefault("SQLITE_SYNC", "OFF")  # for speed: only a power cut would tell
     data = Path(tempfile.mkdtemp(prefix="changeover-test-"))
     (data / "static").mkdir()
     HERE["data"] = data

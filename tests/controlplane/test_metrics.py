@@ -163,7 +163,7 @@ def tick_elsewhere(counted: Path) -> None:
 
 
 def wait_for(is_so) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.up.running import CHILDREN, Up
 
-pytestmark = [pytest.mark.serial, pytest.mark.slow, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.trees, pytest.mark.slow, pytest.mark.timeout(420)]
 
 
 class Demo:
@@ -67,7 +67,7 @@ def test_the_bad_candidate_is_rolled_back_within_two_minutes(demo: Demo) -> None
     assert seen and served
     print(f"\ndemo: {seen[1]} s from the first bad answer to share 0; {served[1]} s from the decision to its snapshot")
     assert float(seen[1]) < 60
-    assert float(served[1]) < 1
+    assert float(served[1]) < 2  # another tree runs beside it: alone it takes a fifth of a second
 
 
 @pytest.mark.parametrize("name", ["web", "worker", "broker", "beat"])

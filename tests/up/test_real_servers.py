@@ -16,7 +16,7 @@ from tests.processes import free_port, stop
 from tests.services import die_with_pytest
 from tests.up.running import Up
 
-pytestmark = [pytest.mark.serial, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.trees, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture

@@ -1,8 +1,10 @@
 """One `bin/up`, asked many things while it runs."""
 
 import os
+import re
 import signal
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 from tests.processes import ROOT, free_port
 from tests.up.running import CHILDREN, Up, clean_environment
 
-pytestmark = [pytest.mark.serial, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.trees, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +65,15 @@ def test_the_whole_tree_needs_less_than_500_mb(up: Up, record_property: pytest.F
 
     print(f"\nbin/up: the whole tree takes {memory:.0f} MB (PSS)")
     assert memory < 500
+
+
+def test_its_metrics_tell_of_the_worker_too(up: Up) -> None:
+    def ticks() -> float:
+        with urllib.request.urlopen(f"http://127.0.0.1:{up.port}/metrics") as answer:
+            said = re.search(rb"^changeover_tick_duration_seconds_count ([\d.]+)$", answer.read(), re.MULTILINE)
+        return float(said[1]) if said else 0.0
+
+    up.until(lambda: ticks() >= 1, 20)
 
 
 def test_a_busy_port_is_one_clear_line(up: Up, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.up.running import Up
 
-pytestmark = [pytest.mark.serial, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.trees, pytest.mark.slow, pytest.mark.timeout(300)]
 
 # Starts what follows as its child, and waits. Never the last command of a shell, which would become it by exec.
 A_PARENT = (sys.executable, "-c", "import subprocess, sys; sys.exit(subprocess.run(sys.argv[1:]).returncode)")

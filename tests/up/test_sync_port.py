@@ -3,6 +3,8 @@ import pytest
 from tests.processes import free_port
 from tests.up.running import Up
 
+pytestmark = pytest.mark.trees
+
 
 def test_it_opens_the_sync_door_when_asked_and_closes_it_again(tmp_path):
     port = free_port()
