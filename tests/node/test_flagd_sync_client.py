@@ -1,28 +1,56 @@
 """The JavaScript flagd provider, in-process, at the gRPC sync door."""
 
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from apps.flags import services
 from tests.flags.make_flags import ALICE, NOW
-from tests.flags.test_flagd_sync import environment_key, port, secret
+from tests.flags.test_flagd_sync import environment_key, fetch, port, secret, sync_process
 from tests.node import runs
+from tests.processes import free_port, stop
 
 __all__ = ["environment_key", "port", "secret"]
 
 
+def switch_on(environment: str) -> None:
+    services.update_flag(
+        environment=environment, key="new-parser", default_variant="on", by=ALICE, because="", now=NOW
+    )  # fmt: skip
+
+
+def is_change(line: dict[str, Any]) -> bool:
+    return line.get("event") == "ConfigurationChanged" and "new-parser" in (line["changed"] or [])
+
+
 def test_it_connects_with_a_key_and_hears_of_a_change(port: int, secret: str, environment_key: str, tmp_path: Path):
+    fetch(port, secret)
     given = {"port": port, "authorization": f"Bearer {secret}"}
     with runs.running("flagd.mjs", given, tmp_path) as script:
         assert script.ask("new-parser", "boolean", True, {"targetingKey": "u"})["value"] is False
-        services.update_flag(
-            environment=environment_key, key="new-parser", default_variant="on", by=ALICE, because="", now=NOW
-        )
+        switch_on(environment_key)
 
-        script.until(
-            lambda line: line.get("event") == "ConfigurationChanged" and "new-parser" in (line["changed"] or [])
-        )
+        script.until(is_change)
 
         assert script.ask("new-parser", "boolean", False, {"targetingKey": "u"})["value"] is True
+
+
+@pytest.mark.slow
+def test_after_a_restart_it_hears_of_what_it_has_missed(secret: str, environment_key: str, tmp_path: Path):
+    number = free_port()
+    process = sync_process(tmp_path / "sync", number)
+    given = {"port": number, "authorization": f"Bearer {secret}"}
+    with runs.running("flagd.mjs", given, tmp_path) as script:
+        stop(process)
+        assert script.ask("new-parser", "boolean", True, {"targetingKey": "u"})["value"] is False
+        switch_on(environment_key)
+        process = sync_process(tmp_path / "sync", number)
+
+        script.until(is_change, 25)
+
+        assert script.ask("new-parser", "boolean", False, {"targetingKey": "u"})["value"] is True
+    stop(process)
 
 
 def test_without_a_key_it_never_gets_ready(port: int, tmp_path: Path):

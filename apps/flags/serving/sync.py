@@ -78,6 +78,8 @@ class Sync:
             if self.changed is None:
                 self.changed = asyncio.get_running_loop().create_future()
             await asyncio.wait({self.changed}, timeout=KEY_SECONDS)
+        # An end without an error is taken for good by JavaScript's provider: its flags would never change again.
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "This process is being stopped: come again.")
 
     async def fetch_all_flags(self, request: bytes, context: Context) -> bytes:
         grant, of = await allowed(request, context)
