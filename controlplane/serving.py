@@ -31,7 +31,7 @@ TIMED: dict[Door, Callable[[Send], Send]] = {
     **{door: timer(f"{beginning}{{key}}") for (_, beginning), door in PREFIX_DOORS},
 }
 
-refresher = Refresher({"keys": access.refresh, "flags": flags.refresh, "console": console.refresh})
+refresher = Refresher({"flags": flags.refresh, "keys": access.refresh, "console": console.refresh})  # a change first
 bell = Listener(refresher.ask)
 watchman = watch.Watchman()
 
