@@ -18,7 +18,8 @@ CHILDREN = {"web", "worker", "beat", "broker"}
 def clean_environment() -> dict[str, str]:
     """As a person's shell has it: nothing of what the tests set for themselves."""
     ours = (
-        "DATABASE_URL", "REDIS_URL", "DATA_DIR", "SECRET_KEY", "STATIC_STORAGE", "SQLITE_SYNC", "DJANGO_SETTINGS_MODULE",
+        "DATABASE_URL", "REDIS_URL", "DATA_DIR", "SECRET_KEY", "SQLITE_SYNC", "STATIC_STORAGE",
+        "DJANGO_SETTINGS_MODULE",
     )  # fmt: skip
     return {k: v for k, v in os.environ.items() if k not in ours and not k.startswith("PYTEST_")}
 
