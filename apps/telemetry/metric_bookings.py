@@ -25,7 +25,7 @@ from apps.telemetry.domain.points import Delta
 from apps.telemetry.domain.pricing import EVERYWHERE, REFUSED, Rule, Usual
 from apps.telemetry.domain.ranges import Bounds
 from apps.telemetry.domain.routes import UNASSIGNED
-from apps.telemetry.domain.sums import LedgerKey, LedgerSum, WindowKey, WindowSum
+from apps.telemetry.domain.sums import WindowKey, WindowSum
 from apps.telemetry.domain.traces import Line
 from apps.telemetry.memory import WriterMemory
 from apps.telemetry.models import LatencyRange, MetricBooking, UntoldUsage
@@ -189,14 +189,7 @@ class Bookings:
     def add(self, environment: str, booking: Booking, sign: int) -> None:
         """With the sign -1 it is given back; fine latencies are not: the better source tells the same ones."""
         line = booking.line
-        key = LedgerKey(
-            line.minute, environment, line.route, line.variant, line.provider, line.model, line.owner, line.arm,
-            line.trial, line.tag, line.rule, line.rate,
-        )  # fmt: skip
-        sums = LedgerSum(
-            booking.calls, line.confirmed_nano, line.estimated_nano, line.unpriced, line.input_tokens,
-            line.cached_input_tokens, line.output_tokens, line.cache_write_tokens,
-        )  # fmt: skip
+        key, sums = line.entry(environment, calls=booking.calls)
         self.fold.add_line(key, sums, sign)
         window = self.window(environment, booking)
         window.calls += sign * booking.calls

@@ -21,7 +21,6 @@ from apps.telemetry.domain.fold import Attempt, Fold
 from apps.telemetry.domain.intake import Intake
 from apps.telemetry.domain.lines import line_sums
 from apps.telemetry.domain.span_calls import SpanCall
-from apps.telemetry.domain.sums import LedgerKey, LedgerSum
 from apps.telemetry.domain.traces import Booked, Line, Reading, Settled, Trace
 from apps.telemetry.memory import WriterMemory
 from apps.telemetry.models import SuspectedShadow
@@ -195,7 +194,7 @@ def book(environment: str, booked: Booked, reading: Reading, attempt: Attempt | 
         return
     key, sums = fold.ledger_key(environment, attempt), line_sums([attempt.call], [attempt.price])
     fold.add_line(key, sums)
-    booked.line = line_of(key, sums)
+    booked.line = Line.of(key, sums)
     if not attempt.facts.is_known:
         count_unassigned(environment, attempt.call.route, reading, fold)
         booked.is_unassigned = True
@@ -208,7 +207,7 @@ def book(environment: str, booked: Booked, reading: Reading, attempt: Attempt | 
 
 
 def unbook(environment: str, booked: Booked, line: Line, call: SpanCall, fold: Fold) -> None:
-    key, sums = entry_of(environment, line)
+    key, sums = line.entry(environment)
     fold.add_line(key, sums, -1)
     if booked.is_unassigned:
         name = (environment, line.route)
@@ -232,26 +231,6 @@ def is_conflict(attempt: Attempt) -> bool:
     if planned is None or not attempt.call.model:
         return False
     return normalised("", planned)[1] != normalised(attempt.call.provider, attempt.call.model)[1]
-
-
-def line_of(key: LedgerKey, sums: LedgerSum) -> Line:
-    return Line(
-        key.minute, key.route, key.variant, key.provider, key.model, key.owner, key.arm, key.trial, key.tag, key.rule,
-        sums.confirmed_nano, sums.estimated_nano, sums.unpriced, sums.input_tokens, sums.cached_input_tokens,
-        sums.output_tokens, key.rate, sums.cache_write_tokens, sums.cache_write_1h_tokens,
-    )  # fmt: skip
-
-
-def entry_of(environment: str, line: Line) -> tuple[LedgerKey, LedgerSum]:
-    key = LedgerKey(
-        line.minute, environment, line.route, line.variant, line.provider, line.model, line.owner, line.arm,
-        line.trial, line.tag, line.rule, line.rate,
-    )  # fmt: skip
-    sums = LedgerSum(
-        1, line.confirmed_nano, line.estimated_nano, line.unpriced, line.input_tokens, line.cached_input_tokens,
-        line.output_tokens, line.cache_write_tokens, line.cache_write_1h_tokens,
-    )  # fmt: skip
-    return key, sums
 
 
 class Suspect(msgspec.Struct, array_like=True):

@@ -16,6 +16,7 @@ from apps.catalog.domain.names import normalised
 from apps.telemetry.domain.routes import RouteFacts
 from apps.telemetry.domain.span_calls import Evaluation, SpanCall
 from apps.telemetry.domain.spans import SECOND
+from apps.telemetry.domain.sums import LedgerKey, LedgerSum
 
 MOST_LINKS = 5_000
 MOST_STEPS = 200  # from a call to its ancestors
@@ -44,6 +45,25 @@ class Line(Struct, frozen=True, gc=False, array_like=True):
     rate: str = ""
     cache_write_tokens: int = 0
     cache_write_1h_tokens: int = 0
+
+    @classmethod
+    def of(cls, key: LedgerKey, sums: LedgerSum) -> Line:
+        return cls(
+            key.minute, key.route, key.variant, key.provider, key.model, key.owner, key.arm, key.trial, key.tag,
+            key.rule, sums.confirmed_nano, sums.estimated_nano, sums.unpriced, sums.input_tokens,
+            sums.cached_input_tokens, sums.output_tokens, key.rate, sums.cache_write_tokens, sums.cache_write_1h_tokens,
+        )  # fmt: skip
+
+    def entry(self, environment: str, *, calls: int = 1) -> tuple[LedgerKey, LedgerSum]:
+        key = LedgerKey(
+            self.minute, environment, self.route, self.variant, self.provider, self.model, self.owner, self.arm,
+            self.trial, self.tag, self.rule, self.rate,
+        )  # fmt: skip
+        sums = LedgerSum(
+            calls, self.confirmed_nano, self.estimated_nano, self.unpriced, self.input_tokens,
+            self.cached_input_tokens, self.output_tokens, self.cache_write_tokens, self.cache_write_1h_tokens,
+        )  # fmt: skip
+        return key, sums
 
 
 class Booked(Struct, gc=False, array_like=True):
