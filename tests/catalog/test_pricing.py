@@ -2,6 +2,7 @@ import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 from genai_prices import Usage
@@ -172,6 +173,8 @@ def test_some_models_are_dearer_in_some_hours_of_the_day():
     noon, night = (book.find("deepseek", "deepseek-chat", NOW.replace(hour=hour)) for hour in (12, 20))
 
     assert noon.rates.input == 2 * night.rates.input
+    in_tokyo = NOW.replace(hour=12).astimezone(ZoneInfo("Asia/Tokyo"))  # 21:00 there
+    assert book.find("deepseek", "deepseek-chat", in_tokyo) == noon
 
 
 def test_an_own_price_wins_from_its_own_moment_on():

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, time
+from datetime import UTC, datetime, time
 from decimal import Decimal
 
 from apps.catalog.domain.names import STANDARD, normalised, service_tier_of, spellings
@@ -105,7 +105,7 @@ class Price:
         if self.hours is None:
             return True
         begin, end = self.hours
-        moment = at.time()
+        moment = at.astimezone(UTC).time()
         return begin <= moment < end if begin <= end else moment >= begin or moment < end
 
 
@@ -143,7 +143,6 @@ class PriceBook:
         resolve: Resolve | None = None,
     ) -> None:
         self.version = version
-        self.beneath = beneath
         self.aliases: dict[Key, Key] = {**(beneath.aliases if beneath else {}), **(aliases or {})}
         self.resolve: Resolve | None = resolve or (beneath.resolve if beneath else None)
         of_model: dict[Key, list[Price]] = {}
