@@ -15,8 +15,8 @@ async def flags_json(scope: Scope, receive: Receive, send: Send) -> None:
     if held is None:
         return await problem(send, 503, "no_snapshot", "This process has no snapshot yet.", (b"retry-after", b"2"))
     form, known = forms(scope, held)
-    if known is None and (fresh := await asking.newer(held, asking.named_version(scope))) is not held:
-        held = fresh
+    if known is None and (named := asking.named_version(scope)) > held.version:
+        held = await asking.newer(held, named)
         form, known = forms(scope, held)
     readers.note("flagd", grant, header(scope, b"user-agent"), held.version)
     age = asking.age_of(held)
@@ -30,6 +30,8 @@ async def flags_json(scope: Scope, receive: Receive, send: Send) -> None:
 def forms(scope: Scope, held: Held) -> tuple[Form, Form | None]:
     """The form that this caller takes, and the one that it has already, whichever that is."""
     form, other = (held.packed, held.plain) if asking.takes_gzip(scope) else (held.plain, held.packed)
+    if header(scope, b"if-none-match") is None:
+        return form, None
     if asking.matches(scope, form.etag):
         return form, form
     return form, other if asking.matches(scope, other.etag) else None
