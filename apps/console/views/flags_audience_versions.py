@@ -6,10 +6,10 @@ from django.http import HttpResponse, HttpResponseRedirect
 
 from apps.access.domain.roles import Role
 from apps.console.presenters import flag_words
-from apps.console.views.flags_draft import because_of, revision_of, sentences_of, to
+from apps.console.views.flags_draft import because_of, must_operate, revision_of, sentences_of, to
 from apps.console.views.flags_versions import MOST, number, whole
 from apps.console.visits import Visit, visited
-from apps.core.refusals import Forbidden, Refused, Stale
+from apps.core.refusals import Refused, Stale
 from apps.flags import audience_versions, change_requests, moves, queries
 from apps.flags.domain import differences
 from apps.flags.models import AudienceVersion, ChangeRequest
@@ -40,8 +40,7 @@ def every(visit: Visit, *, key: str) -> HttpResponse:
 @visited
 def revert(visit: Visit, *, key: str, revision: int) -> HttpResponse:
     """The first press shows what would be set and who would move; the second sets it."""
-    if not visit.may(Role.OPERATOR):
-        raise Forbidden(who=str(visit.actor), role=Role.OPERATOR.value, environment=visit.environment.key)
+    must_operate(visit)
     audience = queries.audience(visit.environment.key, key)
     target = audience_versions.version(visit.environment.key, key, revision)
     if visit.request.method != "POST":

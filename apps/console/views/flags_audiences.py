@@ -10,9 +10,9 @@ from apps.access.domain.roles import Role
 from apps.console import flag_queries
 from apps.console.presenters import flag_conditions, flag_forms, flag_words
 from apps.console.presenters.flag_forms import RuleForm
-from apps.console.views.flags_draft import because_of, revision_of, sentences_of, to
+from apps.console.views.flags_draft import because_of, must_operate, revision_of, sentences_of, to
 from apps.console.visits import Visit, visited
-from apps.core.refusals import Forbidden, Refused, Stale
+from apps.core.refusals import Refused, Stale
 from apps.flags import audiences, change_requests, moves, queries
 from apps.flags.models import ChangeRequest
 from apps.flags.moves import Preview
@@ -36,12 +36,10 @@ def every(visit: Visit) -> HttpResponse:
 @visited
 def one(visit: Visit, *, key: str) -> HttpResponse:
     found = None if key == NEW else queries.audience(visit.environment.key, key)
+    if found is None or visit.request.method == "POST":
+        must_operate(visit)
     if visit.request.method != "POST":
-        if found is None and not visit.may(Role.OPERATOR):
-            raise Forbidden(who=str(visit.actor), role=Role.OPERATOR.value, environment=visit.environment.key)
         return page(visit, found, form_of(found))
-    if not visit.may(Role.OPERATOR):
-        raise Forbidden(who=str(visit.actor), role=Role.OPERATOR.value, environment=visit.environment.key)
     data = visit.request.POST.dict()
     form = flag_forms.posted_rule(data, ())
     asked = data.get("do", "")

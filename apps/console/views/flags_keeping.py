@@ -16,19 +16,14 @@ from apps.console.flag_queries import Served
 from apps.console.presenters import flag_forms, flag_keeping, flag_words
 from apps.console.presenters.flag_keeping import Keeping
 from apps.console.views import flags as pages
-from apps.console.views.flags_draft import because_of, revision_of, sentences_of, to
+from apps.console.views.flags_draft import because_of, must_operate, revision_of, sentences_of, to
 from apps.console.visits import Visit, visited
-from apps.core.refusals import Forbidden, Invalid, NotFound, Refused, Stale
+from apps.core.refusals import Invalid, NotFound, Refused, Stale
 from apps.flags import change_requests, copying, keeping, services
 
 ROUTE = "route"
 KINDS = {**flag_words.TYPES, ROUTE: "model route: object with a model"}
 BEGIN = {"variant-0": "on", "value-0": "true", "variant-1": "off", "value-1": "false", "default": "off"}
-
-
-def must_operate(visit: Visit) -> None:
-    if not visit.may(Role.OPERATOR):
-        raise Forbidden(who=str(visit.actor), role=Role.OPERATOR.value, environment=visit.environment.key)
 
 
 @visited

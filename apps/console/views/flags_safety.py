@@ -7,12 +7,11 @@ from collections.abc import Sequence
 
 from django.http import HttpResponse
 
-from apps.access.domain.roles import Role
 from apps.console import figures
-from apps.console.views.flags_draft import sentences_of, to
+from apps.console.views.flags_draft import must_operate, sentences_of, to
 from apps.console.views.flags_switches import BECAUSE
 from apps.console.visits import Visit, visited
-from apps.core.refusals import Forbidden, Refused
+from apps.core.refusals import Refused
 from apps.flags import queries
 from apps.flags.queries import RouteView
 from apps.rollouts import services as rollouts
@@ -21,8 +20,7 @@ from apps.rollouts import services as rollouts
 @visited
 def fall_back(visit: Visit) -> HttpResponse:
     """The first press is a page that names each route and where it goes; the second is the act."""
-    if not visit.may(Role.OPERATOR):
-        raise Forbidden(who=str(visit.actor), role=Role.OPERATOR.value, environment=visit.environment.key)
+    must_operate(visit)
     if visit.request.method != "POST":
         return page(visit)
     done: list[str] = []

@@ -2,13 +2,13 @@
 
 from django.http import HttpResponse, HttpResponseRedirect
 
-from apps.access.domain.roles import Role
 from apps.console import flag_queries
 from apps.console.acts import Result
 from apps.console.presenters import flag_switches
 from apps.console.views.acts import once
+from apps.console.views.flags_draft import must_operate
 from apps.console.visits import Visit, visited
-from apps.core.refusals import Forbidden, NotFound, Refused
+from apps.core.refusals import NotFound, Refused
 from apps.flags import services as flags
 from apps.rollouts import services as rollouts
 
@@ -33,8 +33,7 @@ def press(visit: Visit, *, key: str, act: str) -> HttpResponse:
 
 
 def second_press(visit: Visit, key: str, act: str, is_route: bool) -> HttpResponse:
-    if not visit.may(Role.OPERATOR):
-        raise Forbidden(who=str(visit.actor), role=Role.OPERATOR.value, environment=visit.environment.key)
+    must_operate(visit)
     try:
         first = once(visit, f"{key}/{act}", lambda: do(visit, key, act, is_route))
         version = flag_queries.one(visit.environment.key, key).flag.since_version
