@@ -47,10 +47,6 @@ def counts(environment: str) -> dict[str, int]:
     return dict.fromkeys(("firing", "acknowledged", "silenced"), 0) | dict(rows)
 
 
-def alert_of_route(environment: str, route: str) -> Alert | None:
-    return Alert.objects.open().of_environment(environment).filter(route=route).newest_first().first()
-
-
 def unprotected(environment: str) -> list[Alert]:
     """What is wrong with the protection itself: silent ticks, no telemetry, messages that do not leave."""
     return list(Alert.objects.open().of_environment(environment).filter(condition__startswith=WATCH).newest_first())
@@ -100,10 +96,6 @@ def deliveries(
         rows = rows.waiting()
         rows = rows.filter(attempts__gt=0) if state == "failing" else rows.filter(attempts=0)
     return rows.select_related("channel", "alert").order_by("-created_at", "-id")
-
-
-def waiting_deliveries() -> int:
-    return Delivery.objects.waiting().count()
 
 
 @dataclass(frozen=True, slots=True)

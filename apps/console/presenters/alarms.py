@@ -37,7 +37,6 @@ class Opened:
     """The row beneath: for how long it is silenced. The button states the end."""
 
     choices: list[Choice]
-    hours: str
     until: datetime
     button: str
     href: str
@@ -62,7 +61,6 @@ class AlertRow:
     id: str
     key: str
     word: str
-    told_state: str
     second: str
     title: str
     title_href: str
@@ -119,7 +117,6 @@ def row(visit: Visit, one: Alert, around: Around, *, is_first: bool = False) -> 
         id=one.id,
         key=f"alert-{one.id}",
         word=Alert.State(one.state).label,
-        told_state="",
         second=second(one, around.mutes.get(one.condition, 0), now),
         title=one.route or one.environment,
         title_href=reverse("route", args=[one.route]) if one.route else "",
@@ -228,7 +225,6 @@ def silence_row(visit: Visit, one: Alert, show: str) -> Opened:
             Choice(word, address(show=show, silence=one.id, **{"for": key}), key == chosen[0])
             for key, word, _ in SILENCE_FOR
         ],
-        hours=chosen[0],
         until=until,
         button=f"Silence until {told(until, visit.now)}",
         href=reverse("alert-silence", args=[one.id]),
