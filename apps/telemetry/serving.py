@@ -65,9 +65,9 @@ async def door(scope: Scope, receive: Receive, send: Send) -> None:
     try:
         packed = await read_body(scope, receive, MAX_BODY)
         if len(packed) > READ_IN_THREAD or header(scope, b"content-encoding"):
-            batch = await asyncio.to_thread(read, packed, header(scope, b"content-encoding"))
+            batch, size = await asyncio.to_thread(read, packed, header(scope, b"content-encoding"))
         else:
-            batch = read(packed, None)
+            batch, size = read(packed, None)
     except ConnectionError:
         return
     except TooLarge:
@@ -76,11 +76,13 @@ async def door(scope: Scope, receive: Receive, send: Send) -> None:
         return await problem(send, 415, "unknown_encoding", f"Send gzip, deflate or nothing, not {error}.")
     except batches.Unreadable as error:
         return await problem(send, 400, "unreadable", str(error))
-    await commit(Sent(key.environment, batch), len(packed), send)
+    await commit(Sent(key.environment, batch), size, send)
 
 
-def read(packed: bytes, encoding: bytes | None) -> Batch:
-    return batches.read(unpack(packed, encoding, MAX_BODY), timezone.now())
+def read(packed: bytes, encoding: bytes | None) -> tuple[Batch, int]:
+    """With its size unpacked: that is what it holds while it waits."""
+    raw = unpack(packed, encoding, MAX_BODY)
+    return batches.read(raw, timezone.now()), len(raw)
 
 
 async def committed(sent: Sent, size: int) -> Receipt | Exception:

@@ -397,3 +397,16 @@ def test_what_waits_is_bounded_in_bytes_and_the_rest_is_pushed_back_and_counted(
     assert int(answer.headers[b"retry-after"]) >= 1
     assert metrics.pushed_back._value.get() == pushed_back + 1
     assert not Window.objects.exists()
+
+
+def test_a_packed_batch_waits_with_its_size_unpacked(door, monkeypatch):
+    sizes = []
+    offer = serving.commits.offer
+    monkeypatch.setattr(
+        serving.commits, "offer", lambda sent, size, told: (sizes.append(size), offer(sent, size, told))
+    )
+    raw = json.dumps(batch(*(call() for _ in range(50)))).encode()
+
+    assert door(gzip.compress(raw), headers=[(b"content-encoding", b"gzip")]).status == 202
+
+    assert sizes == [len(raw)]
