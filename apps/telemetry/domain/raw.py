@@ -1,6 +1,6 @@
 """Single calls, kept for some hours to be looked at: what a call said of itself, what it cost and by which rule.
 
-Like calls lie together, what they share once and their own numbers in columns: some ten bytes a call. Nothing else
+Like calls lie together, what they share once and their own numbers in columns: a few dozen bytes a call. Nothing else
 reads them; money, windows and judging have their own sums.
 """
 
