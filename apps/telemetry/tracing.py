@@ -100,7 +100,7 @@ def settle(states: dict[Key, Trace], fold: Fold, writer: WriterMemory, *, is_las
             of = "covered" if reading.is_covered else mmh3.hash_bytes(fingerprint(call)).hex()
             if span not in state.booked:
                 state.booked[span] = Booked("")
-                fold.hear(environment, reading.call.service, reading.call.source, "calls")
+            hear_source(environment, state.booked[span], reading.call, fold)
             changed.append((environment, state, reading, call, of))
     writer.load_histories({(environment, call.route) for environment, _, _, call, _ in changed})
     priced: dict[str, list[Call]] = {}
@@ -126,6 +126,16 @@ def settle(states: dict[Key, Trace], fold: Fold, writer: WriterMemory, *, is_las
             if not told.has_latency:
                 fold.add_coarse(environment, attempt)
             booked.is_counted = True
+
+
+def hear_source(environment: str, booked: Booked, call: SpanCall, fold: Fold) -> None:
+    """A log event may come before the span of its call: then the call is the span's from there on."""
+    if booked.source == call.source:
+        return
+    if booked.source:
+        fold.hear(environment, call.service, booked.source, "calls", -1)
+    fold.hear(environment, call.service, call.source, "calls")
+    booked.source = call.source
 
 
 def is_settled(reading: Reading) -> bool:

@@ -13,7 +13,7 @@ from apps.telemetry.memory import WriterMemory
 from apps.telemetry.models import LatencyRange, LedgerLine, SuspectedShadow
 from apps.telemetry.reception import batch_of
 from apps.telemetry.services import Sent
-from tests.telemetry.make_otlp import CALL, counter, durations, metrics, span, tokens, traces
+from tests.telemetry.make_otlp import CALL, counter, durations, logs, metrics, pairs, span, tokens, traces
 from tests.telemetry.make_telemetry import NOW, ROUTE, make_route
 
 pytestmark = pytest.mark.django_db
@@ -69,6 +69,20 @@ def test_spans_and_metrics_of_one_service_are_compared_in_a_sentence(bob):
 
     assert row["comparison"] == "spans 412 calls, metrics 430: 4 % reach us without a span"
     assert (row["calls"], row["resolution_seconds"]) == ({"span": 412, "metric": 430}, 60)
+
+
+@pytest.mark.parametrize("first", ["span", "log"])
+def test_a_call_that_a_log_event_and_a_span_tell_of_is_the_spans_whichever_comes_first(bob, first):
+    told = span()
+    record = {"eventName": "gen_ai.client.inference.operation.details", "timeUnixNano": told["endTimeUnixNano"],
+              "traceId": told["traceId"], "spanId": told["spanId"], "attributes": pairs(CALL)}  # fmt: skip
+    bodies = [(traces(told), otlp_json.read_traces), (logs(record), otlp_json.read_logs)]
+    for body, read in bodies if first == "span" else reversed(bodies):
+        send(body, read)
+
+    (row,) = client_of(bob).get("/api/v1/sources/", {"environment": "production"}).json()["results"]
+
+    assert (row["calls"], row["money_from"], row["attributed"]) == ({"span": 1}, "span", {"changeover": 1})
 
 
 def test_calls_that_count_their_attempts_make_them_visible_and_sampled_traces_are_told(bob):

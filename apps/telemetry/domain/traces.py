@@ -74,6 +74,7 @@ class Booked(Struct, gc=False, array_like=True):
     is_counted: bool = False  # in windows and requests; that happens once
     is_unassigned: bool = False
     by: str = ""  # how it found its route
+    source: str = ""  # from which it is known
 
 
 class Trace(Struct, array_like=True):

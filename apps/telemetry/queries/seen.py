@@ -136,7 +136,8 @@ def sources(environment: str, since: datetime, until: datetime) -> list[SourceVi
     rows = Heard.objects.filter(environment=environment, hour__gte=floor(since, 3600), hour__lte=until)
     sums = rows.values_list("service", "source", "what", "key").annotate(Sum("n"))
     for service, source, what, key, n in sums.order_by("service", "source", "what", "key"):
-        found.setdefault(service, SourceView(service)).take(source, what, key, n)
+        if n:  # what was taken back is not there
+            found.setdefault(service, SourceView(service)).take(source, what, key, n)
     return list(found.values())
 
 
