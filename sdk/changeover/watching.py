@@ -154,14 +154,14 @@ class Watcher:
 
     def _failed(self, what: str, *, refused: bool = False) -> float:
         self._failures += 1
+        if not self._has_warned:
+            self._has_warned = True
+            log.warning("%s %s; flags go on from the last snapshot", self._url, what)
         with self._changed:
             self.is_refused = refused
             self._changed.notify_all()
         if self.listener is not None:
             self.listener.troubled(f"{self._url} {what}", refused=refused)
-        if not self._has_warned:
-            self._has_warned = True
-            log.warning("%s %s; flags go on from the last snapshot", self._url, what)
         return max(0.1, jittered(self._failures, longest=max(1.0, self._poll_seconds)))
 
     def _pause(self) -> float:
