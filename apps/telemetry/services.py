@@ -127,16 +127,22 @@ def claim(sent: Sequence[Sent], now: datetime) -> list[Claimed]:
 
 
 def call_keys(sent: Sent, items: Sequence[Call] | Sequence[Outcome], kind: str) -> list[rows.CallKey]:
-    """(minute, hash): the kind is part of it, since a call and an outcome may share an id."""
+    """(minute, hash): the kind is part of it, since a call and an outcome may share an id.
+
+    The second of the minute stands in front of the hash: calls of one second then lie in few pages of the index."""
     prefix = f"{sent.environment}\n{kind}\n"
-    return [
-        (int(item.at.timestamp() // 60), mmh3.hash64(f"{prefix}{item.route}\n{item.id}", signed=True)[0])
-        for item in items
-    ]
+    keys = []
+    for item in items:
+        minute, second = divmod(int(item.at.timestamp()), 60)
+        hash = mmh3.hash64(f"{prefix}{item.route}\n{item.id}", signed=False)[0]
+        keys.append((minute, (second - 32 << 58) + (hash >> 6)))
+    return keys
 
 
 def traced_keys(sent: Sent) -> list[rows.CallKey]:
-    """Of spans, rows of a webhook and points of metrics: what makes them the same if they come in another body."""
+    """Of spans, rows of a webhook and points of metrics: what makes them the same if they come in another body.
+
+    Two doors may tell of one call with moments that differ a little: their seconds are not asked."""
     if sent.intake is None:
         return []
     prefix = f"{sent.environment}\ntraced\n"
