@@ -2,11 +2,16 @@
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 import structlog
 from django.db import IntegrityError, InterfaceError, OperationalError, connection
+
+# After a group of so many the next are on their way: one larger group costs less than two, so it waits for them.
+CROWD = 6
+LINGER = 0.01  # seconds
 
 log = structlog.get_logger()
 Item = TypeVar("Item")
@@ -34,6 +39,7 @@ class GroupCommit(Generic[Item, Result]):
         self.max_group = max_group
         self.max_group_bytes = max_group_bytes  # a long transaction would keep others from the database
         self.max_bytes = max_bytes
+        self.is_crowded = False
         self.waiting: queue.Queue[tuple[Item, int, Told[Result]] | None] = queue.Queue(max_waiting)
         self.waiting_bytes = 0
         self.lock = threading.Lock()
@@ -69,9 +75,10 @@ class GroupCommit(Generic[Item, Result]):
 
     def gather(self, first: tuple[Item, int, Told[Result]]) -> tuple[list[tuple[Item, int, Told[Result]]], bool]:
         group, size, is_last = [first], first[1], False
+        until = time.monotonic() + (LINGER if self.is_crowded else 0)
         while len(group) < self.max_group and size < self.max_group_bytes and not is_last:
             try:
-                entry = self.waiting.get_nowait()
+                entry = self.waiting.get(timeout=max(until - time.monotonic(), 0))
             except queue.Empty:
                 break
             if entry is None:
@@ -79,6 +86,7 @@ class GroupCommit(Generic[Item, Result]):
             else:
                 group.append(entry)
                 size += entry[1]
+        self.is_crowded = len(group) >= CROWD
         with self.lock:
             self.waiting_bytes -= size
         return group, is_last
