@@ -5,17 +5,20 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from apps.telemetry.domain import aliases
+from apps.telemetry.domain.otlp import Told
 
-Told = dict[str, Any]  # by our own names; texts in which numbers are packed stand under their sender's
 _FIELDS_OF: dict[str, tuple[tuple[str, int], ...]] = {}
 for _field, _names in aliases.FIELDS.items():
     for _rank, _name in enumerate(_names):
         _FIELDS_OF[_name] = (*_FIELDS_OF.get(_name, ()), (_field, _rank))
 for _name in (*aliases.INVOCATION, *aliases.USAGE, *aliases.COSTS):
     _FIELDS_OF[_name] = ((_name, 0),)
+KEPT = {name: name for name in _FIELDS_OF}  # each in one copy, so that it is hashed once
+MOST_PLACED = 64  # names of one span; more are rare, and would fill the memory
 
 
 def fields_of(attributes: Mapping[str, Any]) -> Told:
@@ -31,13 +34,22 @@ def fields_of(attributes: Mapping[str, Any]) -> Told:
     return told
 
 
-def of_resource_named(attributes: Mapping[str, Any], field: str) -> str:
-    """A resource's own name of a field; the newest that has a value."""
-    for name in aliases.RESOURCE[field]:
-        value = attributes.get(name)
-        if isinstance(value, str) and value:
-            return value
-    return ""
+Places = tuple[tuple[int, str], ...]  # where a value stands, and of which field it is
+
+
+def places_of(names: tuple[str | None, ...]) -> Places:
+    """Of attributes by their names (None: one that is not kept). A later place of a field wins if it has a value."""
+    return remembered_places(names) if len(names) <= MOST_PLACED else find_places(names)
+
+
+def find_places(names: tuple[str | None, ...]) -> Places:
+    place = {name: number for number, name in enumerate(names) if name is not None}
+    ranked = [(rank, number, field) for name, number in place.items() for field, rank in _FIELDS_OF[name]]
+    ranked.sort(reverse=True)  # the newest name last
+    return tuple((number, field) for _, number, field in ranked)
+
+
+remembered_places = lru_cache(maxsize=1_000)(find_places)  # a sender's spans carry the same names again and again
 
 
 def text(told: Told, field: str, length: int = 128) -> str:

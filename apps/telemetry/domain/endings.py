@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from apps.telemetry.domain import aliases
-from apps.telemetry.domain.attributes import Told
+from apps.telemetry.domain.otlp import Told
 
 _ERROR_CLASS = re.compile(r"[^A-Za-z0-9_.:-]")
 

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from apps.telemetry.domain import aliases, naming, points, spans
-from apps.telemetry.domain.attributes import of_resource_named
 from apps.telemetry.domain.otlp import Body, Point, Resource
 from apps.telemetry.domain.span_calls import Evaluation, SpanCall
 
@@ -136,11 +135,11 @@ def of_body(body: Body, *, environment: str, now: int) -> Intake:
 
 
 def meet(intake: Intake, resource: Resource, environment: str) -> None:
-    service = of_resource_named(resource.attributes, "service")[:128]
+    service = resource.told["service"][:128]
     sender = (service, str(resource.attributes.get("service.instance.id") or "")[:200])
     if sender in intake.senders:
         return
     intake.senders.add(sender)
-    told = of_resource_named(resource.attributes, "environment")
+    told = resource.told["environment"]
     if told and told != environment:  # the key decides
         intake.hear(service, "otlp", "other_environment")

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from apps.telemetry.domain import aliases
-from apps.telemetry.domain.attributes import Told, fields_of, text
-from apps.telemetry.domain.otlp import Log, Span
+from apps.telemetry.domain.attributes import fields_of, text
+from apps.telemetry.domain.otlp import Log, Span, Told
 from apps.telemetry.domain.span_calls import Evaluation, SpanCall
 from apps.telemetry.domain.usage import tokens
 
@@ -90,6 +90,6 @@ def evaluations_of(span: Span) -> list[Evaluation]:
 
 
 def evaluation_of_log(log: Log) -> Evaluation | None:
-    told = fields_of(log.attributes)
+    told = log.told
     route, variant = text(told, "flag", 512), text(told, "flag_variant")
     return Evaluation(log.span_id, log.at, route, variant, "log") if route and variant and log.trace_id else None

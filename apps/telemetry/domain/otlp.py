@@ -11,6 +11,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from apps.telemetry.domain import aliases
+
 MOST_SPANS = 50_000  # or log records, or points
 MOST_ATTRIBUTES = 4_096  # of one span, looked at; only allowed ones are kept
 MOST_DEPTH = 16
@@ -19,12 +21,22 @@ MOST_TEXT = 8_192  # characters of a value that is kept
 TOO_MANY, UNREADABLE, NO_ID = "too_many", "unreadable_value", "no_id"  # faults
 
 Attributes = dict[str, Any]
+Told = dict[str, Any]  # by our own names; texts in which numbers are packed stand under their sender's
 
 
 @dataclass(slots=True)
 class Resource:
     attributes: Attributes = field(default_factory=dict)
     identity: str = ""  # all attributes but those of the SDK, for metric streams
+    told: dict[str, str] = field(init=False)  # by our own names; empty for what it does not tell
+
+    def __post_init__(self) -> None:
+        self.told = {name: self.first(senders) for name, senders in aliases.RESOURCE.items()}
+
+    def first(self, names: tuple[str, ...]) -> str:
+        """The value of the newest name that has one."""
+        values = map(self.attributes.get, names)
+        return next((value for value in values if isinstance(value, str) and value), "")
 
 
 @dataclass(slots=True)
@@ -43,7 +55,7 @@ class Span:
     end: int
     status: int
     trace_state: str
-    attributes: Attributes
+    told: Told
     events: list[Event]
     resource: Resource
     scope: str
@@ -55,7 +67,7 @@ class Log:
     span_id: str
     at: int
     name: str
-    attributes: Attributes
+    told: Told
     resource: Resource
     scope: str
 

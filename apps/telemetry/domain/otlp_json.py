@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from apps.telemetry.domain import aliases
+from apps.telemetry.domain.attributes import fields_of
 from apps.telemetry.domain.batch import Unreadable
 from apps.telemetry.domain.otlp import (
     MOST_ATTRIBUTES,
@@ -290,7 +291,7 @@ def span_of(span: SpanIn, trace_id: str, span_id: str, resource: Resource, scope
     return Span(
         trace_id, span_id, id_of(span.parentSpanId or "", 16), whole(span.startTimeUnixNano),
         whole(span.endTimeUnixNano), (span.status.code or 0) if span.status else 0, (span.traceState or "")[:512],
-        kept(span.attributes, aliases.KEPT), events, resource, scope,
+        fields_of(kept(span.attributes, aliases.KEPT)), events, resource, scope,
     )  # fmt: skip
 
 
@@ -305,9 +306,9 @@ def read_logs(raw: bytes) -> Body:
                     name = record.eventName or kept(record.attributes, NAME).get("event.name")
                     if name == aliases.CALL_EVENT or name in aliases.FLAG_EVENTS:
                         at = whole(record.timeUnixNano) or whole(record.observedTimeUnixNano)
-                        attributes = kept(record.attributes, aliases.KEPT)
+                        told = fields_of(kept(record.attributes, aliases.KEPT))
                         trace_id, span_id = id_of(record.traceId or "", 32), id_of(record.spanId or "", 16)
-                        body.logs.append(Log(trace_id, span_id, at, name, attributes, resource, scope))
+                        body.logs.append(Log(trace_id, span_id, at, name, told, resource, scope))
                 except Unreadable:
                     body.fault(resource, UNREADABLE)
     return body

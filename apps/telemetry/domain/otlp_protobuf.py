@@ -12,6 +12,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from apps.telemetry.domain import aliases
+from apps.telemetry.domain.attributes import KEPT, places_of
 from apps.telemetry.domain.batch import Unreadable
 from apps.telemetry.domain.otlp import (
     MOST_ATTRIBUTES,
@@ -26,11 +27,13 @@ from apps.telemetry.domain.otlp import (
     Point,
     Resource,
     Span,
+    Told,
     clean,
     identity,
     is_of_sdk,
 )
 
+NO_TRACE, NO_SPAN = "0" * 32, "0" * 16
 KINDS = {"histogram": "explicit", "exponential_histogram": "exponential", "sum": "sum"}
 
 
@@ -58,6 +61,18 @@ def kept(pairs: Iterable[Any], names: frozenset[str]) -> Attributes:
         if number >= MOST_ATTRIBUTES:
             break
     return found
+
+
+def told_of(pairs: Sequence[Any]) -> Told:
+    """As `fields_of(kept(...))` would have it, without asking for each name again what it stands for."""
+    looked_at = list(pairs) if len(pairs) <= MOST_ATTRIBUTES else pairs[:MOST_ATTRIBUTES]
+    known = KEPT.get
+    told = {}
+    for place, field in places_of(tuple([known(pair.key) for pair in looked_at])):
+        value = value_of(looked_at[place].value)
+        if value is not None and value != "":
+            told[field] = value
+    return told
 
 
 def identity_of(pairs: Iterable[Any]) -> str:
@@ -88,7 +103,7 @@ def read_traces(raw: bytes) -> Body:
             scope = clean(of_scope.scope.name)
             for span in each(of_scope.spans, resource, body):
                 trace_id, span_id = span.trace_id.hex(), span.span_id.hex()
-                if len(trace_id) != 32 or len(span_id) != 16 or not trace_id.strip("0") or not span_id.strip("0"):
+                if len(trace_id) != 32 or len(span_id) != 16 or trace_id == NO_TRACE or span_id == NO_SPAN:
                     body.fault(resource, NO_ID)
                     continue
                 body.spans.append(
@@ -100,7 +115,7 @@ def read_traces(raw: bytes) -> Body:
                         span.end_time_unix_nano,
                         span.status.code,
                         span.trace_state[:512],
-                        kept(span.attributes, aliases.KEPT),
+                        told_of(span.attributes),
                         [
                             Event(
                                 event.name, event.time_unix_nano, kept(event.attributes, aliases.KEPT_OF_EVENT)
@@ -133,7 +148,7 @@ def read_logs(raw: bytes) -> Body:
                             record.span_id.hex(),
                             record.time_unix_nano or record.observed_time_unix_nano,
                             name,
-                            kept(record.attributes, aliases.KEPT),
+                            told_of(record.attributes),
                             resource,
                             scope,
                         )

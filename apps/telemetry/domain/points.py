@@ -15,9 +15,9 @@ from itertools import pairwise
 from msgspec import Struct
 
 from apps.telemetry.domain import aliases, ranges, spans
-from apps.telemetry.domain.attributes import Told, fields_of
+from apps.telemetry.domain.attributes import fields_of
 from apps.telemetry.domain.histogram import HIGHEST, LOWEST, SCALE, Histogram
-from apps.telemetry.domain.otlp import Attributes, Point, is_finite
+from apps.telemetry.domain.otlp import Attributes, Point, Told, is_finite
 from apps.telemetry.domain.ranges import Ranges
 
 BACK = 48 * 3600 * 10**9

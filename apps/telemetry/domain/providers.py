@@ -7,7 +7,8 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 from apps.telemetry.domain import aliases
-from apps.telemetry.domain.attributes import Told, packed
+from apps.telemetry.domain.attributes import packed
+from apps.telemetry.domain.otlp import Told
 
 
 def provider_of(told: Told) -> str:

@@ -6,17 +6,15 @@ means.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 import mmh3
 
 from apps.telemetry.domain import aliases
-from apps.telemetry.domain.attributes import Told, fields_of, of_resource_named, text
+from apps.telemetry.domain.attributes import text
 from apps.telemetry.domain.endings import error_class, finish_of
 from apps.telemetry.domain.naming import name_route
-from apps.telemetry.domain.otlp import Log, Span, is_finite
+from apps.telemetry.domain.otlp import Log, Resource, Span, Told, is_finite
 from apps.telemetry.domain.providers import invoked_model, provider_of
 from apps.telemetry.domain.span_calls import SpanCall
 from apps.telemetry.domain.usage import told_cost_nano, usage_of, written_of
@@ -36,7 +34,7 @@ def operation_of(told: Told) -> str | None:
 
 
 def call_of_span(span: Span) -> SpanCall | None:
-    told = fields_of(span.attributes)
+    told = span.told
     kind = operation_of(told)
     if kind is None:
         return None
@@ -44,7 +42,7 @@ def call_of_span(span: Span) -> SpanCall | None:
     call.span, call.parent = span.span_id, span.parent_id
     told_id = text(told, "call_id", 200)
     call.id = f"litellm\n{told_id}" if told_id else f"{span.trace_id}\n{span.span_id}"
-    of_resource(call, span.resource.attributes, span.scope)
+    of_resource(call, span.resource, span.scope)
     if not call.error and (span.status == 2 or text(told, "level") == "ERROR"):
         call.error = "other"
     if call.error in ("", "other"):
@@ -77,12 +75,12 @@ def is_sampled(trace_state: str) -> bool:
 
 
 def call_of_log(log: Log) -> SpanCall | None:
-    told = fields_of(log.attributes)
+    told = log.told
     kind = operation_of(told)
     if kind is None:
         return None
     call = describe(told, kind, source="log", begin=log.at, end=log.at)
-    of_resource(call, log.resource.attributes, log.scope)
+    of_resource(call, log.resource, log.scope)
     call.span = log.span_id or digest_of(call)
     call.id = f"log\n{log.trace_id}\n{call.span}"
     if not call.error and call.finish == "error" and not call.has_usage:
@@ -95,11 +93,11 @@ def digest_of(call: SpanCall) -> str:
     return mmh3.hash_bytes(call.response_id or repr(call)).hex()[:16]
 
 
-def of_resource(call: SpanCall, attributes: Mapping[str, Any], scope: str) -> None:
-    call.service = of_resource_named(attributes, "service")[:128]
+def of_resource(call: SpanCall, resource: Resource, scope: str) -> None:
+    call.service = resource.told["service"][:128]
     call.scope = scope[:128]
-    call.resource_route = of_resource_named(attributes, "route")[:512]
-    call.resource_variant = of_resource_named(attributes, "variant")[:128]
+    call.resource_route = resource.told["route"][:512]
+    call.resource_variant = resource.told["variant"][:128]
 
 
 def describe(told: Told, kind: str, *, source: str, begin: int, end: int) -> SpanCall:

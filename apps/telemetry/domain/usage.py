@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from apps.telemetry.domain import aliases
-from apps.telemetry.domain.attributes import Told, packed
-from apps.telemetry.domain.otlp import is_finite
+from apps.telemetry.domain.attributes import packed
+from apps.telemetry.domain.otlp import Told, is_finite
 
 MOST_TOKENS = 1_000_000_000
 
