@@ -1,6 +1,7 @@
 """Many rows in one statement, without building a model instance for each.
 
-PostgreSQL takes one array per column, SQLite the rows themselves. `on_conflict` ends the statement.
+PostgreSQL takes new rows by COPY, and one array per column where rows may be there already: `on_conflict` ends the
+statement. SQLite takes the rows themselves.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,17 +41,25 @@ def insert(model: type[models.Model], rows: Sequence[Row], on_conflict: str = ""
     if not rows:
         return
     columns = columns_of(model)
-    into = f"INSERT INTO {model._meta.db_table} ({', '.join(str(column.column) for column in columns)})"
+    table, names = model._meta.db_table, ", ".join(str(column.column) for column in columns)
     adapted = adapt(columns, rows)
     with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            if model is LedgerLine:  # ids are taken before lines can be seen: see `rolling`
-                cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [LEDGER_IDS])
-            arrays = ", ".join(f"%s::{column.db_type(connection)}[]" for column in columns)
-            cursor.execute(f"{into} SELECT * FROM unnest({arrays}) {on_conflict}", [list(values) for values in adapted])
-        else:
+        if connection.vendor != "postgresql":
             marks = ", ".join(["%s"] * len(columns))
-            cursor.executemany(f"{into} VALUES ({marks}) {on_conflict}", list(zip(*adapted, strict=True)))
+            cursor.executemany(
+                f"INSERT INTO {table} ({names}) VALUES ({marks}) {on_conflict}", list(zip(*adapted, strict=True))
+            )
+            return
+        if model is LedgerLine:  # ids are taken before lines can be seen: see `rolling`
+            cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [LEDGER_IDS])
+        if on_conflict:
+            arrays = ", ".join(f"%s::{column.db_type(connection)}[]" for column in columns)
+            into = f"INSERT INTO {table} ({names}) SELECT * FROM unnest({arrays}) {on_conflict}"
+            cursor.execute(into, [list(values) for values in adapted])
+            return
+        with connection.wrap_database_errors, cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
+            for row in zip(*adapted, strict=True):
+                copy.write_row(row)
 
 
 def adapt(columns: Columns, rows: Sequence[Row]) -> list[Sequence[Any]]:
