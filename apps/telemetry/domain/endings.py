@@ -14,6 +14,8 @@ _ERROR_CLASS = re.compile(r"[^A-Za-z0-9_.:-]")
 
 def finish_of(told: Told) -> str:
     found = told.get("finish")
+    if found is None:
+        return ""
     if isinstance(found, str):
         try:
             found = json.loads(found)
@@ -27,6 +29,8 @@ def finish_of(told: Told) -> str:
 
 def error_class(name: Any, code: Any) -> str:
     """One of our classes, or the sender's own word, cut short."""
+    if name is None and code is None:
+        return ""
     for told in (name, code):
         if isinstance(told, int) and not isinstance(told, bool):
             told = str(told)

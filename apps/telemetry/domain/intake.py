@@ -107,7 +107,8 @@ def of_body(body: Body, *, environment: str, now: int) -> Intake:
         part = intake.part(span.trace_id)
         if span.parent_id:
             part.links[span.span_id] = span.parent_id
-        part.evaluations += naming.evaluations_of(span)
+        if span.events:
+            part.evaluations += naming.evaluations_of(span)
         call = spans.call_of_span(span)
         if call is not None:
             intake.add(span.trace_id, call, now)

@@ -40,6 +40,8 @@ KINDS = {"histogram": "explicit", "exponential_histogram": "exponential", "sum":
 def value_of(value: Any, depth: int = 0) -> Any:
     if text := value.string_value:  # nearly always; asking which kind it is costs more
         return clean(text)
+    if number := value.int_value:
+        return number
     kind = value.WhichOneof("value")
     if kind == "string_value":
         return ""

@@ -36,7 +36,7 @@ def provider_at(endpoint: str) -> str:
 
 def invoked_model(told: Told) -> str:
     for name in aliases.INVOCATION:
-        model = packed(told.get(name)).get("model")
+        model = packed(told[name]).get("model") if name in told else None
         if isinstance(model, str):
             return model[:200]
     return ""

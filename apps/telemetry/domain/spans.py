@@ -45,15 +45,10 @@ def call_of_span(span: Span) -> SpanCall | None:
     of_resource(call, span.resource, span.scope)
     if not call.error and (span.status == 2 or text(told, "level") == "ERROR"):
         call.error = "other"
-    if call.error in ("", "other"):
-        for event in span.events:
-            if event.name == aliases.EXCEPTION_EVENT and span.status == 2:
-                call.error = error_class(event.attributes.get("exception.type"), None) or call.error
+    if span.events:
+        hear_events(call, span)
     if not call.error and call.finish == "error" and not call.has_usage and span.status == 0:
         call.error = "cancelled"
-    for event in span.events:
-        if event.name == aliases.FIRST_TOKEN_EVENT and call.first_token_ms is None and event.at > span.begin:
-            call.first_token_ms = (event.at - span.begin) / 1e6
     if span.scope.startswith("logfire"):
         kind_of_span = text(told, "span_type")
         call.joins = kind_of_span == "log"
@@ -65,6 +60,16 @@ def call_of_span(span: Span) -> SpanCall | None:
     if "ot=" in span.trace_state and is_sampled(span.trace_state):
         call.notes = [*call.notes, "sampled"]
     return call
+
+
+def hear_events(call: SpanCall, span: Span) -> None:
+    """Which error it was, and when the first token came, where the span's attributes do not tell."""
+    is_unnamed = call.error in ("", "other")
+    for event in span.events:
+        if event.name == aliases.EXCEPTION_EVENT and span.status == 2 and is_unnamed:
+            call.error = error_class(event.attributes.get("exception.type"), None) or call.error
+        if event.name == aliases.FIRST_TOKEN_EVENT and call.first_token_ms is None and event.at > span.begin:
+            call.first_token_ms = (event.at - span.begin) / 1e6
 
 
 def is_sampled(trace_state: str) -> bool:
@@ -101,27 +106,41 @@ def of_resource(call: SpanCall, resource: Resource, scope: str) -> None:
 
 
 def describe(told: Told, kind: str, *, source: str, begin: int, end: int) -> SpanCall:
-    call = SpanCall(source=source, span="", parent="", begin=begin, end=end, id="")
     notes: list[str] = []
-    call.is_embedding = kind == aliases.EMBEDDING
-    call.provider = provider_of(told)
-    call.asked_model = text(told, "asked_model", 200) or invoked_model(told)
-    call.response_model = text(told, "response_model", 200)
-    usage = usage_of(told, notes)
-    call.input_tokens, call.cached_input_tokens, call.output_tokens = usage
-    call.cache_write_tokens, call.cache_write_1h_tokens = written_of(told)
-    call.service_tier = text(told, "tier", 32)
-    if call.is_embedding and call.input_tokens is not None and call.output_tokens is None:
-        call.output_tokens = 0
-    call.finish = finish_of(told)
-    call.error = error_class(told.get("error"), told.get("error_code"))
-    if not call.error and call.finish == "content_filter":
-        call.error = "content_filtered"
-    call.first_token_ms = first_token_ms(told, begin)
-    call.response_id = text(told, "response_id", 200)
-    call.told_cost_nano = told_cost_nano(told)
+    inputs, cached, outputs = usage_of(told, notes)
+    written, written_for_1h = written_of(told)
+    is_embedding = kind == aliases.EMBEDDING
+    if is_embedding and inputs is not None and outputs is None:
+        outputs = 0
+    finish = finish_of(told)
+    error = error_class(told.get("error"), told.get("error_code"))
+    if not error and finish == "content_filter":
+        error = "content_filtered"
+    call = SpanCall(
+        source=source,
+        span="",
+        parent="",
+        begin=begin,
+        end=end,
+        id="",
+        is_embedding=is_embedding,
+        provider=provider_of(told),
+        asked_model=text(told, "asked_model", 200) or invoked_model(told),
+        response_model=text(told, "response_model", 200),
+        input_tokens=inputs,
+        cached_input_tokens=cached,
+        output_tokens=outputs,
+        cache_write_tokens=written,
+        cache_write_1h_tokens=written_for_1h,
+        service_tier=text(told, "tier", 32),
+        first_token_ms=first_token_ms(told, begin),
+        error=error,
+        finish=finish,
+        response_id=text(told, "response_id", 200),
+        told_cost_nano=told_cost_nano(told),
+        notes=notes,
+    )
     name_route(call, told)
-    call.notes = notes
     return call
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from apps.telemetry.domain import aliases
@@ -25,13 +25,12 @@ def tokens(value: Any) -> int | None:
 
 
 def usage_of(told: Told, notes: list[str]) -> tuple[int | None, int | None, int | None]:
-    said = [told.get(field) for field in ("input_tokens", "cached_input_tokens", "output_tokens")]
-    inputs, cached, outputs = (tokens(value) for value in said)
-    if any(value is not None and number is None for value, number in zip(said, (inputs, cached, outputs), strict=True)):
+    said = told.get("input_tokens"), told.get("cached_input_tokens"), told.get("output_tokens")
+    inputs, cached, outputs = tokens(said[0]), tokens(said[1]), tokens(said[2])
+    if (inputs, cached, outputs) != said and any_is_unreadable(said):
         notes.append("tokens_unreadable")
     for name in aliases.USAGE:
-        usage = packed(told.get(name)) if name in told else None
-        if usage:
+        if name in told and (usage := packed(told[name])):
             more = usage_in(usage)
             inputs = more[0] if inputs is None else inputs
             cached = more[1] if cached is None else cached
@@ -42,6 +41,10 @@ def usage_of(told: Told, notes: list[str]) -> tuple[int | None, int | None, int 
         notes.append("cached_too_large")
         cached = None
     return inputs, cached, outputs
+
+
+def any_is_unreadable(said: Iterable[Any]) -> bool:
+    return any(value is not None and tokens(value) is None for value in said)
 
 
 def usage_in(usage: Mapping[str, Any]) -> tuple[int | None, int | None, int | None]:
@@ -67,7 +70,9 @@ def written_of(told: Told) -> tuple[int | None, int | None]:
     """Tokens that were written to a cache, a part of the input; and those of them that stay for an hour."""
     written, for_1h = tokens(told.get("cache_write_tokens")), None
     for name in aliases.USAGE:
-        usage = packed(told.get(name)) if name in told else {}
+        if name not in told:
+            continue
+        usage = packed(told[name])
         details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
         by_life = usage.get("cache_creation")
         if written is None:
@@ -82,11 +87,10 @@ def written_of(told: Told) -> tuple[int | None, int | None]:
 def told_cost_nano(told: Told) -> int | None:
     usd = told.get("told_cost")
     for name in aliases.COSTS:
-        costs = packed(told.get(name))
-        if usd is None and costs:
+        if usd is None and name in told and (costs := packed(told[name])):
             parts = [cost for cost in costs.values() if isinstance(cost, int | float)]
             usd = costs.get("total", math.fsum(parts))
-    return nano(usd)
+    return None if usd is None else nano(usd)
 
 
 def nano(usd: Any) -> int | None:
