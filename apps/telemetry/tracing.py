@@ -6,11 +6,11 @@ windows and requests a call comes once: when its route is known, or when nothing
 
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
-from operator import itemgetter
 from typing import get_args
 
 import mmh3
 import msgspec
+from django.db import connection
 
 from apps.catalog.domain.names import normalised
 from apps.catalog.domain.pricing import PriceBook
@@ -19,7 +19,7 @@ from apps.telemetry.domain import traces
 from apps.telemetry.domain.batch import AssignedBy, Call
 from apps.telemetry.domain.fold import Attempt, Fold
 from apps.telemetry.domain.intake import Intake
-from apps.telemetry.domain.lines import line_sums
+from apps.telemetry.domain.lines import sums_of_one
 from apps.telemetry.domain.span_calls import SpanCall
 from apps.telemetry.domain.traces import Booked, Line, Reading, Settled, Trace
 from apps.telemetry.memory import WriterMemory
@@ -28,6 +28,11 @@ from apps.telemetry.models import Trace as TraceRow
 
 STAYS = timedelta(minutes=30)  # after the last of it came
 AT_ONCE = 500
+FIND = f"SELECT trace_id, body FROM {TraceRow._meta.db_table} WHERE environment = %s AND trace_id"
+FIND_AND_LOCK = {  # SQLite has one writer at a time: its transaction is the lock
+    "sqlite": f"{FIND} IN (SELECT value FROM json_each(%s))",
+    "postgresql": f"{FIND} = ANY(%s) ORDER BY trace_id FOR UPDATE",
+}
 UNKNOWN = "unknown"
 ASSIGNED_BY: dict[str, AssignedBy] = {name: name for name in get_args(AssignedBy)}
 
@@ -70,22 +75,21 @@ def load(keys: Sequence[Key]) -> dict[Key, Trace]:
     states: dict[Key, Trace] = {}
     for environment in sorted({environment for environment, _ in keys}):
         names = [trace_id for of, trace_id in keys if of == environment]
-        for position in range(0, len(names), AT_ONCE):
-            found = TraceRow.objects.select_for_update().filter(
-                environment=environment, trace_id__in=names[position : position + AT_ONCE]
-            )
-            for trace_id, body in found.order_by("trace_id").values_list("trace_id", "body"):
+        many = names if connection.vendor == "postgresql" else msgspec.json.encode(names).decode()
+        with connection.cursor() as cursor:
+            cursor.execute(FIND_AND_LOCK[connection.vendor], [environment, many])
+            for trace_id, body in cursor.fetchall():
                 states[environment, trace_id] = decode(bytes(body))
     return states
 
 
 def save(states: dict[Key, Trace], known: Collection[Key], now: datetime) -> None:
     """Where another process has made a row meanwhile the database says so, and the commit group looks once more."""
-    told = [(*key, now, encode(state)) for key, state in sorted(states.items(), key=itemgetter(0))]
-    rows.insert(TraceRow, [row for row in told if row[:2] not in known])
+    told = [((*key, now, encode(states[key])), key in known) for key in sorted(states)]
+    rows.insert(TraceRow, [row for row, is_known in told if not is_known])
     rows.insert(
         TraceRow,
-        [row for row in told if row[:2] in known],
+        [row for row, is_known in told if is_known],
         "ON CONFLICT (environment, trace_id) DO UPDATE SET at = excluded.at, body = excluded.body",
     )
 
@@ -94,8 +98,9 @@ def settle(states: dict[Key, Trace], fold: Fold, writer: WriterMemory, *, is_las
     """Reads each trace again, and books what is read otherwise than before. First all is learned, then priced."""
     changed: list[tuple[str, Trace, Reading, Call, str]] = []
     book_of_prices = writer.price_book
+    settled = {environment: settled_in(writer, environment) for environment, _ in states}
     for (environment, _), state in states.items():
-        for span, reading in traces.read(state, settled_in(writer, environment)).items():
+        for span, reading in traces.read(state, settled[environment]).items():
             call = plain(reading, book_of_prices)
             of = "covered" if reading.is_covered else mmh3.hash_bytes(fingerprint(call)).hex()
             if span not in state.booked:
@@ -202,7 +207,7 @@ def book(environment: str, booked: Booked, reading: Reading, attempt: Attempt | 
     if attempt is None:
         fold.hear(environment, reading.call.service, reading.call.source, "covered")
         return
-    key, sums = fold.ledger_key(environment, attempt), line_sums([attempt.call], [attempt.price])
+    key, sums = fold.ledger_key(environment, attempt), sums_of_one(attempt.call, attempt.price)
     fold.add_line(key, sums)
     booked.line = Line.of(key, sums)
     if not attempt.facts.is_known:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from apps.telemetry.domain.batch import Call
-from apps.telemetry.domain.pricing import ESTIMATED, Priced, tokens_source, written_part
+from apps.telemetry.domain.pricing import ESTIMATED, Priced, cached_part, tokens_source, written_part
 from apps.telemetry.domain.sums import LedgerSum
 
 
@@ -20,6 +20,19 @@ def line_sums(calls: Sequence[Call], prices: Sequence[Priced]) -> LedgerSum:
     confirmed, estimated = [price.confirmed_nano for price in prices], [price.estimated_nano for price in prices]
     unpriced = len(calls) if prices[0].is_unpriced else 0
     return LedgerSum(len(calls), sum(confirmed), sum(estimated), unpriced, inputs, cached, outputs, *written)
+
+
+def sums_of_one(call: Call, price: Priced) -> LedgerSum:
+    """The same of a single call, for doors whose calls have a line each."""
+    inputs, cached, outputs = call.input_tokens or 0, cached_part(call), call.output_tokens or 0
+    written, for_1h = written_part(call) if call.cache_write_tokens else (0, 0)
+    if tokens_source(price.rule) == ESTIMATED:
+        inputs += price.assumed_input
+        outputs += price.assumed_output
+        cached = written = for_1h = 0  # an estimate knows no discount
+    return LedgerSum(
+        1, price.confirmed_nano, price.estimated_nano, int(price.is_unpriced), inputs, cached, outputs, written, for_1h
+    )
 
 
 def tokens_of(calls: Sequence[Call]) -> tuple[int, int, int]:

@@ -54,11 +54,14 @@ OF_MODEL, OF_ROUTE = "_of_model", "_of_route"  # after the usual ones: whose out
 REPORTED, COUNTED, ESTIMATED = "reported", "counted", "estimated"
 
 
+_ESTIMATES = (*GUESSES, HOLD)
+
+
 def tokens_source(rule: str) -> str:
     """Whose numbers the tokens behind a line are: reported by the provider, counted by the sender, or estimated."""
     if rule == Rule.COUNTED:
         return COUNTED
-    return ESTIMATED if rule.startswith((*GUESSES, HOLD)) else REPORTED
+    return ESTIMATED if rule.startswith(_ESTIMATES) else REPORTED
 
 
 class Priced(Struct, frozen=True, gc=False):

@@ -131,6 +131,9 @@ class Settled:
 
 def read(trace: Trace, settled: Settled) -> dict[str, Reading]:
     """Each call of the trace, by its span."""
+    if len(trace.calls) == 1:  # most traces
+        ((span, call),) = trace.calls.items()
+        return {span: Reading(call, False, call.may_be_joined, *attribute(trace, call, settled))}
     covered, joined = covered_spans(trace), joined_streams(trace)
     readings = {}
     for span, call in trace.calls.items():
@@ -190,8 +193,6 @@ def covered_spans(trace: Trace) -> set[str]:
     """Instrumentations that stand on one another tell of one call twice: the innermost counts."""
     calls = trace.calls
     covered: set[str] = set()
-    if len(calls) < 2:
-        return covered
     for span, call in calls.items():
         covered.update(above for above in ancestors(trace, span, call.parent)[1:] if above in calls)
     by_response: dict[str, list[SpanCall]] = {}
@@ -208,8 +209,6 @@ def covered_spans(trace: Trace) -> set[str]:
 
 def joined_streams(trace: Trace) -> dict[str, str]:
     """Span of a stream's headers -> log of its end: same parent and model, and the log begins where the span ends."""
-    if len(trace.calls) < 2:  # most traces
-        return {}
     logs = sorted((call for call in trace.calls.values() if call.joins), key=lambda call: (call.begin, call.span))
     joined: dict[str, str] = {}
     for log in logs:
