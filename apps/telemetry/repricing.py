@@ -6,7 +6,7 @@ the tokens that were assumed of them.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -29,7 +29,7 @@ from apps.telemetry.queries.money import spend
 from apps.telemetry.queries.steps import floor
 
 KEYS = ("minute", "route", "variant", "provider", "model", "owner", "arm", "trial", "tag", "rate")
-SUMS = tuple(field.name for field in fields(LedgerSum))
+SUMS = LedgerSum.__struct_fields__
 Key = tuple[Any, ...]  # the values of KEYS, and whether the lines are estimates
 AT_ONCE = timedelta(hours=6)
 MOST = timedelta(days=92)

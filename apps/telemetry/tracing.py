@@ -37,6 +37,7 @@ UNKNOWN = "unknown"
 ASSIGNED_BY: dict[str, AssignedBy] = {name: name for name in get_args(AssignedBy)}
 
 Key = tuple[str, str]  # environment, trace
+Read = tuple[str, Booked, Reading, Call, str]  # environment, what was made of it, what it is now, and its fingerprint
 Taken = tuple[str, Intake, Sequence[bool]]  # environment, what came, which of its calls are new
 
 encode = msgspec.msgpack.Encoder().encode
@@ -96,29 +97,28 @@ def save(states: dict[Key, Trace], known: Collection[Key], now: datetime) -> Non
 
 def settle(states: dict[Key, Trace], fold: Fold, writer: WriterMemory, *, is_last: bool) -> None:
     """Reads each trace again, and books what is read otherwise than before. First all is learned, then priced."""
-    changed: list[tuple[str, Trace, Reading, Call, str]] = []
+    read: list[Read] = []
+    priced: dict[str, list[Call]] = {}  # by environment
     book_of_prices = writer.price_book
     settled = {environment: settled_in(writer, environment) for environment, _ in states}
     for (environment, _), state in states.items():
         for span, reading in traces.read(state, settled[environment]).items():
             call = plain(reading, book_of_prices)
             of = "covered" if reading.is_covered else mmh3.hash_bytes(fingerprint(call)).hex()
-            if span not in state.booked:
-                state.booked[span] = Booked("")
-            hear_source(environment, state.booked[span], reading.call, fold)
-            changed.append((environment, state, reading, call, of))
-    writer.load_histories({(environment, call.route) for environment, _, _, call, _ in changed})
-    priced: dict[str, list[Call]] = {}
-    for environment, state, reading, call, of in changed:
-        if not reading.is_covered and state.booked[reading.call.span].of != of:
-            priced.setdefault(environment, []).append(call)
+            booked = state.booked.get(span)
+            if booked is None:
+                booked = state.booked[span] = Booked("")
+            hear_source(environment, booked, reading.call, fold)
+            read.append((environment, booked, reading, call, of))
+            if booked.of != of and not reading.is_covered:
+                priced.setdefault(environment, []).append(call)
+    writer.load_histories({(environment, call.route) for environment, _, _, call, _ in read})
     attempts: dict[int, Attempt] = {}
     for environment, calls in priced.items():
         fold.learn_told(environment, calls)
         attempts |= {id(attempt.call): attempt for attempt in fold.attempts(environment, calls)}
     countable: dict[str, list[tuple[Booked, Attempt, SpanCall]]] = {}
-    for environment, state, reading, call, of in changed:
-        booked = state.booked[reading.call.span]
+    for environment, booked, reading, call, of in read:
         attempt = attempts.get(id(call))
         if booked.of != of:
             book(environment, booked, reading, attempt, of, fold)
@@ -260,7 +260,7 @@ def suspect(states: dict[Key, Trace]) -> None:
     """Mirrored calls carry no mark: they are listed, and somebody says what they are."""
     found = []
     for (environment, trace_id), state in states.items():
-        for call in traces.suspected_shadows(state):
+        for call in traces.suspected_shadows(state) if len(state.calls) > 1 else ():
             booked = state.booked[call.span]
             line = booked.line
             cost = line.confirmed_nano + line.estimated_nano if line else 0

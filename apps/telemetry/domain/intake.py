@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from apps.telemetry.domain import aliases, naming, points, spans
 from apps.telemetry.domain.otlp import Body, Point, Resource
 from apps.telemetry.domain.span_calls import Evaluation, SpanCall
@@ -19,13 +21,12 @@ AHEAD = 300 * SECOND
 MOST_TELLING = 20  # reasons in an error message
 
 
-@dataclass(slots=True)
-class Part:
+class Part(Struct):
     """What one body tells of one trace."""
 
-    links: dict[str, str] = field(default_factory=dict)
-    evaluations: list[Evaluation] = field(default_factory=list)
-    calls: list[int] = field(default_factory=list)  # numbers in `Intake.calls`
+    links: dict[str, str] = {}
+    evaluations: list[Evaluation] = []
+    calls: list[int] = []  # numbers in `Intake.calls`
 
 
 @dataclass(slots=True)

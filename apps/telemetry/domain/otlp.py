@@ -11,6 +11,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Struct
+
 from apps.telemetry.domain import aliases
 
 MOST_SPANS = 50_000  # or log records, or points
@@ -39,15 +41,13 @@ class Resource:
         return next((value for value in values if isinstance(value, str) and value), "")
 
 
-@dataclass(slots=True)
-class Event:
+class Event(Struct):
     name: str
     at: int  # nanoseconds
     attributes: Attributes
 
 
-@dataclass(slots=True)
-class Span:
+class Span(Struct):
     trace_id: str
     span_id: str
     parent_id: str
@@ -61,8 +61,7 @@ class Span:
     scope: str
 
 
-@dataclass(slots=True)
-class Log:
+class Log(Struct):
     trace_id: str
     span_id: str
     at: int

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from apps.telemetry.domain.histogram import Histogram
 
 
@@ -98,8 +100,7 @@ class LedgerKey(NamedTuple):
     rate: str = ""
 
 
-@dataclass(slots=True)
-class LedgerSum:
+class LedgerSum(Struct, gc=False):
     calls: int = 0
     confirmed_nano: int = 0
     estimated_nano: int = 0

@@ -100,8 +100,7 @@ class Trace(Struct, array_like=True):
         return True
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True, gc=False):
     call: SpanCall
     is_covered: bool = False  # another span tells of the same call
     is_waiting: bool = False  # for the end of its stream
@@ -243,8 +242,6 @@ def with_stream(head: SpanCall, log: SpanCall) -> SpanCall:
 
 def suspected_shadows(trace: Trace) -> list[SpanCall]:
     """A gateway mirrors calls without a mark: of successes of different groups in one request, the later ones."""
-    if len(trace.calls) < 2:
-        return []
     done = sorted(
         (call for call in trace.calls.values() if call.source == "webhook" and not call.error and call.arm != "shadow"),
         key=lambda call: (call.begin, call.span),
