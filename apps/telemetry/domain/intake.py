@@ -21,7 +21,7 @@ AHEAD = 300 * SECOND
 MOST_TELLING = 20  # reasons in an error message
 
 
-class Part(Struct):
+class Part(Struct, gc=False):
     """What one body tells of one trace."""
 
     links: dict[str, str] = {}

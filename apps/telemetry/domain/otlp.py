@@ -41,13 +41,13 @@ class Resource:
         return next((value for value in values if isinstance(value, str) and value), "")
 
 
-class Event(Struct):
+class Event(Struct, gc=False):
     name: str
     at: int  # nanoseconds
     attributes: Attributes
 
 
-class Span(Struct):
+class Span(Struct, gc=False):
     trace_id: str
     span_id: str
     parent_id: str
@@ -61,7 +61,7 @@ class Span(Struct):
     scope: str
 
 
-class Log(Struct):
+class Log(Struct, gc=False):
     trace_id: str
     span_id: str
     at: int

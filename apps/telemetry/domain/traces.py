@@ -77,7 +77,7 @@ class Booked(Struct, gc=False, array_like=True):
     source: str = ""  # from which it is known
 
 
-class Trace(Struct, array_like=True):
+class Trace(Struct, gc=False, array_like=True):
     links: dict[str, str] = {}  # span -> parent
     evaluations: list[Evaluation] = []
     calls: dict[str, SpanCall] = {}
