@@ -1,7 +1,7 @@
 """What a writer keeps in memory between two commit groups: routes with their splits, prices, token histories."""
 
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+from collections.abc import Collection, Iterable
+from datetime import UTC, datetime, timedelta
 
 from apps.access.models import Environment
 from apps.catalog import queries as catalog
@@ -14,6 +14,8 @@ from apps.telemetry.models import Mapping, RouteTokens
 
 LOOK_AT_PRICES = timedelta(seconds=5)
 SAVE_HISTORIES = timedelta(seconds=5)
+HISTORIES_AT_ONCE = 20  # of a commit group: those who wait for it would wait for all of them
+NEVER = datetime.min.replace(tzinfo=UTC)
 NOTE_CLIENTS = timedelta(seconds=1)
 MOST_HISTORIES = 10_000
 
@@ -31,7 +33,7 @@ class WriterMemory:
         self.routes: dict[str, dict[str, RouteFacts]] = {}
         self.histories: dict[RouteKey, TokenHistory] = {}
         self.unsaved: set[RouteKey] = set()
-        self.saved_at: datetime | None = None
+        self.saved_at: dict[RouteKey, datetime] = {}
         self.book: PriceBook | None = None
         self.looked_at_prices_at: datetime | None = None
         self.rules: dict[str, dict[tuple[str, str], str]] = {}  # (service, model) -> route
@@ -78,6 +80,7 @@ class WriterMemory:
             return
         if len(self.histories) > MOST_HISTORIES:
             self.histories = {key: self.histories[key] for key in routes & self.histories.keys()}
+            self.saved_at = {key: self.saved_at[key] for key in routes & self.saved_at.keys()}
         for environment in {environment for environment, _ in missing}:
             names = [route for of, route in missing if of == environment]
             for row in RouteTokens.objects.filter(environment=environment, route__in=names):
@@ -85,16 +88,20 @@ class WriterMemory:
         for key in missing - self.histories.keys():
             self.histories[key] = TokenHistory()
 
-    def histories_to_save(self, learned: Iterable[RouteKey], now: datetime) -> list[RouteKey]:
-        """Not at every group: an estimate bears to miss the newest seconds of history after a restart."""
-        self.unsaved |= set(learned)
-        if not self.unsaved or (self.saved_at is not None and now - self.saved_at < SAVE_HISTORIES):
-            return []
-        return sorted(self.unsaved & self.histories.keys())
+    def histories_to_save(
+        self, learned: Iterable[RouteKey], now: datetime, *, most: int = HISTORIES_AT_ONCE
+    ) -> list[RouteKey]:
+        """Each now and then: an estimate bears to miss the newest seconds of history after a restart.
 
-    def histories_are_saved(self, now: datetime) -> None:
-        self.unsaved.clear()
-        self.saved_at = now
+        In one order for all writers, so that none waits for another that waits for it."""
+        self.unsaved = (self.unsaved | set(learned)) & self.histories.keys()
+        last = {key: self.saved_at.get(key, NEVER) for key in self.unsaved}
+        due = [key for key, at in last.items() if now - at >= SAVE_HISTORIES]
+        return sorted(sorted(due, key=last.__getitem__)[:most])
+
+    def histories_are_saved(self, keys: Collection[RouteKey], now: datetime) -> None:
+        self.unsaved.difference_update(keys)
+        self.saved_at.update(dict.fromkeys(keys, now))
 
     def is_news_of(self, client: ClientKey, snapshot: int | None, now: datetime) -> bool:
         """Has this client another snapshot, or not been noted for a while?"""

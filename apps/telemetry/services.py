@@ -90,8 +90,7 @@ def count(*, sent: Sequence[Sent], writer: WriterMemory, now: datetime) -> list[
         noted = note_seen([one.sent for one in fresh], writer, now)
         saving = writer.histories_to_save(fold.learned, now)
         save_histories(saving, writer)
-    if saving:
-        writer.histories_are_saved(now)
+    writer.histories_are_saved(saving, now)
     writer.clients.update(noted)
     receipts = [receipt_of(one, writer) for one in claimed]
     measuring.note(sent, receipts, fold)
@@ -381,7 +380,7 @@ def settle_old(*, now: datetime) -> int:
         fold = new_fold(writer, writer.price_book, now)
         tracing.settle_quiet(keys, fold, writer, now)
         write(fold, writer, now)
-        save_histories(writer.histories_to_save(fold.learned, now), writer)
+        save_histories(writer.histories_to_save(fold.learned, now, most=len(fold.learned)), writer)
     return len(keys)
 
 
