@@ -72,10 +72,9 @@ def tell(entry: Entry, now: datetime) -> None:
 
 
 def close(alert: Alert, entry: Entry, now: datetime) -> None:
-    if entry.sentence:
-        alert.sentence = entry.sentence
+    """The alert keeps the sentence that it was opened for; people are told the one that ends it."""
     alert.resolve(now)
-    telling.tell_those_who_know(alert, event=telling.RESOLVED, occasion=entry.id, now=now)
+    telling.tell_those_who_know(alert, event=telling.RESOLVED, occasion=entry.id, now=now, sentence=entry.sentence)
 
 
 def again(alert: Alert, entry: Entry, now: datetime) -> None:

@@ -86,8 +86,13 @@ def recipients(
     return [one for one in active if life.rank(alert.severity) >= life.rank(one.least_severity)]
 
 
-def tell_those_who_know(alert: Alert, *, event: str, occasion: str, now: datetime, by: str = "") -> None:
-    """The end of an alert, or that somebody has it: to the channels that it was left for, and at once."""
+def tell_those_who_know(
+    alert: Alert, *, event: str, occasion: str, now: datetime, by: str = "", sentence: str = ""
+) -> None:
+    """The end of an alert, or that somebody has it: to the channels that it was left for, and at once.
+
+    `sentence`: what is told now, where that is not what the alert was opened for.
+    """
     firing = Delivery.objects.filter(alert=alert, event=FIRING).exclude(pk__in=never_sent(alert, now).values("pk"))
     told = Channel.objects.filter(pk__in=firing.values("channel"), is_active=True)
     if event == ACKNOWLEDGED:
@@ -95,7 +100,7 @@ def tell_those_who_know(alert: Alert, *, event: str, occasion: str, now: datetim
     channels = [channel for channel in told.order_by("created_at", "id") if last_left(alert, channel) != event]
     if event == RESOLVED:
         replace_waiting(alert, now)
-    leave(alert, channels, event=event, occasion=occasion, at=now, now=now, by=by)
+    leave(alert, channels, event=event, occasion=occasion, at=now, now=now, by=by, sentence=sentence)
 
 
 def never_sent(alert: Alert, now: datetime) -> QuerySet[Delivery]:
@@ -119,10 +124,11 @@ def leave(
     at: datetime,
     now: datetime,
     by: str = "",
+    sentence: str = "",
 ) -> None:
     channels = list(channels)
     replace_waiting(alert, now, channels=channels)
-    notice = notice_of(alert, event=event, now=now, by=by).as_json()
+    notice = notice_of(alert, event=event, now=now, by=by, sentence=sentence).as_json()
     Delivery.objects.bulk_create(
         [
             Delivery(
@@ -148,7 +154,7 @@ def replace_waiting(alert: Alert, now: datetime, *, channels: Sequence[Channel] 
     waiting.update(replaced_at=now)
 
 
-def notice_of(alert: Alert, *, event: str, now: datetime, by: str = "") -> Notice:
+def notice_of(alert: Alert, *, event: str, now: datetime, by: str = "", sentence: str = "") -> Notice:
     return Notice(
         event=event,
         alert=alert.id,
@@ -157,7 +163,7 @@ def notice_of(alert: Alert, *, event: str, now: datetime, by: str = "") -> Notic
         environment=alert.environment,
         route=alert.route,
         owner=alert.owner,
-        sentence=alert.sentence,
+        sentence=sentence or alert.sentence,
         link=f"{settings.PUBLIC_URL}{alert.link}" if alert.link.startswith("/") else alert.link,
         runbook=alert.runbook,
         at=alert.last_at if event == FIRING else now,
