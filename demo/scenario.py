@@ -51,7 +51,8 @@ class Watcher:
         threading.Thread(target=self.watch, daemon=True).start()
 
     def watch(self) -> None:
-        headers = {"authorization": f"Bearer {self.plane.keys['read']}"}
+        # An onlooker, which is none of the services: it says so, or it would be listed as a client.
+        headers = {"authorization": f"Bearer {self.plane.keys['read']}", "user-agent": "changeover-demo"}
         with httpx2.Client(base_url=self.plane.url, timeout=2, trust_env=False) as http:
             while not self.stopping.wait(0.1):
                 try:

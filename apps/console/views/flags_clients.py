@@ -108,7 +108,8 @@ def standing(client: ClientView, outdated: Since, now: datetime) -> tuple[str, s
         behind = f"{many} behind" + (f": what it has was replaced {figures.ago(since, now)}." if since else ".")
         if age <= SILENT and since is not None and now - since <= GRACE:
             return "on its way", behind
-    if age > (SILENT_STREAM if client.door == "sync" else SILENT):
+    stopped = client.door == "flagd" and client.behind  # whoever polls has what was newest when it last asked
+    if stopped or age > (SILENT_STREAM if client.door == "sync" else SILENT):
         return "silent", f"Not heard from for {figures.span(age.total_seconds())}. {behind}"
     return ("unsaid" if client.snapshot is None else "behind" if client.behind else "current"), behind
 
