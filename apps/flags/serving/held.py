@@ -115,7 +115,7 @@ class Held:
 
     def remember_tag(self, body: bytes, turn: int, tag: bytes) -> None:
         """Of a request that comes again and again, as pollers do."""
-        if len(body) <= LONGEST_TAGGED:
+        if len(body) <= LONGEST_TAGGED and self.tags.get(body) != (turn, tag):
             if len(self.tags) >= MOST_TAGS:
                 self.tags.clear()
             self.tags[body] = (turn, tag)

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote_to_bytes
 import msgspec
 
 from apps.access.serving import KeyGrant
-from apps.core.asgi import JSON_TYPE, Header, Receive, Scope, Send, TooLarge, read_body
+from apps.core.asgi import JSON_TYPE, Header, Message, Receive, Scope, Send, TooLarge, read_body
 from apps.flags.serving import asking, events
 from apps.flags.serving.counting import counter
 from apps.flags.serving.held import PRIVATE, Held, Item
@@ -19,6 +19,7 @@ from apps.flags.serving.shelf import shelf
 BULK = "/ofrep/v1/evaluate/flags"
 ONE = "/ofrep/v1/evaluate/flags/"
 BODY_BYTES = 2**20
+NO_BODY: Message = {"type": "http.response.body", "body": b""}
 SAME: list[Header] = [PRIVATE, (b"vary", b"Authorization, X-API-Key")]
 decode = msgspec.json.Decoder().decode
 
@@ -72,7 +73,9 @@ async def answer_all(scope: Scope, send: Send, grant: KeyGrant, held: Held, body
         if asking.matches(scope, tag):
             if answer is None:
                 held.remember_tag(body, number, tag)
-            return await not_modified(send, held, tag)
+            headers = [(b"etag", tag), *SAME, *asking.age_of(held)]
+            await send({"type": "http.response.start", "status": 304, "headers": headers})
+            return await send(NO_BODY)
         if (fresh := await asking.newer(held, asking.named_version(scope))) is not held:
             return await answer_all(scope, send, grant, fresh, body)
         if answer is None and (answer := held.bulks.get(tag)) is None:
@@ -89,12 +92,6 @@ async def give_bulk(send: Send, held: Held, tag: bytes, body: bytes, offer: byte
     headers = [JSON_TYPE, length, (b"etag", tag), *SAME, *asking.age_of(held)]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
-
-
-async def not_modified(send: Send, held: Held, tag: bytes) -> None:
-    headers = [(b"etag", tag), *SAME, *asking.age_of(held)]
-    await send({"type": "http.response.start", "status": 304, "headers": headers})
-    await send({"type": "http.response.body", "body": b""})
 
 
 async def open_request(scope: Scope, receive: Receive, send: Send) -> tuple[KeyGrant, Held, bytes] | None:
