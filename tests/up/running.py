@@ -24,6 +24,12 @@ def clean_environment() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if k not in ours and not k.startswith("PYTEST_")}
 
 
+def as_at_a_terminal() -> None:
+    """Whoever started the tests in the background or under nohup has had these ignored, and bin/up would stay."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Up:
     def __init__(self, data: Path, *arguments: str, command: tuple[str, ...] = (), **env: str) -> None:
         self.data, self.port = data, free_port()
@@ -34,6 +40,7 @@ class Up:
             stdout=self.log.open("wb"),
             stderr=subprocess.STDOUT,
             env=clean_environment() | env,
+            preexec_fn=as_at_a_terminal,
         )
 
     def __enter__(self) -> "Up":
