@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from apps.alerts import services
@@ -60,6 +60,14 @@ def end(at: Any, key: str = "", **fields: Any) -> None:
     say(at - LOOK, "closes", key, **fields)
     services.dispatch(at - LOOK)
     services.dispatch(at)
+
+
+def play(now: datetime, until: datetime, step: timedelta = 30 * SECOND) -> None:
+    """The dispatch that beat asks for, over and over."""
+    at = now
+    while at <= until:
+        services.dispatch(at)
+        at += step
 
 
 def webhook(receiver: Any, now: Any, name: str = "hook", **config: Any) -> Channel:
