@@ -166,7 +166,12 @@ def new_price(data: dict[str, Any]) -> services.NewPrice:
     )
 
 
-class ModelsView(ApiView):
+class CatalogView(ApiView):
+    def shown(self, key: str) -> dict[str, Any]:
+        return model_dict(queries.model(key))
+
+
+class ModelsView(CatalogView):
     @extend_schema(responses=ModelOut(many=True), summary="Models, with their prices")
     def get(self, request: Request) -> Response:
         return self.paged(queries.models(), model_dict)
@@ -179,23 +184,16 @@ class ModelsView(ApiView):
         services.add_model(**data, by=self.actor, now=self.now)
         return Response(self.shown(data["key"]), status=status.HTTP_201_CREATED)
 
-    def shown(self, key: str) -> dict[str, Any]:
-        return model_dict(queries.model(key))
 
-
-class ModelView(ModelsView):
-    http_method_names = ["get", "head", "options"]
-
+class ModelView(CatalogView):
     @extend_schema(responses=ModelOut, summary="One model")
-    def get(self, request: Request, key: str) -> Response:  # type: ignore[override]  # its address carries a key
+    def get(self, request: Request, key: str) -> Response:
         return Response(self.shown(key))
 
 
-class PricesView(ModelsView):
-    http_method_names = ["post", "options"]
-
+class PricesView(CatalogView):
     @extend_schema(request=PriceIn, responses={201: ModelOut}, summary="Add a price, valid from a moment on")
-    def post(self, request: Request, key: str) -> Response:  # type: ignore[override]  # its address carries a key
+    def post(self, request: Request, key: str) -> Response:
         self.must_be_admin()
         data = self.read(PriceIn)
         services.add_price(key=key, price=new_price(data), by=self.actor, because=data["because"], now=self.now)

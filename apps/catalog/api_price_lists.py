@@ -21,7 +21,9 @@ class PriceListOut(serializers.ModelSerializer[PriceList]):
 
     class Meta:
         model = PriceList
-        fields = ("id", "source", "state", "because", "proposed_by", "proposed_at", "decided_by", "decided_at", "word")
+        fields: tuple[str, ...] = (
+            "id", "source", "state", "because", "proposed_by", "proposed_at", "decided_by", "decided_at", "word"
+        )  # fmt: skip
 
 
 class PriceDifferenceOut(serializers.Serializer[Any]):
@@ -36,26 +38,14 @@ class WholeListOut(PriceListOut):
     differences = PriceDifferenceOut(many=True)
 
     class Meta(PriceListOut.Meta):
-        fields = (*PriceListOut.Meta.fields, "differences")  # type: ignore[assignment]  # longer than its parent's
+        fields = (*PriceListOut.Meta.fields, "differences")
 
 
 class BecauseIn(serializers.Serializer[Any]):
     because = serializers.CharField(max_length=500, default="", allow_blank=True)
 
 
-class PriceListsView(ApiView):
-    @extend_schema(responses=PriceListOut(many=True), summary="Price lists")
-    def get(self, request: Request) -> Response:
-        return self.paged(queries.price_lists(), list_dict)
-
-    @extend_schema(
-        request=BecauseIn, responses={201: WholeListOut}, summary="Propose what the installed price library says"
-    )
-    def post(self, request: Request) -> Response:
-        self.must_be(Role.OPERATOR)
-        because = self.read(BecauseIn)["because"]
-        return self.shown(price_lists.propose(by=self.actor, because=because, now=self.now), status.HTTP_201_CREATED)
-
+class AnyPriceListView(ApiView):
     def shown(self, row: PriceList, code: int = status.HTTP_200_OK) -> Response:
         told = PriceDifferenceOut(queries.difference(row, self.now), many=True).data
         return Response({**list_dict(row), "differences": told}, status=code)
@@ -71,11 +61,23 @@ class PriceListsView(ApiView):
             raise Forbidden(who=str(self.actor), role=role.value, environment="all environments")
 
 
-class PriceListView(PriceListsView):
-    http_method_names = ["get", "head", "options"]
+class PriceListsView(AnyPriceListView):
+    @extend_schema(responses=PriceListOut(many=True), summary="Price lists")
+    def get(self, request: Request) -> Response:
+        return self.paged(queries.price_lists(), list_dict)
 
+    @extend_schema(
+        request=BecauseIn, responses={201: WholeListOut}, summary="Propose what the installed price library says"
+    )
+    def post(self, request: Request) -> Response:
+        self.must_be(Role.OPERATOR)
+        because = self.read(BecauseIn)["because"]
+        return self.shown(price_lists.propose(by=self.actor, because=because, now=self.now), status.HTTP_201_CREATED)
+
+
+class PriceListView(AnyPriceListView):
     @extend_schema(responses=WholeListOut, summary="One price list, with what it changes")
-    def get(self, request: Request, id: str) -> Response:  # type: ignore[override]  # its address carries an id
+    def get(self, request: Request, id: str) -> Response:
         return self.shown(queries.price_list(id))
 
 
@@ -86,11 +88,9 @@ ACTS: dict[str, tuple[Role, Callable[..., PriceList]]] = {
 }
 
 
-class PriceListActView(PriceListsView):
-    http_method_names = ["post", "options"]
-
+class PriceListActView(AnyPriceListView):
     @extend_schema(request=BecauseIn, responses=WholeListOut, summary="Approve, reject or withdraw a price list")
-    def post(self, request: Request, id: str, act: str) -> Response:  # type: ignore[override]  # its address
+    def post(self, request: Request, id: str, act: str) -> Response:
         role, do = ACTS[act]
         self.must_be(role)
         return self.shown(do(id=id, by=self.actor, because=self.read(BecauseIn)["because"], now=self.now))
