@@ -6,7 +6,20 @@ from apps.alerts import reading, services
 from apps.alerts.models import Alert
 from apps.core.refusals import Refused
 from apps.journal.models import Entry
-from tests.alerts.make_alerts import ALICE, HOUR, LOOK, MINUTE, ROUTE, SECOND, end, play, say, the_alert, webhook
+from tests.alerts.make_alerts import (
+    ALICE,
+    HOUR,
+    LOOK,
+    MINUTE,
+    ROUTE,
+    SECOND,
+    SENTENCE,
+    end,
+    play,
+    say,
+    the_alert,
+    webhook,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -183,6 +196,17 @@ def test_what_a_person_closes_is_closed_at_once(receiver, now):
     services.dispatch(now + SECOND)
 
     assert receiver.types() == ["alert.firing", "alert.resolved"]
+
+
+def test_an_alert_keeps_the_sentence_that_opened_it_and_its_end_is_told_in_its_own_words(receiver, now):
+    webhook(receiver, now)
+    say(now)
+    services.dispatch(now)
+
+    end(now + MINUTE, sentence="Traffic is back at 25 %.")
+
+    assert [told["data"]["sentence"] for told in receiver.told()] == [SENTENCE, "Traffic is back at 25 %."]
+    assert (the_alert().state, the_alert().sentence) == ("resolved", SENTENCE)
 
 
 def test_time_alone_resolves_nothing(now):
