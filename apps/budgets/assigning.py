@@ -12,9 +12,9 @@ from typing import Any
 
 from django.db.models import Max, Sum
 
-from apps.budgets.blindness import LAG, Asked
+from apps.budgets.blindness import LAG, Asked, of_split
 from apps.budgets.domain.trial import Assigned, Trial
-from apps.flags.models import Exposure, Route, Split
+from apps.flags.models import Route, Split
 
 AT_ONCE = timedelta(hours=6)  # after a pause of the worker
 
@@ -61,18 +61,8 @@ def _splits(asked: Sequence[Asked]) -> dict[Where, int]:
 def _exposures(
     asked: Sequence[Asked], since: datetime, until: datetime
 ) -> dict[Where, list[tuple[str, int, datetime, int]]]:
-    rows: Any = (
-        Exposure.objects.filter(
-            environment_id__in={one.environment for one in asked},
-            flag__in={one.route for one in asked},
-            minute__gte=since,
-            minute__lt=until,
-            assigned_by="split",
-        )
-        .values_list("environment_id", "flag", "variant", "snapshot", "minute")
-        .annotate(total=Sum("count"))
-    )
+    rows: Any = of_split(asked, since, until).values_list("environment_id", "flag", "variant", "snapshot", "minute")
     found: dict[Where, list[tuple[str, int, datetime, int]]] = {}
-    for environment, flag, *given in rows:
+    for environment, flag, *given in rows.annotate(Sum("count")):
         found.setdefault((environment, flag), []).append(tuple(given))
     return found

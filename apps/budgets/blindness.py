@@ -6,12 +6,12 @@ compare: that is "not visible", and never called blind.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Sum
+from django.db.models import QuerySet, Sum
 
 from apps.budgets.domain import judge
 from apps.flags.models import Exposure
@@ -68,19 +68,20 @@ def blind(asked: Iterable[Asked], now: datetime) -> set[str]:
     return found
 
 
-def _exposures(asked: list[Asked], since: datetime, until: datetime) -> dict[Key, int]:
-    rows: Any = (
-        Exposure.objects.filter(
-            environment_id__in={one.environment for one in asked},
-            flag__in={one.route for one in asked},
-            minute__gte=since,
-            minute__lt=until,
-            assigned_by="split",
-        )
-        .values_list("environment_id", "flag", "variant")
-        .annotate(total=Sum("count"))
+def of_split(asked: Collection[Asked], since: datetime, until: datetime) -> QuerySet[Exposure]:
+    """What services were given of these routes by their split, and not by a rule or a switch."""
+    return Exposure.objects.filter(
+        environment_id__in={one.environment for one in asked},
+        flag__in={one.route for one in asked},
+        minute__gte=since,
+        minute__lt=until,
+        assigned_by="split",
     )
-    return {(environment, flag, variant): total for environment, flag, variant, total in rows}
+
+
+def _exposures(asked: list[Asked], since: datetime, until: datetime) -> dict[Key, int]:
+    rows: Any = of_split(asked, since, until).values_list("environment_id", "flag", "variant")
+    return {(environment, flag, variant): total for environment, flag, variant, total in rows.annotate(Sum("count"))}
 
 
 def _requests(asked: list[Asked], since: datetime, until: datetime) -> dict[Key, int]:
