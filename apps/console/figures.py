@@ -111,6 +111,11 @@ def span(length: float) -> str:
     return f"{days}{NBSP}d {hours}{NBSP}h" if days < 3 and hours else f"{days}{NBSP}d"
 
 
+def took(length: float) -> str:
+    """How long something took. What took less than a second did not take nothing: 0.42 s."""
+    return seconds(length) if 0 < length < 1 else span(length)
+
+
 def ago(at: datetime, now: datetime) -> str:
     return f"{span((now - at).total_seconds())} ago"
 

@@ -51,6 +51,11 @@ def test_spans(length, told):
     assert figures.span(length).replace("\u00a0", " ") == told
 
 
+@pytest.mark.parametrize(("length", "told"), [(0.42, "0.42 s"), (1.9, "1 s"), (150, "2 min"), (0, "0 s")])
+def test_what_took_less_than_a_second_did_not_take_nothing(length, told):
+    assert figures.took(length).replace("\u00a0", " ") == told
+
+
 def test_a_moment_of_another_day_names_the_day():
     assert figures.moment(NOW, NOW) == "03:14:52"
     assert figures.moment(NOW - timedelta(hours=5), NOW).replace("\u00a0", " ") == "23 Nov 22:14"

@@ -77,7 +77,7 @@ def log_line(one: Delivery) -> LogLine:
     about = str(one.notice.get("route") or one.notice.get("environment") or "")
     second = f"{one.event} · {about}" if about else one.event
     if one.done_at is not None:
-        took = figures.span((one.done_at - one.created_at).total_seconds())
+        took = figures.took((one.done_at - one.created_at).total_seconds())
         tries = f" at try {one.attempts}" if one.attempts > 1 else ""
         return LogLine(
             at=one.done_at, glyph="within", tone="ok", name=name, words=f"took it after {took}{tries}.", second=second

@@ -26,7 +26,7 @@ class Curve:
         if not self.steps:
             return f"{told}."
         half = next(seconds for seconds, count in self.steps if count * 2 >= have)
-        return f"{told}: half of these within {figures.span(half)}, the last after {figures.span(self.steps[-1][0])}."
+        return f"{told}: half of these within {figures.took(half)}, the last after {figures.took(self.steps[-1][0])}."
 
 
 def of(clients: Sequence[ClientView], version: int, published_at: datetime | None) -> Curve | None:
