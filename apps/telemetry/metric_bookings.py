@@ -205,9 +205,8 @@ class Bookings:
         for bounds, n in booking.ranges:
             self.ranges[of_window, bounds] = self.ranges.get((of_window, bounds), 0) + sign * n
         if booking.is_unassigned and booking.calls:
-            name = (environment, line.route)
-            self.fold.unassigned[name] = self.fold.unassigned.get(name, 0) + sign * booking.calls
-            self.fold.unassigned_of[name] = (booking.service, booking.model)
+            self.fold.unassign(environment, line.route, sign * booking.calls)
+            self.fold.unassigned_of[environment, line.route] = (booking.service, booking.model)
 
     def window(self, environment: str, booking: Booking) -> WindowSum:
         line = booking.line

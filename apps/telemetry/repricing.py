@@ -117,8 +117,7 @@ def groups(environment: str, since: datetime, until: datetime) -> Iterable[tuple
     for row in sums.order_by(*KEYS, "rule"):
         if again.can_be_priced_again(row["rule"]):
             group = found.setdefault((*(row[name] for name in KEYS), again.is_estimate(row["rule"])), LedgerSum())
-            for name in SUMS:
-                setattr(group, name, getattr(group, name) + int(row[f"sum_{name}"] or 0))
+            group.add(LedgerSum(*(int(row[f"sum_{name}"] or 0) for name in SUMS)))
     return found.items()
 
 

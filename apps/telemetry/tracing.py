@@ -16,8 +16,9 @@ from apps.catalog.domain.names import normalised
 from apps.catalog.domain.pricing import PriceBook
 from apps.telemetry import rows
 from apps.telemetry.domain import traces
+from apps.telemetry.domain.attempts import Attempt
 from apps.telemetry.domain.batch import AssignedBy, Call
-from apps.telemetry.domain.fold import Attempt, Fold
+from apps.telemetry.domain.fold import Fold
 from apps.telemetry.domain.intake import Intake
 from apps.telemetry.domain.lines import sums_of_one
 from apps.telemetry.domain.span_calls import SpanCall
@@ -228,19 +229,17 @@ def unbook(environment: str, booked: Booked, line: Line, call: SpanCall, fold: F
     key, sums = line.entry(environment)
     fold.add_line(key, sums, -1)
     if booked.is_unassigned:
-        name = (environment, line.route)
-        fold.unassigned[name] = fold.unassigned.get(name, 0) - 1
+        fold.unassign(environment, line.route, -1)
     fold.hear(environment, call.service, call.source, "moved")
     fold.hear(environment, call.service, call.source, f"by:{booked.by}", -1)
     booked.line, booked.is_unassigned = None, False
 
 
 def count_unassigned(environment: str, route: str, reading: Reading, fold: Fold) -> None:
-    name = (environment, route)
-    fold.unassigned[name] = fold.unassigned.get(name, 0) + 1
+    fold.unassign(environment, route, 1)
     if not reading.route:
         call = reading.call
-        fold.unassigned_of[name] = (call.service, call.asked_model or call.response_model)
+        fold.unassigned_of[environment, route] = (call.service, call.asked_model or call.response_model)
 
 
 def is_conflict(attempt: Attempt) -> bool:

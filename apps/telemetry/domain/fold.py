@@ -12,6 +12,7 @@ from typing import Protocol
 
 from apps.catalog.domain.names import normalised
 from apps.catalog.domain.pricing import PriceBook
+from apps.telemetry.domain.attempts import Attempt, alike, first_of_each_id, variant_of
 from apps.telemetry.domain.batch import Call, Outcome
 from apps.telemetry.domain.cohorts import Cohort, Cohorts, Parts
 from apps.telemetry.domain.histogram import Histogram
@@ -50,36 +51,6 @@ class Known(Protocol):
     def history(self, environment: str, route: str) -> TokenHistory: ...
 
 
-def variant_of(call: Call) -> str:
-    """Where the sender names none, the one that the flag chose."""
-    return call.variant or call.assigned or ""
-
-
-def alike(calls: Iterable[Call]) -> Iterable[list[Call]]:
-    """Those of one route, variant and model together."""
-    found: dict[tuple[object, ...], list[Call]] = {}
-    for call in calls:
-        found.setdefault((call.route, variant_of(call), call.provider, call.model), []).append(call)
-    return found.values()
-
-
-class Attempt:
-    """One call, with all that is found out about it."""
-
-    __slots__ = ("arm", "call", "ended_at", "facts", "is_new", "price", "seconds", "split", "variant")
-
-    def __init__(self, call: Call, facts: RouteFacts, price: Priced, *, is_new: bool) -> None:
-        self.call = call
-        self.facts = facts
-        self.price = price
-        self.is_new = is_new
-        self.variant = variant_of(call)
-        self.arm = call.arm or "live"
-        self.split = facts.split_of(call.snapshot, call.at)
-        self.seconds = call.latency_ms / 1000
-        self.ended_at = call.at.timestamp() + self.seconds
-
-
 Memo = tuple[object, ...]
 
 
@@ -99,9 +70,7 @@ class Fold:
         self.outcomes: dict[OutcomeKey, OutcomeSum] = {}
         self.ledger: dict[LedgerKey, LedgerSum] = {}
         self.unassigned: dict[tuple[str, str], int] = {}  # calls of routes that nobody made
-        self.unassigned_of: dict[
-            tuple[str, str], tuple[str, str]
-        ] = {}  # with the service and model of those without one
+        self.unassigned_of: dict[tuple[str, str], tuple[str, str]] = {}  # service and model of those that name none
         self.heard: dict[tuple[str, str, str, str, str], int] = {}  # environment, service, source, what, API key
         self.raw: dict[tuple[str, str], list[Pack]] = {}  # by environment and route
         self.pairs: dict[tuple[str, str], PairSum] = {}  # by environment and the pair's id
@@ -225,8 +194,7 @@ class Fold:
         if not is_booked:
             self.add_line(self.ledger_key(environment, example), line_sums(calls, prices))
             if not facts.is_known:
-                name = (environment, example.call.route)
-                self.unassigned[name] = self.unassigned.get(name, 0) + n
+                self.unassign(environment, example.call.route, n)
         self.keep(environment, example, calls, prices)
         if not cohort.is_whole:
             return
@@ -245,6 +213,10 @@ class Fold:
             request.cost_nano += confirmed + estimated
             request.estimated_nano += estimated
             request.cost.add_all([(price.confirmed_nano + price.estimated_nano) / 1e9 for price in prices])
+
+    def unassign(self, environment: str, route: str, n: int) -> None:
+        """So many calls more, or fewer below 0, of a route that nobody made."""
+        self.unassigned[environment, route] = self.unassigned.get((environment, route), 0) + n
 
     def keep(self, environment: str, example: Attempt, calls: Sequence[Call], prices: Sequence[Priced]) -> None:
         """Calls as they are, and the legs of pairs."""
@@ -299,15 +271,7 @@ class Fold:
         line = self.ledger.get(key)
         if line is None:
             line = self.ledger[key] = LedgerSum()
-        line.calls += sign * sums.calls
-        line.confirmed_nano += sign * sums.confirmed_nano
-        line.estimated_nano += sign * sums.estimated_nano
-        line.unpriced += sign * sums.unpriced
-        line.input_tokens += sign * sums.input_tokens
-        line.cached_input_tokens += sign * sums.cached_input_tokens
-        line.output_tokens += sign * sums.output_tokens
-        line.cache_write_tokens += sign * sums.cache_write_tokens
-        line.cache_write_1h_tokens += sign * sums.cache_write_1h_tokens
+        line.add(sums, sign)
         self.touched.add((key.environment, key.route))
 
     def hear(self, environment: str, service: str, source: str, what: str, n: int = 1, *, key: str = "") -> None:
@@ -428,14 +392,3 @@ class Fold:
         sums.ones += outcome.value == 1
         sums.zeros += outcome.value == 0
         sums.total += outcome.value
-
-
-def first_of_each_id(attempts: Sequence[Attempt]) -> list[Attempt]:
-    """A call that a sender put into one batch twice is one attempt."""
-    seen: set[str] = set()
-    kept = []
-    for attempt in attempts:
-        if attempt.call.id not in seen:
-            seen.add(attempt.call.id)
-            kept.append(attempt)
-    return kept

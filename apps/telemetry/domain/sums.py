@@ -111,6 +111,18 @@ class LedgerSum(Struct, gc=False):
     cache_write_tokens: int = 0
     cache_write_1h_tokens: int = 0
 
+    def add(self, other: LedgerSum, sign: int = 1) -> None:
+        """With the sign -1 it is taken back."""
+        self.calls += sign * other.calls
+        self.confirmed_nano += sign * other.confirmed_nano
+        self.estimated_nano += sign * other.estimated_nano
+        self.unpriced += sign * other.unpriced
+        self.input_tokens += sign * other.input_tokens
+        self.cached_input_tokens += sign * other.cached_input_tokens
+        self.output_tokens += sign * other.output_tokens
+        self.cache_write_tokens += sign * other.cache_write_tokens
+        self.cache_write_1h_tokens += sign * other.cache_write_1h_tokens
+
     @property
     def says_something(self) -> bool:
         """Not so where a line and its taking back met in one commit group."""
