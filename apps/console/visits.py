@@ -26,7 +26,7 @@ from apps.access.models import Environment
 from apps.console import frame
 from apps.core import actors
 from apps.core.actors import Actor
-from apps.core.refusals import Refused
+from apps.core.refusals import Forbidden, Refused
 
 
 class ConsoleRequest(HttpRequest):
@@ -51,6 +51,11 @@ class Visit:
 
     def may(self, role: Role) -> bool:
         return self.role.includes(role)
+
+    def must(self, role: Role) -> None:
+        """For what changes something. Raises Forbidden."""
+        if not self.may(role):
+            raise Forbidden(who=str(self.actor), role=role.value, environment=self.environment.key)
 
     def who_may(self, role: Role) -> str:
         """The sentence that stands where the button would be."""

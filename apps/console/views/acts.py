@@ -16,7 +16,7 @@ from apps.console.acts import Act, Result
 from apps.console.presenters import presses, rows
 from apps.console.queries import Standing
 from apps.console.visits import ConsoleRequest, Visit, console, visit_of, visited
-from apps.core.refusals import Forbidden, NotFound, Refused
+from apps.core.refusals import NotFound, Refused
 from apps.rollouts import queries as rollout_queries
 from apps.rollouts import services as rollouts
 
@@ -62,9 +62,7 @@ def kept(visit: Visit, one: Standing, key: str, act: str) -> HttpResponse:
 
 
 def second_press(visit: Visit, one: Standing, key: str, act: str) -> HttpResponse:
-    role = ROLES.get(act, Role.OPERATOR)
-    if not visit.may(role):
-        raise Forbidden(who=str(visit.actor), role=role.value, environment=visit.environment.key)
+    visit.must(ROLES.get(act, Role.OPERATOR))
     if act not in DONE:
         raise NotFound(what="act", key=act)
     try:

@@ -15,7 +15,7 @@ from apps.console.presenters import channels as presented
 from apps.console.presenters.channels import ChannelRow
 from apps.console.views.answers import answer
 from apps.console.visits import ConsoleRequest, Visit, console, visit_of, visited
-from apps.core.refusals import Forbidden, Invalid, NotFound, Refused
+from apps.core.refusals import Invalid, NotFound, Refused
 
 FIELDS = ("kind", "name", "to", "least_severity")
 MOST_STEPS = 10
@@ -27,7 +27,7 @@ def page(visit: Visit) -> HttpResponse:
     asked = read(visit.request)
     wrong = ""
     if visit.request.method == "POST":
-        must_operate(visit)
+        visit.must(Role.OPERATOR)
         try:
             return created(visit, asked)
         except Refused as refused:
@@ -37,11 +37,6 @@ def page(visit: Visit) -> HttpResponse:
 
 def read(request: ConsoleRequest) -> dict[str, str]:
     return {name: request.POST.get(name, "").strip()[:2000] for name in FIELDS}
-
-
-def must_operate(visit: Visit) -> None:
-    if not visit.may(Role.OPERATOR):
-        raise Forbidden(who=str(visit.actor), role=Role.OPERATOR.value, environment=visit.environment.key)
 
 
 def shown(
@@ -129,7 +124,7 @@ def one(request: ConsoleRequest, *, id: str) -> HttpResponse:
         asked["to"] = channel.target
     wrong = ""
     if request.method == "POST":
-        must_operate(visit)
+        visit.must(Role.OPERATOR)
         asked = read(request)
         try:
             services.update_channel(
@@ -205,7 +200,7 @@ def rotate(request: ConsoleRequest, *, id: str) -> HttpResponse:
 def escalation(visit: Visit) -> HttpResponse:
     if visit.request.method != "POST":
         return HttpResponseRedirect(reverse("channels"))
-    must_operate(visit)
+    visit.must(Role.OPERATOR)
     steps: list[dict[str, Any]] = []
     try:
         for number in range(MOST_STEPS):

@@ -6,7 +6,7 @@ from django.http import HttpResponse, HttpResponseRedirect
 
 from apps.access.domain.roles import Role
 from apps.console.presenters import flag_words
-from apps.console.views.flags_draft import because_of, must_operate, revision_of, sentences_of, to
+from apps.console.views.flags_draft import because_of, revision_of, sentences_of, to
 from apps.console.views.flags_versions import MOST, number, whole
 from apps.console.visits import Visit, visited
 from apps.core.refusals import Refused, Stale
@@ -40,7 +40,7 @@ def every(visit: Visit, *, key: str) -> HttpResponse:
 @visited
 def revert(visit: Visit, *, key: str, revision: int) -> HttpResponse:
     """The first press shows what would be set and who would move; the second sets it."""
-    must_operate(visit)
+    visit.must(Role.OPERATOR)
     audience = queries.audience(visit.environment.key, key)
     target = audience_versions.version(visit.environment.key, key, revision)
     if visit.request.method != "POST":

@@ -10,7 +10,7 @@ from apps.access.domain.roles import Role
 from apps.console import flag_queries
 from apps.console.presenters import flag_conditions, flag_forms, flag_words
 from apps.console.presenters.flag_forms import RuleForm
-from apps.console.views.flags_draft import because_of, must_operate, revision_of, sentences_of, to
+from apps.console.views.flags_draft import because_of, revision_of, sentences_of, to
 from apps.console.visits import Visit, visited
 from apps.core.refusals import Refused, Stale
 from apps.flags import audiences, change_requests, moves, queries
@@ -37,7 +37,7 @@ def every(visit: Visit) -> HttpResponse:
 def one(visit: Visit, *, key: str) -> HttpResponse:
     found = None if key == NEW else queries.audience(visit.environment.key, key)
     if found is None or visit.request.method == "POST":
-        must_operate(visit)
+        visit.must(Role.OPERATOR)
     if visit.request.method != "POST":
         return page(visit, found, form_of(found))
     data = visit.request.POST.dict()

@@ -13,10 +13,9 @@ from urllib.parse import urlencode
 from django.db import transaction
 from django.urls import reverse
 
-from apps.access.domain.roles import Role
 from apps.console.flag_queries import Served
 from apps.console.visits import Visit
-from apps.core.refusals import Forbidden, Invalid, Refused
+from apps.core.refusals import Invalid, Refused
 from apps.flags import change_requests
 from apps.flags.domain import differences
 from apps.flags.queries import FlagView
@@ -105,11 +104,6 @@ def check(visit: Visit, key: str, fields: Mapping[str, Any]) -> None:
 def sentences_of(refused: Refused) -> str:
     errors = refused.errors.values() if isinstance(refused, Invalid) else ()
     return " ".join(dict.fromkeys(errors)) or refused.detail
-
-
-def must_operate(visit: Visit) -> None:
-    if not visit.may(Role.OPERATOR):
-        raise Forbidden(who=str(visit.actor), role=Role.OPERATOR.value, environment=visit.environment.key)
 
 
 def because_of(visit: Visit) -> str:

@@ -7,13 +7,14 @@ from typing import Any
 
 from django.http import HttpResponse, HttpResponseRedirect
 
+from apps.access.domain.roles import Role
 from apps.console import flag_queries
 from apps.console.flag_queries import Served
 from apps.console.presenters import flag_conditions, flag_forms, flag_words
 from apps.console.presenters.flag_forms import RuleForm
 from apps.console.views import flags as pages
 from apps.console.views import flags_draft
-from apps.console.views.flags_draft import Draft, must_operate, to
+from apps.console.views.flags_draft import Draft, to
 from apps.console.visits import Visit, visited
 from apps.core.refusals import Invalid, NotFound
 from apps.flags import queries
@@ -27,7 +28,7 @@ PARTS = ("variants", "weights", "about", "prerequisites", "logic")
 def opened(visit: Visit, key: str) -> tuple[Served, Draft]:
     """The flag for someone who may change it."""
     found = flag_queries.one(visit.environment.key, key)
-    must_operate(visit)
+    visit.must(Role.OPERATOR)
     if found.flag.archived_at is not None:
         raise FlagIsArchived(key=key)
     return found, flags_draft.draft_of(visit, found)

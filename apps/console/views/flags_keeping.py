@@ -16,7 +16,7 @@ from apps.console.flag_queries import Served
 from apps.console.presenters import flag_forms, flag_keeping, flag_words
 from apps.console.presenters.flag_keeping import Keeping
 from apps.console.views import flags as pages
-from apps.console.views.flags_draft import because_of, must_operate, revision_of, sentences_of, to
+from apps.console.views.flags_draft import because_of, revision_of, sentences_of, to
 from apps.console.visits import Visit, visited
 from apps.core.refusals import Invalid, NotFound, Refused, Stale
 from apps.flags import change_requests, copying, keeping, services
@@ -29,7 +29,7 @@ BEGIN = {"variant-0": "on", "value-0": "true", "variant-1": "off", "value-1": "f
 @visited
 def new(visit: Visit) -> HttpResponse:
     """One form without a script: whatever the kind, names and values are written as text and read as that kind."""
-    must_operate(visit)
+    visit.must(Role.OPERATOR)
     if visit.request.method != "POST":
         return new_page(visit, {"type": "boolean"} | BEGIN | visit.request.GET.dict())
     data = visit.request.POST.dict()
@@ -86,7 +86,7 @@ def create(visit: Visit, data: dict[str, str]) -> tuple[str, int]:
 
 @visited
 def press(visit: Visit, *, key: str, act: str) -> HttpResponse:
-    must_operate(visit)
+    visit.must(Role.OPERATOR)
     found = flag_queries.one(visit.environment.key, key)
     words = flag_keeping.of(found, act)
     if words is None:

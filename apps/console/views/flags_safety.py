@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from django.http import HttpResponse
 
+from apps.access.domain.roles import Role
 from apps.console import figures
-from apps.console.views.flags_draft import must_operate, sentences_of, to
+from apps.console.views.flags_draft import sentences_of, to
 from apps.console.views.flags_switches import BECAUSE
 from apps.console.visits import Visit, visited
 from apps.core.refusals import Refused
@@ -20,7 +21,7 @@ from apps.rollouts import services as rollouts
 @visited
 def fall_back(visit: Visit) -> HttpResponse:
     """The first press is a page that names each route and where it goes; the second is the act."""
-    must_operate(visit)
+    visit.must(Role.OPERATOR)
     if visit.request.method != "POST":
         return page(visit)
     done: list[str] = []

@@ -2,11 +2,11 @@
 
 from django.http import HttpResponse, HttpResponseRedirect
 
+from apps.access.domain.roles import Role
 from apps.console import flag_queries
 from apps.console.acts import Result
 from apps.console.presenters import flag_switches
 from apps.console.views.acts import once
-from apps.console.views.flags_draft import must_operate
 from apps.console.visits import Visit, visited
 from apps.core.refusals import NotFound, Refused
 from apps.flags import services as flags
@@ -33,7 +33,7 @@ def press(visit: Visit, *, key: str, act: str) -> HttpResponse:
 
 
 def second_press(visit: Visit, key: str, act: str, is_route: bool) -> HttpResponse:
-    must_operate(visit)
+    visit.must(Role.OPERATOR)
     try:
         first = once(visit, f"{key}/{act}", lambda: do(visit, key, act, is_route))
         version = flag_queries.one(visit.environment.key, key).flag.since_version

@@ -9,7 +9,7 @@ from apps.access.domain.roles import Role
 from apps.console import flag_queries
 from apps.console.presenters import flag_words
 from apps.console.views import flags as pages
-from apps.console.views.flags_draft import because_of, must_operate, revision_of, sentences_of, to
+from apps.console.views.flags_draft import because_of, revision_of, sentences_of, to
 from apps.console.visits import Visit, visited
 from apps.core.refusals import Invalid, Refused, Stale
 from apps.flags import change_requests, versions
@@ -53,7 +53,7 @@ def number(visit: Visit, name: str, otherwise: int) -> int:
 @visited
 def revert(visit: Visit, *, key: str, revision: int) -> HttpResponse:
     """The first press shows what would be set; the second sets it, as a new version."""
-    must_operate(visit)
+    visit.must(Role.OPERATOR)
     found = flag_queries.one(visit.environment.key, key)
     here = versions.version(visit.environment.key, key, found.flag.revision)
     target = versions.version(visit.environment.key, key, revision)

@@ -12,7 +12,7 @@ from apps.console import figures, spending
 from apps.console.presenters import money_forms, money_rows
 from apps.console.presenters.money_forms import Draft
 from apps.console.visits import Visit, visited
-from apps.core.refusals import Forbidden, Invalid, Refused, Stale
+from apps.core.refusals import Invalid, Refused, Stale
 from apps.flags import queries as flags
 
 FIELDS = {"limit_usd": "limit", "limit_nano": "limit", "thresholds": "thresholds", "scope": "scope_value"}
@@ -20,7 +20,7 @@ FIELDS = {"limit_usd": "limit", "limit_nano": "limit", "thresholds": "thresholds
 
 @visited
 def edit(visit: Visit, *, id: str) -> HttpResponse:
-    require(visit)
+    visit.must(Role.OPERATOR)
     row = spending.budget(visit.environment.key, id)
     if visit.request.method != "POST":
         return form(visit, row, money_forms.of_budget(row))
@@ -55,7 +55,7 @@ def edit(visit: Visit, *, id: str) -> HttpResponse:
 
 @visited
 def new(visit: Visit) -> HttpResponse:
-    require(visit)
+    visit.must(Role.OPERATOR)
     if visit.request.method != "POST":
         asked = visit.request.GET.get("route", "")
         return form(
@@ -86,11 +86,6 @@ def new(visit: Visit) -> HttpResponse:
         place(draft, refused)
         return form(visit, None, draft)
     return HttpResponseRedirect(reverse("budget", args=[row.id]))
-
-
-def require(visit: Visit) -> None:
-    if not visit.may(Role.OPERATOR):
-        raise Forbidden(who=str(visit.actor), role=Role.OPERATOR.value, environment=visit.environment.key)
 
 
 def check(draft: Draft, row: Budget, changes: dict[str, object]) -> None:

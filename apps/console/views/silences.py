@@ -17,7 +17,7 @@ from apps.alerts.models import Silence
 from apps.console.presenters import alarms, silences
 from apps.console.views.answers import pressed
 from apps.console.visits import ConsoleRequest, Visit, console, visit_of, visited
-from apps.core.refusals import Forbidden, NotFound, Refused
+from apps.core.refusals import NotFound, Refused
 from apps.flags import queries as flags
 
 MATCHER = ("route", "owner", "severity", "condition")
@@ -32,8 +32,7 @@ def page(visit: Visit) -> HttpResponse:
     asked = read(visit.request.POST if posted else visit.request.GET)
     wrong = ""
     if posted:
-        if not visit.may(Role.OPERATOR):
-            raise Forbidden(who=str(visit.actor), role=Role.OPERATOR.value, environment=visit.environment.key)
+        visit.must(Role.OPERATOR)
         try:
             create(visit, asked)
             return HttpResponseRedirect(reverse("silences"))

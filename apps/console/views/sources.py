@@ -11,7 +11,7 @@ from apps.console.acts import Result
 from apps.console.presenters import sources
 from apps.console.views.answers import answer
 from apps.console.visits import Visit, visited
-from apps.core.refusals import Forbidden, Refused
+from apps.core.refusals import Refused
 from apps.flags import queries as flags
 from apps.telemetry import queries as telemetry
 from apps.telemetry import services, shadows
@@ -48,17 +48,12 @@ def coarse_windows(one: observed.Arrival, environment: str, now: datetime) -> li
     return telemetry.windows(environment, one.route, now - observed.DAY, now) if one.coarse else []
 
 
-def require(visit: Visit) -> None:
-    if not visit.may(Role.OPERATOR):
-        raise Forbidden(who=str(visit.actor), role=Role.OPERATOR.value, environment=visit.environment.key)
-
-
 @visited
 def assign(visit: Visit) -> HttpResponse:
     """The second press: calls of this service and model are of that route from now on."""
     if visit.request.method != "POST":
         return HttpResponseRedirect(reverse("sources"))
-    require(visit)
+    visit.must(Role.OPERATOR)
     asked = {name: visit.request.POST.get(name, "").strip() for name in ("service", "model", "route")}
     try:
         services.map_calls(
@@ -80,7 +75,7 @@ def assign(visit: Visit) -> HttpResponse:
 def take_back(visit: Visit, *, id: str) -> HttpResponse:
     if visit.request.method != "POST":
         return HttpResponseRedirect(reverse("sources"))
-    require(visit)
+    visit.must(Role.OPERATOR)
     try:
         services.unmap_calls(
             environment=visit.environment.key, id=id, by=visit.actor, because="Taken back in the console.",
@@ -99,7 +94,7 @@ def settle_shadow(visit: Visit, *, call_id: str, said: str) -> HttpResponse:
     """Money of a confirmed one moves to the shadow's arm, where the cap of its rollout counts it."""
     if visit.request.method != "POST":
         return HttpResponseRedirect(reverse("sources"))
-    require(visit)
+    visit.must(Role.OPERATOR)
     try:
         found = shadows.settle(
             environment=visit.environment.key, call_id=call_id, said=said, by=visit.actor,
