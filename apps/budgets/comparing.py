@@ -32,7 +32,15 @@ def compare(*, now: datetime) -> list[str]:
     for budget in sorted(Budget.objects.hard(), key=lambda one: (-len(one.scope), one.id)):
         if conditions.is_told(budget, UNVERIFIED) and not _unverified_lately(budget, now):
             sentence = f"Calls under the cap of {budget.rule.scope_words} ask for room again."
-            conditions.tell(budget, "budget.spend_verified", UNVERIFIED, "closes", "info", sentence, now)
+            conditions.tell(
+                budget,
+                "budget.spend_verified",
+                UNVERIFIED,
+                effect="closes",
+                severity="info",
+                sentence=sentence,
+                now=now,
+            )
         if _compare_one(budget, now):
             found.append(budget.id)
     return found
@@ -62,7 +70,9 @@ def _compare_one(budget: Budget, now: datetime) -> bool:
     if not conditions.is_told(budget, COUNTS):
         amounts = f"${nano_to_text(settled)} were settled, reports tell of ${nano_to_text(reported)}"
         sentence = f"Calls under the cap of {budget.rule.scope_words} are not reported: {amounts}."
-        conditions.tell(budget, "budget.counts_differ", COUNTS, "opens", "error", sentence, now)
+        conditions.tell(
+            budget, "budget.counts_differ", COUNTS, effect="opens", severity="error", sentence=sentence, now=now
+        )
     missing = settled - reported
     if abs(missing - booked) > settled * admission.MAY_DIFFER:
         _repair(budget, rows, missing, now)
@@ -72,7 +82,9 @@ def _compare_one(budget: Budget, now: datetime) -> bool:
 def _close_if_told(budget: Budget, now: datetime) -> None:
     if conditions.is_told(budget, COUNTS):
         sentence = f"The ledger knows what was settled for {budget.rule.scope_words}."
-        conditions.tell(budget, "budget.counts_agree", COUNTS, "closes", "info", sentence, now)
+        conditions.tell(
+            budget, "budget.counts_agree", COUNTS, effect="closes", severity="info", sentence=sentence, now=now
+        )
 
 
 def _repair(budget: Budget, rows: Sequence[Settled], nano: int, now: datetime) -> None:

@@ -1,15 +1,15 @@
-"""Conditions of a budget beside its thresholds: each is told when it opens, and when it is over."""
+"""Conditions of a budget, its thresholds among them: each is told when it opens, and when it is over."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from apps.budgets.models import Budget
 from apps.core.actors import WORKER
 from apps.journal import services as journal
 from apps.journal.models import Entry
-from apps.journal.services import Condition
+from apps.journal.services import Condition, Severity
 
 COUNTS = "counts"  # what was settled and what was reported are not the same
 UNVERIFIED = "unverified"  # calls are made without asking
@@ -21,17 +21,30 @@ def is_told(budget: Budget, name: str) -> bool:
     return newest is not None and newest.effect == Entry.Effect.OPENS
 
 
-def tell(budget: Budget, kind: str, key: str, effect: Any, severity: Any, sentence: str, now: datetime) -> None:
+def tell(
+    budget: Budget,
+    kind: str,
+    name: str,
+    *,
+    effect: Literal["opens", "closes"],
+    severity: Severity,
+    sentence: str,
+    now: datetime,
+    because: str = "",
+    after: Any = None,
+) -> None:
+    """`because`: why, where the sentence does not say so."""
     route = budget.scope.get("route", "")
     journal.record(
         kind,
         environment=budget.environment,
         by=WORKER,
-        because=sentence,
+        because=because or sentence,
         about={"budget": budget.id} | ({"route": route} if route else {}),
         now=now,
+        after=after,
         condition=Condition(
-            key=f"budget:{budget.id}:{key}",
+            key=f"budget:{budget.id}:{name}",
             effect=effect,
             severity=severity,
             sentence=sentence,

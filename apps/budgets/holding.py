@@ -174,7 +174,15 @@ def settle_unverified(
     for budget in budgets:
         if not conditions.is_told(budget, UNVERIFIED):
             sentence = f"Calls under the cap of {budget.rule.scope_words} were made without asking for room."
-            conditions.tell(budget, "budget.spend_unverified", UNVERIFIED, "opens", "warning", sentence, now)
+            conditions.tell(
+                budget,
+                "budget.spend_unverified",
+                UNVERIFIED,
+                effect="opens",
+                severity="warning",
+                sentence=sentence,
+                now=now,
+            )
     return row
 
 

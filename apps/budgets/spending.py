@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 from django.db import transaction
 
-from apps.budgets import ledger, queries
+from apps.budgets import conditions, ledger, queries
 from apps.budgets.domain import money, periods, thresholds
 from apps.budgets.domain.money import MoneyVerdict
 from apps.budgets.domain.thresholds import AT, BURN, Threshold
 from apps.budgets.models import Budget, Settled
-from apps.core.actors import WORKER, Actor
+from apps.core.actors import Actor
 from apps.core.refusals import Invalid, NotFound, Stale
 from apps.journal import services as journal
-from apps.journal.services import Condition
+from apps.journal.services import Severity
 
 SOON = timedelta(hours=2)
 FORECASTS_A_TICK = 2  # each reads four weeks of hours: a hundred budgets are spread over the ticks of five minutes
@@ -91,27 +91,27 @@ def _note_crossings(row: Budget, verdict: MoneyVerdict, *, now: datetime) -> Mon
     verdict, new = _told(locked, verdict, now)  # another worker may have told it
     for threshold in new:
         is_over = threshold.kind == AT and threshold.level >= 1
-        _tell(
-            "budget.exceeded" if is_over else "budget.threshold_crossed",
+        conditions.tell(
             locked,
-            verdict,
+            "budget.exceeded" if is_over else "budget.threshold_crossed",
             threshold.name,
             effect="opens",
             severity=severity_of(threshold, verdict, now),
             sentence=verdict.sentence,
             because=f"Crossed: {threshold.words}.",
+            after=verdict.as_dict(),
             now=now,
         )
     for name in verdict.cleared:
-        _tell(
-            "budget.recovered",
+        conditions.tell(
             locked,
-            verdict,
+            "budget.recovered",
             name,
             effect="closes",
             severity="info",
             sentence=verdict.sentence,
             because="The threshold is no longer crossed.",
+            after=verdict.as_dict(),
             now=now,
         )
     if new or verdict.cleared:
@@ -119,7 +119,7 @@ def _note_crossings(row: Budget, verdict: MoneyVerdict, *, now: datetime) -> Mon
     return verdict
 
 
-def severity_of(threshold: Threshold, verdict: MoneyVerdict, now: datetime) -> Literal["critical", "error", "warning"]:
+def severity_of(threshold: Threshold, verdict: MoneyVerdict, now: datetime) -> Severity:
     """What pages, what may wait: all of the limit, the fast rates of the table, money that ends within two hours."""
     if threshold.kind == AT:
         return "critical" if threshold.level >= 1 else "warning"
@@ -128,39 +128,6 @@ def severity_of(threshold: Threshold, verdict: MoneyVerdict, now: datetime) -> L
         return "error" if window is not None and window[3] == thresholds.PAGE else "warning"
     ends_at = verdict.forecast.exhausted_at if verdict.forecast else None
     return "error" if ends_at is not None and ends_at - now < SOON else "warning"
-
-
-def _tell(
-    kind: str,
-    row: Budget,
-    verdict: MoneyVerdict,
-    threshold: str,
-    *,
-    effect: Any,
-    severity: Any,
-    sentence: str,
-    because: str,
-    now: datetime,
-) -> None:
-    route = verdict.scope.get("route", "")
-    journal.record(
-        kind,
-        environment=row.environment,
-        by=WORKER,
-        because=because,
-        about={"budget": row.id} | ({"route": route} if route else {}),
-        now=now,
-        after=verdict.as_dict(),
-        condition=Condition(
-            key=f"budget:{row.id}:{threshold}",
-            effect=effect,
-            severity=severity,
-            sentence=sentence,
-            route=route,
-            owner=row.owner,
-            link="/b/",
-        ),
-    )
 
 
 @transaction.atomic
@@ -231,15 +198,15 @@ def end_budget(*, budget: str, by: Actor, because: str, now: datetime, expected_
     """From now on it judges nothing. What was spent stays in the ledger."""
     row = _budget_for_change(budget, expected_revision, {})
     for name in row.crossed:
-        _tell(
-            "budget.recovered",
+        conditions.tell(
             row,
-            queries.status_of(row, now).verdict,
+            "budget.recovered",
             name,
             effect="closes",
             severity="info",
             sentence=f"The budget of {row.rule.scope_words} was ended.",
             because=because,
+            after=queries.status_of(row, now).verdict.as_dict(),
             now=now,
         )
     row.end(by=str(by), now=now)

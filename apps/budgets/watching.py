@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from django.db import transaction
 
@@ -14,7 +14,7 @@ from apps.budgets.domain.anomaly import Anomaly
 from apps.budgets.models import Oddity
 from apps.core.actors import WORKER
 from apps.journal import services as journal
-from apps.journal.services import Condition
+from apps.journal.services import Condition, Severity
 from apps.telemetry import queries as telemetry
 
 HOUR = timedelta(hours=1)
@@ -66,7 +66,7 @@ def _tell_if_new(environment: str, one: Anomaly, row: Oddity | None, now: dateti
         defaults={"began_at": now, "looked_at": now, "facts": one.as_dict()},
     )
     if is_new:
-        severity = "error" if one.is_serious else "warning"
+        severity: Severity = "error" if one.is_serious else "warning"
         _tell("money.odd", environment, one.route, one.kind, "opens", severity, one.sentence, one.as_dict(), now)
 
 
@@ -82,8 +82,8 @@ def _tell(
     environment: str,
     route: str,
     what: str,
-    effect: Any,
-    severity: Any,
+    effect: Literal["opens", "closes"],
+    severity: Severity,
     sentence: str,
     after: dict[str, Any] | None,
     now: datetime,
