@@ -19,9 +19,11 @@ from apps.telemetry.domain.histogram import Histogram
 STEPS = [*queries.STEPS, "all"]
 BY = (*queries.money.BY, queries.money.TOKENS_SOURCE)
 MOST_STEPS = 20_000
+NOT_VISIBLE = "not visible from this source"  # attempts, where one span is made of all tries
 
+ENVIRONMENT = OpenApiParameter("environment", str, description="Key of the environment; a key's own by default.")
 PERIOD = [
-    OpenApiParameter("environment", str, description="Key of the environment; a key's own by default."),
+    ENVIRONMENT,
     OpenApiParameter("from", datetime, description="An hour before `to` by default."),
     OpenApiParameter("to", datetime, description="Now by default; itself outside."),
 ]

@@ -14,6 +14,7 @@ from apps.access.endpoint import ApiView
 from apps.core.money import nano_to_text
 from apps.core.refusals import Invalid
 from apps.telemetry import bills
+from apps.telemetry.api import ENVIRONMENT
 
 MOST_DAYS = 366
 
@@ -51,7 +52,7 @@ class BillIn(serializers.Serializer[Any]):
 class BillsView(ApiView):
     @extend_schema(
         parameters=[
-            OpenApiParameter("environment", str, description="Key of the environment; a key's own by default."),
+            ENVIRONMENT,
             OpenApiParameter("from", date, description="The first day, UTC; 31 days back by default."),
             OpenApiParameter("to", date, description="The day after the last; tomorrow by default."),
         ],

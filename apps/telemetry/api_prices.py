@@ -13,11 +13,10 @@ from apps.catalog import queries as catalog
 from apps.catalog.models import PriceList
 from apps.core.money import nano_to_text
 from apps.telemetry import queries, repricing
-from apps.telemetry.api import PERIOD, MeasuredView, PeriodIn, rounded
+from apps.telemetry.api import ENVIRONMENT, NOT_VISIBLE, PERIOD, MeasuredView, PeriodIn, rounded
 from apps.telemetry.api_repricing import PriceChangeOut, change_dict
 
 MONTH = timedelta(days=30)
-NOT_VISIBLE = "not visible from this source"
 
 UnpricedOut = inline_serializer(
     "Unpriced",
@@ -55,7 +54,7 @@ class PriceListEffectOut(serializers.Serializer[Any]):
 class UnpricedView(ApiView):
     @extend_schema(
         parameters=[
-            PERIOD[0],
+            ENVIRONMENT,
             OpenApiParameter("from", datetime, description="30 days before `to` by default."),
             OpenApiParameter("to", datetime, description="Now by default; itself outside."),
         ],

@@ -13,11 +13,10 @@ from apps.access.domain.roles import Role
 from apps.access.endpoint import ApiView
 from apps.core.money import nano_to_text
 from apps.telemetry import queries, services, shadows
+from apps.telemetry.api import ENVIRONMENT, NOT_VISIBLE
 from apps.telemetry.models import Mapping, SuspectedShadow
 
-ENVIRONMENT = OpenApiParameter("environment", str, description="Key of the environment; a key's own by default.")
 DAY = timedelta(days=1)
-NOT_VISIBLE = "not visible from this source"
 
 SourceOut = inline_serializer(
     "TelemetrySource",
