@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from apps.budgets.models import Budget
 from apps.core.actors import WORKER
+from apps.flags import queries as flags
 from apps.journal import services as journal
 from apps.journal.models import Entry
 from apps.journal.services import Condition, Severity
@@ -35,6 +36,7 @@ def tell(
 ) -> None:
     """`because`: why, where the sentence does not say so."""
     route = budget.scope.get("route", "")
+    view = next(iter(flags.routes(budget.environment, [route])), None) if route else None
     journal.record(
         kind,
         environment=budget.environment,
@@ -51,5 +53,6 @@ def tell(
             route=route,
             owner=budget.owner,
             link="/b/",
+            runbook=view.runbook if view else "",
         ),
     )

@@ -13,6 +13,7 @@ from apps.budgets.domain import anomaly
 from apps.budgets.domain.anomaly import Anomaly
 from apps.budgets.models import Oddity
 from apps.core.actors import WORKER
+from apps.flags import queries as flags
 from apps.journal import services as journal
 from apps.journal.services import Condition, Severity
 from apps.telemetry import queries as telemetry
@@ -88,6 +89,7 @@ def _tell(
     after: dict[str, Any] | None,
     now: datetime,
 ) -> None:
+    view = next(iter(flags.routes(environment, [route])), None)
     journal.record(
         kind,
         environment=environment,
@@ -102,6 +104,8 @@ def _tell(
             severity=severity,
             sentence=sentence,
             route=route,
+            owner=view.owner if view else "",
             link=f"/routes/{route}/",
+            runbook=view.runbook if view else "",
         ),
     )

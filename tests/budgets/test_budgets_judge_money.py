@@ -6,6 +6,7 @@ from apps.budgets import queries, services
 from apps.core.refusals import Invalid, NotFound, Stale
 from apps.journal.models import Entry
 from tests.budgets.make_rows import ALICE, ROUTE, spend
+from tests.rollouts.make_rollouts import make_route
 
 pytestmark = pytest.mark.django_db
 DO = [{"at": 0.8, "do": "alert"}, {"at": 1.0, "do": "fall_back"}]
@@ -47,6 +48,18 @@ def test_the_most_harmful_act_of_all_crossed_thresholds_is_asked_for(now):
     assert verdict.exceeded
     assert verdict.do == "stop_shadow"
     assert [threshold.name for threshold in verdict.crossed] == ["at:1", "at:0.5"]
+
+
+def test_a_crossed_budget_of_a_route_is_told_with_the_routes_runbook(environment, now):
+    make_route(now, runbook="Ask the provider.")
+    make_budget(now, thresholds=[{"at": 1.0, "do": "alert"}])
+    make_budget(now, thresholds=[{"at": 1.0, "do": "alert"}], scope={})
+    spend(now, 60)
+
+    services.judge_money(now=now)
+
+    told = Entry.objects.filter(kind="budget.exceeded").order_by("route").values_list("route", "runbook")
+    assert list(told) == [("", ""), (ROUTE, "Ask the provider.")]
 
 
 def test_confirmed_and_estimated_money_both_count(now):

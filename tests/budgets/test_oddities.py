@@ -9,6 +9,7 @@ from apps.budgets.domain import anomaly
 from apps.journal.models import Entry
 from apps.telemetry import rolling
 from tests.budgets.make_rows import ROUTE, see, spend
+from tests.rollouts.make_rollouts import make_route
 
 pytestmark = pytest.mark.django_db
 MINUTE = timedelta(minutes=1)
@@ -55,6 +56,16 @@ def test_it_is_told_once_and_when_it_is_over(four_weeks, now):
         ("money.odd", "opens", "warning"), ("money.usual_again", "closes", "info"),
     ]  # fmt: skip
     assert queries.oddities("production") == []
+
+
+def test_it_is_told_to_the_routes_owner_with_its_runbook(four_weeks, now):
+    make_route(now, runbook="Ask the provider.")
+    spend(now - MINUTE, 4, calls=250)
+
+    watching.watch(now=now)
+
+    told = Entry.objects.get(condition=f"money-cost_per_call:{ROUTE}")
+    assert (told.owner, told.runbook) == ("payments", "Ask the provider.")
 
 
 def test_retries_that_cost_a_fifth_more_are_odd(environment, now):
