@@ -41,7 +41,6 @@ class Row:
     budget_used: str = ""
     budget_second: str = ""
     sentence: SafeString = field(default_factory=SafeString)  # only where somebody is needed now
-    sentence_at: datetime | None = None
     acts: tuple[Act, ...] = ()
     decision_href: str = ""
     is_stale: bool = False
