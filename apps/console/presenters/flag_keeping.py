@@ -25,11 +25,14 @@ class Keeping:
     is_waiting: bool = False  # it changes what is served: four eyes, where they are asked for
 
 
+def offered(flag: FlagView) -> tuple[str, ...]:
+    return ARCHIVED if flag.archived_at is not None else SERVED
+
+
 def of(found: Served, act: str) -> Keeping | None:
     """None if a flag like this cannot have it done."""
     flag = found.flag
-    offered = ARCHIVED if flag.archived_at is not None else SERVED
-    if act not in offered or (act == "rename" and found.is_route):
+    if act not in offered(flag) or (act == "rename" and found.is_route):
         return None
     return MADE[act](flag, "route" if found.is_route else "flag")
 
@@ -37,8 +40,7 @@ def of(found: Served, act: str) -> Keeping | None:
 def links(visit: Visit, found: Served) -> list[Keeping]:
     if not visit.may(Role.OPERATOR):
         return []
-    offered = ARCHIVED if found.flag.archived_at is not None else SERVED
-    return [one for act in offered if (one := of(found, act))]
+    return [one for act in offered(found.flag) if (one := of(found, act))]
 
 
 def copy(flag: FlagView, kind: str) -> Keeping:
@@ -127,6 +129,6 @@ def asked_by(given: Sequence[Given]) -> str:
     if not total:
         return "Nobody was seen asking for it in the last day. A client that reports nothing is not seen."
     named = list(dict.fromkeys(one.client for one in given if one.client))
-    told = f"{named[0]}" if len(named) == 1 else f"{', '.join(named[:3])}" if named else "clients without a name"
+    told = ", ".join(named[:3]) or "clients without a name"
     more = f" and {figures.counted(len(named) - 3, 'other')}" if len(named) > 3 else ""
     return f"It was asked for {figures.counted(total, 'time')} in the last day, by {told}{more}."
