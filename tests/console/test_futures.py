@@ -10,7 +10,6 @@ from apps.budgets.domain.forecast import Forecast
 from apps.budgets.queries import BurnUp
 from apps.console import spending
 from apps.rollouts.domain.plan import Cost
-from apps.rollouts.domain.stages import Stage
 from apps.rollouts.models import Rollout
 
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
@@ -25,10 +24,9 @@ def hourly(expected: int, hours: int, spent: int) -> BurnUp:
     return BurnUp([], [(NOW + n * HOUR, spent + n * expected) for n in range(1, hours + 1)], [])
 
 
-def rollout(**fields: Any) -> Rollout:
-    ordinary = {"share": 2500, "stage": 0, "stage_began_at": NOW, "state": Rollout.State.RUNNING}
-    row = SimpleNamespace(**(ordinary | fields), plan=(Stage(share=2500, min_seconds=7200), Stage(share=10_000)))
-    return row  # type: ignore[return-value]
+def rollout(state: Rollout.State = Rollout.State.RUNNING) -> Rollout:
+    stages = [{"share": 25, "min_seconds": 7200}, {"share": 100}]
+    return Rollout(share=2500, stage=0, stage_began_at=NOW, state=state, stages=stages)
 
 
 def costs(now: int, baseline: int, candidate: int) -> list[Cost]:
@@ -53,7 +51,7 @@ def test_a_rollback_costs_what_the_baseline_does_and_the_plan_moves_to_the_candi
 
 def test_a_paused_plan_stays_where_it_is():
     found = spending.futures(
-        status(0, 320, 320, 320), hourly(80, 4, 0), NOW, rollout(state=Rollout.State.PAUSED), costs(80, 100, 20)
+        status(0, 320, 320, 320), hourly(80, 4, 0), NOW, rollout(Rollout.State.PAUSED), costs(80, 100, 20)
     )
 
     assert found[0].end_nano == 320
