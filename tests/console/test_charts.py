@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from apps.console import charts, drawings
+from apps.console import chart_values, charts, drawings
 from apps.console.charts import Chart, Limit, Mark, Series
 
 BEGIN = 1_780_000_200.0
@@ -89,7 +89,7 @@ def test_labels_at_the_ends_do_not_stand_on_each_other():
 
 
 def test_uplot_gets_the_same_columns():
-    data = charts.data(chart())
+    data = chart_values.for_uplot(chart())
 
     assert len(data["times"]) == 60
     assert [len(one["values"]) for one in data["series"]] == [60, 60]
@@ -97,7 +97,7 @@ def test_uplot_gets_the_same_columns():
 
 
 def test_the_table_has_the_newest_moment_first_and_empty_cells_for_gaps():
-    rows = charts.rows(chart(), most=100)
+    rows = chart_values.rows(chart(), most=100)
 
     assert len(rows) == 60
     assert rows[0][0] > rows[-1][0]

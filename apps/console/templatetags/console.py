@@ -7,7 +7,7 @@ from django import template
 from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
-from apps.console import charts, figures, glyphs, sentences
+from apps.console import chart_values, charts, figures, glyphs, sentences
 from apps.console.icons import ICONS
 
 register = template.Library()
@@ -69,12 +69,12 @@ def half_chart(one: charts.Chart) -> SafeString:
 
 @register.filter
 def chart_data(one: charts.Chart) -> dict[str, Any]:
-    return charts.data(one)
+    return chart_values.for_uplot(one)
 
 
 @register.filter
 def chart_rows(one: charts.Chart) -> list[list[str]]:
-    return charts.rows(one)
+    return chart_values.rows(one)
 
 
 @register.filter
