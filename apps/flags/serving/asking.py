@@ -117,14 +117,17 @@ def look_now() -> None:
         connection.close()
 
 
-def matches(scope: Scope, etag: bytes) -> bool:
+def tags_of(scope: Scope) -> list[bytes]:
+    """What the caller has already, as If-None-Match says: each header of that name, and each may be a list."""
+    return [value for name, value in scope["headers"] if name == b"if-none-match"]
+
+
+def matches(tags: list[bytes], etag: bytes) -> bool:
     """If-None-Match by RFC 9110: `*`, lists, several headers, compared weakly (proxies that compress weaken tags)."""
-    for name, value in scope["headers"]:
-        if name != b"if-none-match":
-            continue
+    for value in tags:
         if value == etag:
             return True
-        given = bytes(value).strip()
+        given = value.strip()
         if given == b"*" or any(tag.strip().removeprefix(b"W/") == etag for tag in given.split(b",")):
             return True
     return False
@@ -133,12 +136,9 @@ def matches(scope: Scope, etag: bytes) -> bool:
 OUR_TAG = re.compile(rb'"(?:[a-z0-9-]+-)?(\d{1,9})-[0-9a-f]{16}(?:-gz)?"')
 
 
-def named_version(scope: Scope) -> int:
-    """The newest version that a tag in If-None-Match is of: what the caller has, from another process it may be."""
-    if header(scope, b"if-none-match") is None:
-        return 0
-    given = [value for name, value in scope["headers"] if name == b"if-none-match"]
-    return max((int(number) for value in given for number in OUR_TAG.findall(value)), default=0)
+def named_version(tags: list[bytes]) -> int:
+    """The newest version that one of them is of: what the caller has, from another process it may be."""
+    return max((int(number) for value in tags for number in OUR_TAG.findall(value)), default=0)
 
 
 async def newer(held: Held, wanted: int) -> Held:

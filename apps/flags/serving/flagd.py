@@ -14,10 +14,11 @@ async def flags_json(scope: Scope, receive: Receive, send: Send) -> None:
     held = await asking.held_of(grant)
     if held is None:
         return await problem(send, 503, "no_snapshot", "This process has no snapshot yet.", (b"retry-after", b"2"))
-    form, known = forms(scope, held)
-    if known is None and (named := asking.named_version(scope)) > held.version:
+    tags, gzip = asking.tags_of(scope), asking.takes_gzip(scope)
+    form, known = forms(held, tags, gzip)
+    if tags and known is None and (named := asking.named_version(tags)) > held.version:
         held = await asking.newer(held, named)
-        form, known = forms(scope, held)
+        form, known = forms(held, tags, gzip)
     readers.note("flagd", grant, header(scope, b"user-agent"), held.version)
     age = asking.age_of(held)
     if known is not None:
@@ -27,11 +28,11 @@ async def flags_json(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else form.body})
 
 
-def forms(scope: Scope, held: Held) -> tuple[Form, Form | None]:
+def forms(held: Held, tags: list[bytes], gzip: bool) -> tuple[Form, Form | None]:
     """The form that this caller takes, and the one that it has already, whichever that is."""
-    form, other = (held.packed, held.plain) if asking.takes_gzip(scope) else (held.plain, held.packed)
-    if header(scope, b"if-none-match") is None:
+    form, other = (held.packed, held.plain) if gzip else (held.plain, held.packed)
+    if not tags:
         return form, None
-    if asking.matches(scope, form.etag):
+    if asking.matches(tags, form.etag):
         return form, form
-    return form, other if asking.matches(scope, other.etag) else None
+    return form, other if asking.matches(tags, other.etag) else None

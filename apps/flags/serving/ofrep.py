@@ -70,13 +70,14 @@ async def answer_all(scope: Scope, send: Send, grant: KeyGrant, held: Held, body
         # Where the answer may change by itself only its own bytes tell; else the request's do, and nothing is parsed.
         answer = held.evaluate_all(context_of(body), time.time()) if held.flags.time_dependent else None
         tag = held.bulk_tag(body if answer is None else answer, number)
-        if asking.matches(scope, tag):
+        tags = asking.tags_of(scope)
+        if asking.matches(tags, tag):
             if answer is None:
                 held.remember_tag(body, number, tag)
             headers = [(b"etag", tag), *SAME, *asking.age_of(held)]
             await send({"type": "http.response.start", "status": 304, "headers": headers})
             return await send(NO_BODY)
-        if (fresh := await asking.newer(held, asking.named_version(scope))) is not held:
+        if (fresh := await asking.newer(held, asking.named_version(tags))) is not held:
             return await answer_all(scope, send, grant, fresh, body)
         if answer is None and (answer := held.bulks.get(tag)) is None:
             answer = held.evaluate_all(context_of(body), time.time())
