@@ -1,4 +1,4 @@
-"""Calls and spans a second that the doors make durable, how long a batch waits, memory, and what is counted.
+"""Calls and spans a second that the doors make durable, how long a batch waits, memory, what is counted, and alerts.
 
     python -m bench.telemetry [--calls 1000000] [--database sqlite|postgres|both] [--quick]
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +22,7 @@ from bench._results import Row
 
 MUST_CALLS, MUST_SPANS, MUST_P99_MS, MUST_PERCENT = 50_000, 12_000, 100.0, 2.2
 MUST_GROW = 5.0  # MB a million calls
+MUST_ALERT = 5.0  # seconds
 ENVIRONMENT = "bench"
 TELLING = 2_000_000  # calls
 WARM = 40  # bodies
@@ -33,7 +35,8 @@ def main() -> int:
     reading.add_argument("--quick", action="store_true", help="shorter, and so less sure")
     asked = reading.parse_args()
     if asked.inside:
-        print(json.dumps(measure(asked.calls, 80 if asked.quick else 400)))  # the parent reads it
+        bodies, alerts = (80, 2) if asked.quick else (400, 8)
+        print(json.dumps(measure(asked.calls, bodies, alerts)))  # the parent reads it
         return 0
     rows: list[Row] = []
     options = ["--calls", str(asked.calls), *(["--quick"] if asked.quick else [])]
@@ -59,6 +62,9 @@ def told(database: str, found: dict[str, Any]) -> list[Row]:
     if found["percentile_off"] is not None:
         what = f"worst of p50, p95, p99 of the real trace, from merged histograms, {database}"
         rows.append(results.at_most(what, found["percentile_off"], "%", MUST_PERCENT))
+    what = f"from a decision to its alert at a receiver, slowest of {len(found['alerts'])}, {database}"
+    middle = statistics.median(found["alerts"])
+    rows.append(results.at_most(what, max(found["alerts"]), "s", MUST_ALERT, median_s=middle))
     return rows
 
 
@@ -74,11 +80,12 @@ def growth(database: str, memory: dict[str, float]) -> Row:
 # --- in a process of its own ---------------------------------------------------------------------------------------
 
 
-def measure(calls: int, bodies: int) -> dict[str, Any]:
+def measure(calls: int, bodies: int, decisions: int) -> dict[str, Any]:
+    os.environ["ALERT_PRIVATE_ADDRESSES"] = "1"  # the receiver is on this machine
     databases.open_database()
     from bench.flags import servers
+    from bench.telemetry import alerts, exact, load
     from bench.telemetry import bodies as made
-    from bench.telemetry import exact, load
 
     folder = Path(os.environ["DATA_DIR"])
     secret = prepare()
@@ -108,6 +115,8 @@ def measure(calls: int, bodies: int) -> dict[str, Any]:
             "last_mb": sizes[-1],
             "mb_per_million": slope(sizes[MEMORY_STEPS // 4 :], calls / MEMORY_STEPS / 1e6),
         }
+    with servers.broker(folder):
+        found["alerts"] = alerts.delays(folder, ENVIRONMENT, decisions)
     return found
 
 
