@@ -1,4 +1,4 @@
-"""When people are told of an alert: groups by route, repeats, severity, and which alert speaks for which other.
+"""When people are told of an alert: groups by route, repeats, severity, and which alert mutes which other.
 
 The first of a group leaves at once; what joins it later leaves with the group's next message, five minutes after the
 last. What is critical never waits for its group: that somebody reads it now is worth a message. One that comes and goes
@@ -83,5 +83,10 @@ def is_muted(condition: str, route: str, by: Source) -> bool:
 
 
 def same_threshold(one: str, other: str) -> bool:
-    """`budget:<id>:<threshold>`: the environment's 80 % says nothing of a route's 100 %."""
-    return one.rpartition(":")[2] == other.rpartition(":")[2]
+    """`budget:<id>:<threshold>`, as `at:0.8` or `forecast:1`: the environment's 80 % says nothing of a route's 100 %, nor
+    what lies ahead of what is spent."""
+    return threshold_of(one) == threshold_of(other)
+
+
+def threshold_of(condition: str) -> str:
+    return condition.removeprefix(BUDGET).partition(":")[2]
