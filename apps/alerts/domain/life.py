@@ -83,10 +83,10 @@ def is_muted(condition: str, route: str, by: Source) -> bool:
 
 
 def same_threshold(one: str, other: str) -> bool:
-    """`budget:<id>:<threshold>`, as `at:0.8` or `forecast:1`: the environment's 80 % says nothing of a route's 100 %, nor
-    what lies ahead of what is spent."""
+    """The environment's 80 % says nothing of a route's 100 %, nor what lies ahead of what is spent."""
     return threshold_of(one) == threshold_of(other)
 
 
 def threshold_of(condition: str) -> str:
+    """`budget:<id>:<threshold>`, as `at:0.8` or `forecast:1`."""
     return condition.removeprefix(BUDGET).partition(":")[2]
