@@ -1,16 +1,17 @@
 from django.contrib import admin
 
 from apps.access.models import ApiKey, Environment, Grant
+from apps.core.admin import RowAdmin
 
 
 @admin.register(Environment)
-class EnvironmentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes no type at run time
+class EnvironmentAdmin(RowAdmin):
     list_display = ("key", "name", "is_production", "is_protected", "snapshot_version")
     readonly_fields = ("snapshot_version",)
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes no type at run time
+class ApiKeyAdmin(RowAdmin):
     """Keys are made by `manage.py create_key` or the API, which show the secret once; here they are only read."""
 
     list_display = ("name", "environment", "prefix", "scopes", "expires_at", "revoked_at")
@@ -24,6 +25,6 @@ class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes no type 
 
 
 @admin.register(Grant)
-class GrantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes no type at run time
+class GrantAdmin(RowAdmin):
     list_display = ("user", "environment", "role")
     list_filter = ("role", "environment")

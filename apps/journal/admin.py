@@ -2,11 +2,12 @@ from typing import Any
 
 from django.contrib import admin
 
+from apps.core.admin import RowAdmin
 from apps.journal.models import Entry
 
 
 @admin.register(Entry)
-class EntryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's class takes no type at run time
+class EntryAdmin(RowAdmin):
     """Append-only, here too."""
 
     list_display = ("at", "environment", "kind", "by", "because")
