@@ -162,12 +162,8 @@ class Preview:
 
 def preview(environment: str, matcher: Matcher, now: datetime, *, days: int = 7) -> Preview:
     rows = Alert.objects.of_environment(environment)
-    lately = [one for one in rows.filter(last_at__gt=now - timedelta(days=days)) if covers(matcher, one)]
+    lately = [one for one in rows.filter(last_at__gt=now - timedelta(days=days)) if one.fits(matcher)]
     whole = rows.filter(last_at__gt=now - timedelta(days=days)).count()
     return Preview(
-        [one for one in open_alerts(environment) if covers(matcher, one)], len(lately), whole, days, matcher.words
+        [one for one in open_alerts(environment) if one.fits(matcher)], len(lately), whole, days, matcher.words
     )
-
-
-def covers(matcher: Matcher, alert: Alert) -> bool:
-    return matcher.covers(route=alert.route, owner=alert.owner, severity=alert.severity, condition=alert.condition)

@@ -5,6 +5,7 @@ from django.db import models
 from django.db.models import Q
 
 from apps.alerts.domain.life import REOPEN_WITHIN, SOURCES, is_worse
+from apps.alerts.domain.matching import Matcher
 from apps.alerts.models.silence import Silence
 from apps.core.ids import new_id
 
@@ -99,6 +100,9 @@ class Alert(models.Model):
     @property
     def may_mute(self) -> bool:
         return self.condition.startswith(SOURCES)
+
+    def fits(self, matcher: Matcher) -> bool:
+        return matcher.covers(route=self.route, owner=self.owner, severity=self.severity, condition=self.condition)
 
     def open(self) -> None:
         self.save(force_insert=True)

@@ -52,9 +52,7 @@ class Silence(models.Model):
         return Matcher(route=self.route, owner=self.owner, severity=self.severity, condition=self.condition)
 
     def covers(self, alert: "Alert") -> bool:
-        return alert.environment == self.environment and self.matcher.covers(
-            route=alert.route, owner=alert.owner, severity=alert.severity, condition=alert.condition
-        )
+        return alert.environment == self.environment and alert.fits(self.matcher)
 
     def end(self, *, by: str, at: datetime) -> None:
         """For good: what would have come back does not."""
