@@ -116,7 +116,7 @@ def rename(change: Change, key: str, to: str, *, expected: int | None = None) ->
 
 def hashes_its_key(flag: Flag) -> bool:
     """Whether somebody's variant hangs on the flag's own key."""
-    return flag.salt == flag.key and (flag.parts.is_split or prerequisites.depends_on_key(flag.targeting))
+    return flag.salt == flag.key and (flag.is_split or prerequisites.depends_on_key(flag.targeting))
 
 
 def must_not_be_required(flag: Flag, why: str) -> None:

@@ -30,8 +30,7 @@ def mismatches(flag: FlagView, clients: Sequence[ClientView]) -> list[Mismatch]:
 
 
 def divides(flag: Flag | FlagView) -> bool:
-    is_split = flag.is_split if isinstance(flag, FlagView) else flag.parts.is_split
-    return flag.archived_at is None and (is_split or prerequisites.is_random(flag.targeting))
+    return flag.archived_at is None and (flag.is_split or prerequisites.is_random(flag.targeting))
 
 
 def computed_by(client: ClientView) -> str | None:
@@ -42,8 +41,8 @@ def computed_by(client: ClientView) -> str | None:
 
 def pinned(environment: str) -> dict[str, int]:
     """Pin to the number of served flags that divide somebody."""
-    rows = Flag.objects.of(environment).served().with_route()
-    rows = rows.defer("variants", "fragment", "rules", "metadata", "shadow")
+    rows = Flag.objects.of(environment).served()
+    rows = rows.only("default_variant", "targeting", "segments", "bucketing", "archived_at")
     found: dict[str, int] = {}
     for row in rows.iterator():
         if divides(row):

@@ -77,6 +77,15 @@ def test_a_flag_that_divides_nobody_and_clients_that_follow_the_pin_warn_of_noth
     assert pins.pinned(HERE) == {"v3": 1}
 
 
+def test_however_many_flags_are_counted_by_their_pin_with_one_query(split, django_assert_num_queries):
+    for number in range(3):
+        make_flag(key=f"further-{number}")
+        services.change_weights(**SAID, key=f"further-{number}", weights={"on": 5_000, "off": 5_000})
+
+    with django_assert_num_queries(1):
+        assert pins.pinned(HERE) == {"v3": 4}
+
+
 def test_a_client_that_reports_its_package_is_known_without_a_door(split):
     client = {"name": "shop", "sdk": "@openfeature/flagd-core@4.0.1", "snapshot": 2}
     services.note_seen(environment=HERE, client=client, exposures=[], now=NOW)

@@ -113,6 +113,10 @@ class Flag(models.Model):
         return layout.of(self.segments)
 
     @property
+    def is_split(self) -> bool:
+        return layout.divides(self.split, self.default_variant)
+
+    @property
     def weights(self) -> dict[str, int]:
         """Variant to ten-thousandths; every variant is named."""
         given = layout.weights_of(self.split or (layout.whole(self.default_variant) if self.default_variant else ()))
