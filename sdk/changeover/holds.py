@@ -329,9 +329,7 @@ class Holds:
         connection = self._idle.pop() if self._idle else Connection(self._url, self._key, timeout=self._timeout)
         data = None if body is None else json.dumps(body).encode()
         try:
-            answer = connection.request(
-                method, HOLDS + address, body=data, headers={"Content-Type": "application/json"}
-            )
+            answer = connection.request(method, HOLDS + address, body=data, headers=JSON)
             told = json.loads(answer.body)
         except (Unreachable, ValueError):
             return 0, {}
