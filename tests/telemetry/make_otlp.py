@@ -8,6 +8,7 @@ from tests.telemetry.make_telemetry import NOW, ROUTE
 
 numbers = itertools.count(1)
 SECOND = 10**9
+TRACES = "/otlp/v1/traces"
 
 
 def nanos(seconds_ago: float = 10) -> int:
@@ -38,6 +39,7 @@ CALL = {
     "gen_ai.usage.output_tokens": 100,
     "changeover.route": ROUTE,
 }
+COST = 1000 * 2000 + 100 * 8000  # nano-USD of such a call
 
 
 def span(attributes: dict[str, Any] | None = None, *, seconds_ago: float = 10, took: float = 0.4, **fields: Any) -> Any:
@@ -67,6 +69,11 @@ def evaluation(route: str = ROUTE, variant: str = "flash-lite", *, seconds_ago: 
         feature_flag__key=route,
         feature_flag__result__variant=variant,
     )
+
+
+def flag_log(route: str, variant: str, seconds_ago: float, **where: Any) -> Any:
+    told = evaluation(route, variant, seconds_ago=seconds_ago)
+    return {"eventName": told["name"], "timeUnixNano": told["timeUnixNano"], "attributes": told["attributes"]} | where
 
 
 def traces(*spans: Any, scope: str = "test", **resource: Any) -> bytes:

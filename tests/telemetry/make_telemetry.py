@@ -1,17 +1,20 @@
 """Builders for calls, batches and routes; what is not named is ordinary."""
 
 import itertools
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 
+from apps.access import services as access_services
+from apps.access import serving as access
 from apps.access.models import Environment
-from apps.core.actors import person
+from apps.core.actors import WORKER, person
 from apps.flags import services as flags
-from apps.telemetry import services
+from apps.telemetry import queries, services
 from apps.telemetry.domain.batch import Batch, Call, Outcome
 from apps.telemetry.memory import WriterMemory
+from apps.telemetry.models import Heard
 from apps.telemetry.services import Receipt, Sent
 
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
@@ -78,3 +81,21 @@ def make_route(key: str = ROUTE, environment: str = "production", now: datetime 
     make_environment(environment)
     ordinary = {"variants": VARIANTS, "default_variant": "gpt-4.1", "fallback_variant": "gpt-4.1", "owner": "payments"}
     flags.create_route(environment=environment, key=key, by=ALICE, because="", now=now, **(ordinary | fields))
+
+
+def make_key(*scopes: str, environment: str = "production", now: datetime = NOW) -> str:
+    """Known to the doors."""
+    _, secret = access_services.create_key(
+        environment=make_environment(environment), name="test", scopes=list(scopes), by=WORKER, now=now
+    )
+    access.refresh()
+    return secret
+
+
+def spent(**where: str) -> queries.SpendRow:
+    """In all, of two days."""
+    return queries.spend("production", NOW - timedelta(days=2), NOW + timedelta(hours=1), where=where)[0]
+
+
+def heard(what: str) -> int:
+    return sum(Heard.objects.filter(what=what).values_list("n", flat=True))

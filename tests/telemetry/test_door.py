@@ -11,13 +11,10 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
-from apps.access import services as access_services
-from apps.access import serving as access
 from apps.core import metrics
-from apps.core.actors import WORKER
 from apps.telemetry import queries, services, serving
 from apps.telemetry.models import LedgerLine, Window
-from tests.telemetry.make_telemetry import batch, make_environment, make_route, outcome
+from tests.telemetry.make_telemetry import batch, make_key, make_route, outcome
 from tests.telemetry.make_telemetry import call as ordinary
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -32,15 +29,7 @@ def call(**fields):
 @pytest.fixture
 def key():
     make_route(now=timezone.now() - timedelta(hours=1))
-    return new_key("telemetry:write")
-
-
-def new_key(*scopes):
-    _, secret = access_services.create_key(
-        environment=make_environment(), name="test", scopes=list(scopes), by=WORKER, now=timezone.now()
-    )
-    access.refresh()
-    return secret
+    return make_key("telemetry:write", now=timezone.now())
 
 
 @pytest.fixture
@@ -203,7 +192,7 @@ def test_without_a_key_nobody_writes(door, key):
 
 
 def test_a_key_for_reading_may_not_write(door):
-    answer = door(batch(call()), key=new_key("flags:read"))
+    answer = door(batch(call()), key=make_key("flags:read", now=timezone.now()))
 
     assert (answer.status, answer.json["code"]) == (403, "forbidden")
 

@@ -6,13 +6,11 @@ from datetime import timedelta
 import pytest
 import time_machine
 
-from apps.access import services as access_services
-from apps.access import serving as access
 from apps.core.actors import WORKER
 from apps.telemetry import queries, services, serving, shadows
 from apps.telemetry.domain.histogram import Histogram, index_of
 from apps.telemetry.models import Heard, Instance, LedgerLine, SuspectedShadow, Trace, Unassigned, Window
-from tests.telemetry.make_telemetry import NOW, ROUTE, VARIANTS, call, count, make_environment, make_route, sent
+from tests.telemetry.make_telemetry import NOW, ROUTE, VARIANTS, call, count, heard, make_key, make_route, sent, spent
 from tests.telemetry.otlp_samples import JSON, PROTOBUF, names, needs_samples, post_sample, sample, split
 
 pytestmark = [pytest.mark.django_db(transaction=True), needs_samples]
@@ -61,11 +59,7 @@ def key():
 def open_environment(name):
     make_route(environment=name, now=NOW - timedelta(days=1), variants=VARIANTS)
     known_history(name)
-    _, secret = access_services.create_key(
-        environment=make_environment(name), name="test", scopes=["telemetry:write"], by=WORKER, now=NOW
-    )
-    access.refresh()
-    return secret
+    return make_key("telemetry:write", environment=name)
 
 
 def known_history(environment):
@@ -101,14 +95,6 @@ def ledger(environment="production"):
         for row in rows
         if any((row.calls, row.confirmed_nano, row.estimated_nano, row.unpriced))
     }  # fmt: skip
-
-
-def spent(**where):
-    return queries.spend("production", NOW - timedelta(days=2), NOW + timedelta(hours=1), where=where)[0]
-
-
-def heard(what):
-    return sum(Heard.objects.filter(what=what).values_list("n", flat=True))
 
 
 def send(client, key):
