@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from apps.alerts import services
 from apps.alerts.models import Alert, Channel
 from apps.core.actors import WORKER, Actor, person
 from apps.journal import services as journal
 from apps.journal.models import Entry
-from apps.journal.services import Condition
+from apps.journal.services import Condition, Severity
 
 ALICE = person("alice")
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
@@ -24,11 +24,11 @@ SENTENCE = (
 
 def say(
     now: Any,
-    effect: str = "opens",
+    effect: Literal["opens", "closes"] = "opens",
     key: str = "",
     *,
     route: str = ROUTE,
-    severity: str = "critical",
+    severity: Severity = "critical",
     sentence: str = "",
     link: str = "/d/1",
     environment: str = "production",
@@ -45,8 +45,8 @@ def say(
         now=now,
         condition=Condition(
             key=key or f"rollout:{route}",
-            effect=effect,  # type: ignore[arg-type]
-            severity=severity,  # type: ignore[arg-type]
+            effect=effect,
+            severity=severity,
             sentence=sentence or SENTENCE.replace(ROUTE, route or ROUTE),
             route=route,
             link=link,
