@@ -184,6 +184,13 @@ def test_a_service_tier_has_its_own_price(key, tier, factor):
     assert spent().confirmed_nano == (1000 * 1250 + 100 * 10_000) * factor
 
 
+def test_tags_name_the_route_the_variant_and_a_shadow(key):
+    tags = [f"route:{ROUTE}", "variant:flash-lite", "arm:shadow", "team:search"]
+    post(TRACES, traces(span(NAMELESS | {"langfuse.trace.tags": tags})), key)
+
+    assert spent(route=ROUTE, variant="flash-lite", arm="shadow").calls == spent().calls == 1
+
+
 def test_the_resource_may_name_the_route(key):
     post(TRACES, traces(span(NAMELESS), changeover__route=ROUTE), key)
 
