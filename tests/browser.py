@@ -12,6 +12,8 @@ from django.test import Client
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+    from tests.processes import Server
+
 FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update"]
 
 
@@ -50,3 +52,13 @@ def log_in(page: Any, url: str, user: User) -> None:
     client.force_login(user)
     value = client.cookies[settings.SESSION_COOKIE_NAME].value
     page.context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": value, "url": url}])
+
+
+def opened(chromium: "Browser", server: "Server", user: User, path: str, **options: Any) -> Any:
+    """A page of the user's in a context of its own, wholly loaded. Close the context when done."""
+    page = chromium.new_context(**options).new_page()
+    collect_wrongs(page)
+    log_in(page, server.url, user)
+    page.goto(server.url + path)
+    page.wait_for_load_state("load")
+    return page

@@ -12,7 +12,7 @@ from apps.budgets import services as budgets
 from apps.core.actors import person
 from apps.rollouts import services as rollouts
 from apps.rollouts.models import Decision, Rollout
-from tests.browser import collect_wrongs, log_in
+from tests.browser import collect_wrongs, log_in, opened
 from tests.rollouts.make_rollouts import make_rollout, make_route, see_client, see_traffic, weights
 
 KEY = "invoice-extraction"
@@ -51,16 +51,6 @@ def story(server, environment, alice):
     rollouts.tick(now=now)
     alerts.read_journal(now)
     return Decision.objects.get(kind="roll_back")
-
-
-def opened(chromium, server, user, path, **options):
-    context = chromium.new_context(**options)
-    page = context.new_page()
-    collect_wrongs(page)
-    log_in(page, server.url, user)
-    page.goto(server.url + path)
-    page.wait_for_function("() => document.readyState === 'complete'")
-    return page
 
 
 def pages(decision):

@@ -6,9 +6,8 @@ from django.utils import timezone
 
 from apps.flags import queries
 from apps.flags.models import ChangeRequest
-from tests.browser import log_in
+from tests.browser import log_in, opened
 from tests.console.make_flags import make_story
-from tests.console.test_browser import opened
 
 WIDE = {"viewport": {"width": 1440, "height": 900}}
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}

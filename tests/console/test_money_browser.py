@@ -8,7 +8,7 @@ from apps.alerts.models import Alert, Delivery
 from apps.budgets.models import Budget
 from apps.console.months import month_of
 from apps.telemetry.models import Heard, Mapping, Unassigned
-from tests.browser import collect_wrongs, log_in
+from tests.browser import opened
 from tests.console.make_money import KEY, alert_of, money, morning
 
 DESK = {"width": 1440, "height": 900}
@@ -31,16 +31,6 @@ def story(server, environment, alice):
             environment="production", service="invoice-worker", source="span", what=what, hour=hour, n=n
         )
     return budget
-
-
-def opened(chromium, server, user, path, **options):
-    context = chromium.new_context(**options)
-    page = context.new_page()
-    collect_wrongs(page)
-    log_in(page, server.url, user)
-    page.goto(server.url + path)
-    page.wait_for_load_state("load")
-    return page
 
 
 def paths(budget):
