@@ -2,7 +2,7 @@
 
 import math
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 from zoneinfo import ZoneInfo, available_timezones
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema, inline_serializer
@@ -29,14 +29,17 @@ PERIOD = [
 ]
 
 
-class PeriodIn(serializers.Serializer[Any]):
-    """`from` is a word of Python, so the fields are made when they are asked for."""
+class FromTo(serializers.Serializer[Any]):
+    are_required: ClassVar[bool] = True
 
-    step = serializers.ChoiceField(choices=STEPS, default="all")
-
-    def get_fields(self) -> dict[str, Any]:
-        moments = {name: serializers.DateTimeField(required=False) for name in ("from", "to")}
+    def get_fields(self) -> dict[str, Any]:  # `from` is a word of Python
+        moments = {name: serializers.DateTimeField(required=self.are_required) for name in ("from", "to")}
         return {**moments, **super().get_fields()}
+
+
+class PeriodIn(FromTo):
+    are_required = False
+    step = serializers.ChoiceField(choices=STEPS, default="all")
 
 
 class WindowsIn(PeriodIn):

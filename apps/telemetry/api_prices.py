@@ -13,7 +13,7 @@ from apps.catalog import queries as catalog
 from apps.catalog.models import PriceList
 from apps.core.money import nano_to_text
 from apps.telemetry import queries, repricing
-from apps.telemetry.api import ENVIRONMENT, NOT_VISIBLE, PERIOD, MeasuredView, PeriodIn, rounded
+from apps.telemetry.api import ENVIRONMENT, NOT_VISIBLE, PERIOD, FromTo, MeasuredView, PeriodIn, rounded
 from apps.telemetry.api_repricing import PriceChangeOut, change_dict
 
 MONTH = timedelta(days=30)
@@ -43,12 +43,9 @@ AmplificationOut = inline_serializer(
 )
 
 
-class PriceListEffectOut(serializers.Serializer[Any]):
+class PriceListEffectOut(FromTo):
     difference_usd = serializers.CharField()
     changes = PriceChangeOut(many=True)
-
-    def get_fields(self) -> dict[str, Any]:  # `from` is a word of Python
-        return {**{name: serializers.DateTimeField() for name in ("from", "to")}, **super().get_fields()}
 
 
 class UnpricedView(ApiView):

@@ -11,6 +11,7 @@ from apps.access.domain.roles import Role
 from apps.access.endpoint import ApiView
 from apps.core.money import nano_to_text
 from apps.telemetry import repricing
+from apps.telemetry.api import FromTo
 
 
 class PriceChangeOut(serializers.Serializer[Any]):
@@ -30,12 +31,9 @@ class RepricingOut(serializers.Serializer[Any]):
     changes = PriceChangeOut(many=True)
 
 
-class RepricingIn(serializers.Serializer[Any]):
+class RepricingIn(FromTo):
     preview = serializers.BooleanField(default=True)
     because = serializers.CharField(max_length=500)
-
-    def get_fields(self) -> dict[str, Any]:  # `from` is a word of Python
-        return {**{name: serializers.DateTimeField() for name in ("from", "to")}, **super().get_fields()}
 
 
 class RepricingView(ApiView):
