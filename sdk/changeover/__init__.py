@@ -1,8 +1,8 @@
 """Changeover for services: which model does this request get, what did the call cost, how long did it take."""
 
-from changeover.client import Client, Resolved
+from changeover.client import Client
 from changeover.holds import Hold
-from changeover.resolution import Resolution
+from changeover.resolution import Resolution, Resolved
 from changeover.snapshot import Snapshot, UnreadableDocument
 from changeover.terms import BudgetExceeded, BudgetUnverifiable
 from changeover.version import __version__

@@ -9,7 +9,7 @@ import os
 import threading
 import weakref
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -20,7 +20,7 @@ from changeover.holds import Hold, Holds
 from changeover.ids import new_id
 from changeover.remote import Remote, version_of
 from changeover.reporting import Reporter
-from changeover.resolution import Resolution, failed
+from changeover.resolution import Resolution, Resolved, failed
 from changeover.snapshot import Snapshot
 from changeover.version import __version__
 from changeover.watching import Listener, Watcher
@@ -28,30 +28,6 @@ from changeover.watching import Listener, Watcher
 log = logging.getLogger("changeover")
 
 SDK = f"changeover-python/{__version__}"
-
-
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """What a route answered for one request, with all that its report must carry."""
-
-    flag: str
-    request_id: str
-    value: Any
-    """The variant's configuration, or the default given by the caller. Shared: read it, do not change it."""
-    variant: str | None
-    reason: str
-    error_code: str | None
-    error_details: str | None
-    snapshot: int
-    assigned_by: str | None
-
-    @property
-    def assigned(self) -> str | None:
-        return self.variant
-
-    @property
-    def config(self) -> Mapping[str, Any]:
-        return self.value if isinstance(self.value, Mapping) else {}
 
 
 class Client:

@@ -18,9 +18,9 @@ from openfeature.provider import AbstractProvider
 from openfeature.provider.metadata import Metadata
 from openfeature.track import TrackingEventDetails
 
-from changeover.client import Client, Resolved
+from changeover.client import Client
 from changeover.remote import version_of
-from changeover.resolution import Kind, Resolution
+from changeover.resolution import Kind, Resolution, Resolved
 from changeover.snapshot import Snapshot
 
 Context = EvaluationContext | None

@@ -1,4 +1,4 @@
-"""What an evaluation answers."""
+"""What an evaluation answers, and what a route answers for one request."""
 
 from __future__ import annotations
 
@@ -60,6 +60,30 @@ class Resolution:
         if kind == "float" and isinstance(value, int):
             return replace(self, value=float(value))
         return self
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a route answered for one request, with all that its report must carry."""
+
+    flag: str
+    request_id: str
+    value: Any
+    """The variant's configuration, or the default given by the caller. Shared: read it, do not change it."""
+    variant: str | None
+    reason: str
+    error_code: str | None
+    error_details: str | None
+    snapshot: int
+    assigned_by: str | None
+
+    @property
+    def assigned(self) -> str | None:
+        return self.variant
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        return self.value if isinstance(self.value, Mapping) else {}
 
 
 def failed(code: str, details: str, metadata: Mapping[str, str | int | float | bool]) -> Resolution:
