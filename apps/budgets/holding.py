@@ -245,7 +245,7 @@ def _hold(environment: str, key: str) -> Hold:
 
 def _add_settled(row: Hold, nano: int, now: datetime) -> None:
     ids = list(row.parts.order_by("budget").values_list("budget", flat=True))
-    for budget in Budget.objects.filter(pk__in=ids).order_by("id"):
+    for budget in Budget.objects.light().filter(pk__in=ids).order_by("id"):
         caps.settled_row(budget, now).add(nano, now)
 
 

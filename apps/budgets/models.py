@@ -143,7 +143,7 @@ class BudgetQuerySet(models.QuerySet["Budget"]):
         return self.filter(ended_at=None)
 
     def hard(self) -> Self:
-        return self.in_force().filter(is_hard=True).order_by("id")
+        return self.in_force().light().filter(is_hard=True).order_by("id")
 
     def light(self) -> Self:
         """Without four weeks of hours, which only a new forecast reads."""

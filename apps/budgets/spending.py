@@ -55,7 +55,7 @@ def judge_money(*, now: datetime, environment: str | None = None) -> list[MoneyV
 
 def look_ahead(*, now: datetime) -> int:
     """Forecasts that take too long for a tick: four weeks of whatever is wider than a route. How many were made."""
-    rows = Budget.objects.in_force().order_by("id")
+    rows = Budget.objects.in_force().light().order_by("id")
     due = [row for row in rows if "route" not in row.scope and ledger.is_due(row, now)]
     asked = ledger.Asked((row.rule for row in due), now)
     for row in due:

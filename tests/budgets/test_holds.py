@@ -4,7 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, connection, connections
+from django.test.utils import CaptureQueriesContext
 
 from apps.budgets import caps, holding, ledger, services
 from apps.budgets.models import Hold, Settled
@@ -53,6 +54,17 @@ def settle(now, usd, hold="h-1"):
 
 def left(now, budget):
     return caps.cap_of(budget, now).left_nano / USD
+
+
+def test_a_hold_reads_no_weeks_of_hours(now):
+    make_cap(now)
+
+    with CaptureQueriesContext(connection) as asked:
+        reserve(now, 5)
+        settle(now, 4)
+
+    assert "is_hard" in " ".join(query["sql"] for query in asked)
+    assert not [query["sql"] for query in asked if '"hours"' in query["sql"]]
 
 
 def test_what_is_reserved_is_not_there_for_others(now):
