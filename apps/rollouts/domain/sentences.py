@@ -63,10 +63,6 @@ def tell_route(kind: str, route: str, target: str, because: Sequence[Pressure], 
     return [*head, ("", " because "), *cause, ("", ".")]
 
 
-def tell_restored(route: str, reason: str) -> list[Part]:
-    return [("verb", "Restored"), ("", " "), ("route", route), ("", " because "), ("reason", reason), ("", ".")]
-
-
 def what(progress: Progress, decision: Decision, names: Names) -> list[Part]:
     """To which route, and by how much."""
     route: Part = ("route", progress.route)
