@@ -36,10 +36,6 @@ class Model(models.Model):
     def __str__(self) -> str:
         return self.key
 
-    def describe(self, *, name: str, tier: str, strength: str, weakness: str) -> None:
-        self.name, self.tier, self.strength, self.weakness = name, tier, strength, weakness
-        self.save(update_fields=["name", "tier", "strength", "weakness"])
-
 
 class PriceListQuerySet(models.QuerySet["PriceList"]):
     def waiting(self) -> Self:

@@ -48,7 +48,7 @@ def test_it_ships_the_five_contenders_with_real_prices(contenders, bob):
 
 
 def test_loading_them_again_changes_nothing(contenders, now):
-    Model.objects.get(key="openai/gpt-5").describe(name="Ours", tier="large", strength="", weakness="")
+    Model.objects.filter(key="openai/gpt-5").update(name="Ours", tier="large", strength="", weakness="")
 
     services.ensure_contenders(now=now)
 
