@@ -33,6 +33,23 @@ STICKY = (
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """What is changed by one form."""
+
+    title: str
+    says: str
+
+
+PARTS = {
+    "variants": Part("Variants", "What callers can get. A variant in use cannot go."),
+    "weights": Part("Shares", "Of whomever no rule answers, in steps of 0.01\u00a0%."),
+    "about": Part("About", "Who answers for it, and how long it is meant to live."),
+    "prerequisites": Part("Prerequisites", "All must hold; everybody else gets the default."),
+    "logic": Part("JSONLogic", "For experts. It replaces the rules; leave it empty to write rules again."),
+}
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One field that differs: the lines that went, and those that came."""
 

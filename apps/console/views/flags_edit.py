@@ -22,8 +22,6 @@ from apps.flags.domain import lint
 from apps.flags.queries import FlagView, RouteView
 from apps.flags.refusals import FlagIsArchived
 
-PARTS = ("variants", "weights", "about", "prerequisites", "logic")
-
 
 def opened(visit: Visit, key: str) -> tuple[Served, Draft]:
     """The flag for someone who may change it."""
@@ -124,7 +122,7 @@ def page_with(visit: Visit, found: Served, error: str) -> HttpResponse:
 @visited
 def part(visit: Visit, *, key: str, part: str) -> HttpResponse:
     found, draft = opened(visit, key)
-    if part not in PARTS:
+    if part not in flag_words.PARTS:
         raise NotFound(what="part of a flag", key=part)
     flag = draft.on(found)
     if visit.request.method != "POST":
@@ -159,8 +157,8 @@ def part_page(
         current="flags",
         status=400 if error else 200,
         flag=flag,
-        live=found.flag,
         part=part,
+        words=flag_words.PARTS[part],
         is_route=found.is_route,
         error=error,
         preview=preview,
