@@ -149,7 +149,6 @@ def shown(visit: Visit, row: ChangeRequest, *, error: str = "", status: int = 20
         acts=acts_of(visit, row, view),
         why_not=why_not(visit, row, view),
         error=error,
-        is_own=is_own(visit, row),
         apply=apply_act(visit, view),
         soonest=f"{visit.now.astimezone(UTC):%Y-%m-%dT%H:%M}",
     )

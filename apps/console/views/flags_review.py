@@ -84,7 +84,6 @@ def review_page(visit: Visit, found: Served, draft: Draft, *, error: str = "") -
         no_preview=no_preview,
         serves=flag_words.serving_html(after),
         warnings=lint.warnings(draft.fields.get("targeting") or {}),
-        held_by=found.flag.held_by,
         is_protected=visit.environment.is_protected,
         approvers=visit.who_may(Role.APPROVER),
         error=error,
