@@ -136,8 +136,8 @@ def rate(row: Budget, now: datetime, window: timedelta, asked: ledger.Asked | No
 
 def money(status: BudgetStatus, now: datetime) -> Money:
     row = status.budget
-    found = spent_so_far(status, now, hour=rate(row, now, HOUR), day=rate(row, now, DAY))
     view = route_of(row)
+    found = spent_so_far(status, view, now, hour=rate(row, now, HOUR), day=rate(row, now, DAY))
     if view is None:
         return replace(found, futures=futures(status, found.up, now, None, []))
     _, costs = rollouts.way_back(row.environment, view.key, now)
@@ -154,10 +154,12 @@ def money(status: BudgetStatus, now: datetime) -> Money:
 def past_money(status: BudgetStatus) -> Money:
     """Of a period that is over: nothing comes any more."""
     last = status.verdict.period_to - timedelta(seconds=1)
-    return replace(spent_so_far(status, last, hour=Rate(0, None), day=Rate(0, None)), is_over=True)
+    nothing = Rate(0, None)
+    found = spent_so_far(status, route_of(status.budget), last, hour=nothing, day=nothing)
+    return replace(found, is_over=True)
 
 
-def spent_so_far(status: BudgetStatus, now: datetime, *, hour: Rate, day: Rate) -> Money:
+def spent_so_far(status: BudgetStatus, view: RouteView | None, now: datetime, *, hour: Rate, day: Rate) -> Money:
     row, verdict = status.budget, status.verdict
     rule, where = row.rule, ledger.where(row.rule)
     since, until = verdict.period_from, min(verdict.period_to, now + AHEAD)
@@ -167,7 +169,9 @@ def spent_so_far(status: BudgetStatus, now: datetime, *, hour: Rate, day: Rate) 
         rows = telemetry.spend(rule.environment, since, until, by=("provider", "model"), where=where)
         billed = [one for one in rows if one.reported_nano is not None]
     up = budgets.burn_up(row, now)
-    return Money(status=status, up=up, hour=hour, day=day, parts=parts, billed=billed, moved=moved(row, since, until))
+    return Money(
+        status=status, up=up, hour=hour, day=day, parts=parts, billed=billed, moved=moved(row, view, since, until)
+    )
 
 
 def route_of(row: Budget) -> RouteView | None:
@@ -175,10 +179,9 @@ def route_of(row: Budget) -> RouteView | None:
     return next(iter(flags.routes(row.environment, [key])), None) if key else None
 
 
-def moved(row: Budget, since: datetime, until: datetime) -> Moved | None:
+def moved(row: Budget, view: RouteView | None, since: datetime, until: datetime) -> Moved | None:
     """Of one whole route whose calls went to more than its old model. None: nothing moved, or nobody can price it."""
-    view = route_of(row) if set(row.rule.scope) == {"route"} else None
-    if view is None:
+    if view is None or set(row.rule.scope) != {"route"}:
         return None
     begun = Rollout.objects.filter(environment=row.environment, route=view.key, started_at__lt=until)
     newest = begun.order_by("-started_at", "id").first()
