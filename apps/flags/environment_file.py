@@ -91,9 +91,7 @@ def apply(
     for name, given in wanted.others.items():
         section = sections.SECTIONS[name]
         work.steps += section.apply(environment=environment, wanted=given, by=by, because=because, now=now, prune=prune)
-    plan = Plan(
-        environment, sorted(work.steps, key=lambda step: (step.kind not in ("route", "flag"), step.kind, step.key))
-    )
+    plan = Plan(environment, sorted(work.steps, key=order))
     if not plan.is_empty:
         if not dry_run:
             change.approved = reviewed

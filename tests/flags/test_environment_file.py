@@ -144,6 +144,20 @@ def test_the_dry_run_prints_the_plan_field_by_field_and_changes_nothing(apply):
 
 
 @pytest.mark.django_db
+def test_the_plan_names_routes_and_flags_by_key_and_audiences_after_them(apply):
+    make_everything()
+    copied = export().replace("environment: production", "environment: staging")
+    make_environment("staging")
+
+    told = [line.split()[1:3] for line in apply(copied, "--dry-run").splitlines() if line.startswith("+ ")]
+
+    flags = [key for kind, key in told if kind != "audience"]
+    assert flags == sorted(flags)
+    assert {kind for kind, _ in told[:-1]} == {"route", "flag"}
+    assert told[-1] == ["audience", "testers"]
+
+
+@pytest.mark.django_db
 def test_on_and_off_are_names_as_in_the_rest_of_the_world(apply):
     make_environment()
 
