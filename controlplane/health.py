@@ -50,7 +50,7 @@ def look() -> dict[str, dict[str, Any]]:
 def look_at_database() -> dict[str, Any]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
-    return {"ok": True}
+    return {"ok": True, "reason": ""}
 
 
 def look_at_broker() -> dict[str, Any]:
@@ -58,7 +58,7 @@ def look_at_broker() -> dict[str, Any]:
         bell.ringer().ping()
     except (redis.RedisError, OSError) as error:
         return {"ok": False, "reason": str(error) or type(error).__name__}
-    return {"ok": True}
+    return {"ok": True, "reason": ""}
 
 
 def look_at_flags() -> dict[str, Any]:

@@ -52,6 +52,7 @@ def all_is_well(shelf_of_this_test, settings):
 
 def test_it_is_ready_when_snapshots_are_compiled_and_an_evaluation_ran(all_is_well):
     assert wrong() == []
+    assert all(part["reason"] == "" for name, part in readyz()[1].items() if name != "dead_man")
     assert readyz()[1]["dead_man"]["amber"] is True
     assert readyz()[1]["evaluator"]["lag_seconds"] == 0
 
