@@ -88,11 +88,6 @@ class Flag:
         return self.compiled.digest
 
     @property
-    def is_static(self) -> bool:
-        """True if every context gets the same answer, `answers[0]`."""
-        return self._rule is None
-
-    @property
     def ready(self) -> tuple[Value, list[Resolution]] | None:
         """The rule and what it chooses from, where it needs nothing but the context; else None."""
         if self._needs_data or self.time_dependent:
