@@ -42,7 +42,7 @@ class Readers(threading.Thread):
         while not self.stopped:
             for key, _ in self.selector.select(0.2):
                 with contextlib.suppress(BlockingIOError):
-                    told = key.fileobj.recv(65536)  # type: ignore[union-attr]
+                    told = self.sockets[key.data].recv(65536)
                     now = time.perf_counter()
                     for part in told.split(b"id: ")[1:]:
                         version = part.partition(b"\n")[0]

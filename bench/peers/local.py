@@ -117,7 +117,7 @@ def hidden(module: str) -> Iterator[None]:
     """As if it were not installed: our modules are read anew, and forgotten again."""
     mine = {name for name in sys.modules if name.partition(".")[0] == "changeover"}
     kept = {name: sys.modules.pop(name) for name in mine}
-    was, sys.modules[module] = sys.modules.get(module), None  # type: ignore[assignment]
+    was, sys.modules[module] = sys.modules.get(module), None  # type: ignore[assignment]  # None: it cannot be imported
     try:
         yield
     finally:
@@ -243,7 +243,7 @@ def launchdarkly() -> Made:
         },
     }  # fmt: skip
 
-    class Given(UpdateProcessor):  # type: ignore[misc]
+    class Given(UpdateProcessor):  # type: ignore[misc]  # its package has no types
         def __init__(self, config: Any, store: Any, ready: Any) -> None:
             self.store, self.ready = store, ready
 
@@ -498,7 +498,7 @@ def statsig() -> Made:
         },
     }  # fmt: skip
 
-    class Given(core.DataStore):  # type: ignore[misc]
+    class Given(core.DataStore):  # type: ignore[misc]  # its package has no types
         def get(self, key: str) -> Any:
             return core.DataStoreResponse(result=json.dumps(specs), time=now)
 
