@@ -52,8 +52,6 @@ async def lifespan(receive: Receive, send: Send) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
-    # The writer of telemetry waits for the database a dozen times a group, and must not wait for the interpreter too.
-    sys.setswitchinterval(0.0005)
     await send({"type": "lifespan.startup.complete"})
     await receive()
     # Pages still under way need this loop to finish: once it is gone their threads wait for ever, and so does the exit.
