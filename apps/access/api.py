@@ -10,12 +10,10 @@ from rest_framework.response import Response
 
 from apps.access import queries, services
 from apps.access.domain.roles import KeyScope, Role
-from apps.access.endpoint import ApiView
+from apps.access.endpoint import IN_ENVIRONMENT, ApiView
 from apps.access.models import ApiKey, Environment, slug
 from apps.core.refusals import NotFound
 from apps.journal.models import Entry
-
-IN_ENVIRONMENT = OpenApiParameter("environment", str, description="Key of the environment; a key's own by default.")
 
 
 class EnvironmentOut(serializers.Serializer[Any]):

@@ -12,6 +12,7 @@ from typing import Any
 
 from django.db import models, transaction
 from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.permissions import IsAuthenticated
@@ -30,6 +31,7 @@ from apps.core.actors import Actor
 from apps.core.api import Json, Page
 from apps.core.refusals import Forbidden, Invalid, NotFound, Refused
 
+IN_ENVIRONMENT = OpenApiParameter("environment", str, description="Key of the environment; a key's own by default.")
 WRITES = {"POST", "PUT", "PATCH", "DELETE"}
 
 

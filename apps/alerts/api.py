@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.access.domain.roles import Role
-from apps.access.endpoint import ApiView
+from apps.access.endpoint import IN_ENVIRONMENT, ApiView
 from apps.alerts import queries, services
 from apps.alerts.domain.matching import Matcher
 from apps.alerts.models import Alert, Channel, Delivery, Silence
@@ -35,7 +35,6 @@ from apps.alerts.shapes import (
 )
 from apps.core.refusals import NotFound
 
-IN_ENVIRONMENT = OpenApiParameter("environment", str)
 MATCHER = ("route", "owner", "severity", "condition")
 
 

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.access.domain.roles import Role
-from apps.access.endpoint import ApiView
+from apps.access.endpoint import IN_ENVIRONMENT, ApiView
 from apps.access.models import Environment
 from apps.budgets import queries, services
 from apps.budgets.domain import anomaly, money, periods, rules
@@ -19,9 +19,6 @@ from apps.budgets.models import Budget, Guardrail
 from apps.core.api import NanoField
 from apps.core.money import nano_to_text
 from apps.core.refusals import NotFound
-
-IN_ENVIRONMENT = OpenApiParameter("environment", str, description="Key of the environment; a key's own by default.")
-
 
 # --- guardrails ---------------------------------------------------------------------------------------------------
 

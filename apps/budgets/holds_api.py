@@ -15,9 +15,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.access.domain.roles import Role
-from apps.access.endpoint import ApiView
+from apps.access.endpoint import IN_ENVIRONMENT, ApiView
 from apps.budgets import caps, holding
-from apps.budgets.api import IN_ENVIRONMENT
 from apps.budgets.models import Hold
 from apps.catalog.domain.pricing import Rates
 from apps.core.api import NanoField

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.access.domain.roles import Role
-from apps.access.endpoint import ApiView
+from apps.access.endpoint import IN_ENVIRONMENT, ApiView
 from apps.access.models import Environment
 from apps.core.refusals import Invalid, NotFound
 from apps.flags import queries as flags
@@ -20,7 +20,6 @@ from apps.rollouts import queries, services, shapes
 from apps.rollouts.domain import plan as planning
 from apps.rollouts.models import Approval, RollbackPlan, Rollout
 
-IN_ENVIRONMENT = OpenApiParameter("environment", str, description="Key of the environment; a key's own by default.")
 OF_ROUTE = OpenApiParameter("route", str)
 
 

@@ -10,7 +10,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.access.endpoint import ApiView
+from apps.access.endpoint import IN_ENVIRONMENT, ApiView
 from apps.core.money import nano_to_text
 from apps.core.refusals import Invalid
 from apps.telemetry import queries
@@ -21,9 +21,8 @@ BY = (*queries.money.BY, queries.money.TOKENS_SOURCE)
 MOST_STEPS = 20_000
 NOT_VISIBLE = "not visible from this source"  # attempts, where one span is made of all tries
 
-ENVIRONMENT = OpenApiParameter("environment", str, description="Key of the environment; a key's own by default.")
 PERIOD = [
-    ENVIRONMENT,
+    IN_ENVIRONMENT,
     OpenApiParameter("from", datetime, description="An hour before `to` by default."),
     OpenApiParameter("to", datetime, description="Now by default; itself outside."),
 ]

@@ -10,11 +10,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.access.domain.roles import Role
-from apps.access.endpoint import ApiView
+from apps.access.endpoint import IN_ENVIRONMENT, ApiView
 from apps.core.money import nano_to_text
 from apps.core.refusals import Invalid
 from apps.telemetry import bills
-from apps.telemetry.api import ENVIRONMENT
 
 MOST_DAYS = 366
 
@@ -52,7 +51,7 @@ class BillIn(serializers.Serializer[Any]):
 class BillsView(ApiView):
     @extend_schema(
         parameters=[
-            ENVIRONMENT,
+            IN_ENVIRONMENT,
             OpenApiParameter("from", date, description="The first day, UTC; 31 days back by default."),
             OpenApiParameter("to", date, description="The day after the last; tomorrow by default."),
         ],

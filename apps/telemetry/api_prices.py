@@ -8,12 +8,12 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.access.endpoint import ApiView
+from apps.access.endpoint import IN_ENVIRONMENT, ApiView
 from apps.catalog import queries as catalog
 from apps.catalog.models import PriceList
 from apps.core.money import nano_to_text
 from apps.telemetry import queries, repricing
-from apps.telemetry.api import ENVIRONMENT, NOT_VISIBLE, PERIOD, FromTo, MeasuredView, PeriodIn, rounded
+from apps.telemetry.api import NOT_VISIBLE, PERIOD, FromTo, MeasuredView, PeriodIn, rounded
 from apps.telemetry.api_repricing import PriceChangeOut, change_dict
 
 MONTH = timedelta(days=30)
@@ -51,7 +51,7 @@ class PriceListEffectOut(FromTo):
 class UnpricedView(ApiView):
     @extend_schema(
         parameters=[
-            ENVIRONMENT,
+            IN_ENVIRONMENT,
             OpenApiParameter("from", datetime, description="30 days before `to` by default."),
             OpenApiParameter("to", datetime, description="Now by default; itself outside."),
         ],

@@ -10,10 +10,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.access.domain.roles import Role
-from apps.access.endpoint import ApiView
+from apps.access.endpoint import IN_ENVIRONMENT, ApiView
 from apps.core.money import nano_to_text
 from apps.telemetry import queries, services, shadows
-from apps.telemetry.api import ENVIRONMENT, NOT_VISIBLE
+from apps.telemetry.api import NOT_VISIBLE
 from apps.telemetry.models import Mapping, SuspectedShadow
 
 DAY = timedelta(days=1)
@@ -91,7 +91,7 @@ AllSuspectedOut = inline_serializer("SuspectedShadow", SUSPECTED, many=True)
 
 class SourcesView(ApiView):
     @extend_schema(
-        parameters=[ENVIRONMENT, OpenApiParameter("hours", int, description="How far back; 24 by default.")],
+        parameters=[IN_ENVIRONMENT, OpenApiParameter("hours", int, description="How far back; 24 by default.")],
         responses=SourceOut,
         summary="What each service sent: calls by source, what was refused and why",
     )
@@ -130,7 +130,7 @@ def source_dict(view: queries.SourceView) -> dict[str, Any]:
 
 class UnassignedView(ApiView):
     @extend_schema(
-        parameters=[ENVIRONMENT],
+        parameters=[IN_ENVIRONMENT],
         responses=UnassignedOut,
         summary="Calls that name a route which nobody made, or none at all, with their money of the last 30 days",
     )
@@ -170,7 +170,9 @@ class ReasonIn(serializers.Serializer[Any]):
 
 
 class MappingsView(ApiView):
-    @extend_schema(parameters=[ENVIRONMENT], responses=MappingsOut, summary="Which services' calls are of which route")
+    @extend_schema(
+        parameters=[IN_ENVIRONMENT], responses=MappingsOut, summary="Which services' calls are of which route"
+    )
     def get(self, request: Request) -> Response:
         return self.paged(queries.mappings(self.asked_environment().key), mapping_dict)
 
@@ -183,7 +185,7 @@ class MappingsView(ApiView):
 
 
 class OneMappingView(ApiView):
-    @extend_schema(parameters=[ENVIRONMENT], request=ReasonIn, responses={204: None}, summary="Take a mapping back")
+    @extend_schema(parameters=[IN_ENVIRONMENT], request=ReasonIn, responses={204: None}, summary="Take a mapping back")
     def delete(self, request: Request, id: str) -> Response:
         environment = self.asked_environment(role=Role.OPERATOR)
         because = self.read(ReasonIn)["because"]
@@ -210,7 +212,7 @@ class SuspectedIn(serializers.Serializer[Any]):
 class SuspectedShadowsView(ApiView):
     @extend_schema(
         parameters=[
-            ENVIRONMENT,
+            IN_ENVIRONMENT,
             OpenApiParameter("answered", bool, description="Those of which somebody has said what they are."),
         ],
         responses=AllSuspectedOut,
@@ -239,7 +241,7 @@ class ConfirmShadowView(AnswerShadowView):
     said = shadows.SHADOW
 
     @extend_schema(
-        parameters=[ENVIRONMENT],
+        parameters=[IN_ENVIRONMENT],
         request=ReasonIn,
         responses=SuspectedOut,
         summary="It was a shadow call: its money moves to the shadow's own cap",
@@ -251,7 +253,9 @@ class ConfirmShadowView(AnswerShadowView):
 class DismissShadowView(AnswerShadowView):
     said = shadows.LIVE
 
-    @extend_schema(parameters=[ENVIRONMENT], request=ReasonIn, responses=SuspectedOut, summary="It was no shadow call")
+    @extend_schema(
+        parameters=[IN_ENVIRONMENT], request=ReasonIn, responses=SuspectedOut, summary="It was no shadow call"
+    )
     def post(self, request: Request, call_id: str) -> Response:
         return self.said_by(call_id)
 

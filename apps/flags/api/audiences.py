@@ -8,9 +8,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.access.domain.roles import Role
-from apps.access.endpoint import ApiView
+from apps.access.endpoint import IN_ENVIRONMENT, ApiView
 from apps.flags import audience_versions, audiences, moves, queries
-from apps.flags.api.shapes import IN_ENVIRONMENT, MOST_CONTEXTS, AnyObject, Because, Context, PreviewOut, Sparse
+from apps.flags.api.shapes import MOST_CONTEXTS, AnyObject, Because, Context, PreviewOut, Sparse
 from apps.flags.api.versions import FROM_TO, CompareView
 from apps.flags.queries import AudienceView
 

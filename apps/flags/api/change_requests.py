@@ -9,11 +9,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.access.domain.roles import Role
-from apps.access.endpoint import ApiView
+from apps.access.endpoint import IN_ENVIRONMENT, ApiView
 from apps.access.models import Environment
 from apps.core.refusals import Invalid, NotFound
 from apps.flags import change_requests, requests_seen, versions
-from apps.flags.api.shapes import IN_ENVIRONMENT, AnyObject, Because, FlagFields, RouteFields, Shares, Sparse, in_parts
+from apps.flags.api.shapes import AnyObject, Because, FlagFields, RouteFields, Shares, Sparse, in_parts
 from apps.flags.models import ChangeRequest
 from apps.flags.requests_seen import ChangeRequestView
 

@@ -9,13 +9,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.access.domain.roles import Role
-from apps.access.endpoint import ApiView
+from apps.access.endpoint import IN_ENVIRONMENT, ApiView
 from apps.access.models import Environment
 from apps.core.refusals import Invalid
 from apps.flags import clean_up, copying, keeping, moves, queries, requests_seen, services
 from apps.flags.api.change_requests import read_fields
 from apps.flags.api.shapes import (
-    IN_ENVIRONMENT,
     Because,
     ClientOut,
     CopyIn,

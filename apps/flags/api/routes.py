@@ -6,10 +6,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.access.domain.roles import Role
-from apps.access.endpoint import ApiView
+from apps.access.endpoint import IN_ENVIRONMENT, ApiView
 from apps.flags import queries, services
 from apps.flags.api.shapes import (
-    IN_ENVIRONMENT,
     RouteIn,
     RouteOut,
     RoutePatch,

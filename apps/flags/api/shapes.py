@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers, status
 from rest_framework.response import Response
 
@@ -13,7 +12,6 @@ from apps.flags.models import Flag
 from apps.flags.queries import ClientView, FlagView, RouteView
 
 MOST_CONTEXTS = 10_000
-IN_ENVIRONMENT = OpenApiParameter("environment", str, description="Key of the environment; a key's own by default.")
 
 
 class AnyObject(serializers.JSONField):

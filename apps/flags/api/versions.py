@@ -8,10 +8,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.access.domain.roles import Role
-from apps.access.endpoint import ApiView
+from apps.access.endpoint import IN_ENVIRONMENT, ApiView
 from apps.core.refusals import Invalid
 from apps.flags import queries, versions
-from apps.flags.api.shapes import IN_ENVIRONMENT, AnyObject, Because, FlagOut, with_etag
+from apps.flags.api.shapes import AnyObject, Because, FlagOut, with_etag
 
 FROM_TO = [
     IN_ENVIRONMENT,
