@@ -19,6 +19,6 @@ VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=2)"]
-CMD ["granian", "--interface", "asgi", "--http", "1", "--no-ws", "--loop", "uvloop", "--runtime-mode", "st", \
+CMD ["granian", "--interface", "asgi", "--http", "1", "--no-ws", "--loop", "uvloop", "--runtime-mode", "mt", \
      "--host", "0.0.0.0", "--port", "8000", "--backlog", "4096", "--backpressure", "4096", \
      "--workers-kill-timeout", "10", "controlplane.asgi:app"]

@@ -209,7 +209,7 @@ def count_together(data: Path) -> str:
 def start_all(tree: Tree, host: str, port: int, sync_port: int | None) -> None:
     tree.add(
         "web", str(BIN / "granian"), "--interface", "asgi", "--http", "1", "--loop", "uvloop", "--no-ws",
-        "--runtime-mode", "st", "--workers", "1", "--host", host, "--port", str(port), "--log-level", "warning",
+        "--runtime-mode", "mt", "--workers", "1", "--host", host, "--port", str(port), "--log-level", "warning",
         "--backlog", "4096", "--backpressure", "4096", "--workers-kill-timeout", "5", "controlplane.asgi:app",
     )  # fmt: skip
     celery = (str(BIN / "celery"), "--quiet", "--skip-checks", "-A", "controlplane")

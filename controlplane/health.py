@@ -17,15 +17,15 @@ from apps.flags import serving as flags
 from apps.rollouts import queries as rollouts
 
 
-async def healthz(scope: Scope, receive: Receive, send: Send) -> None:
-    await answer(send, 200, b"ok", (b"content-type", b"text/plain"))
+async def healthz(scope: Scope, receive: Receive, send: Send) -> int:
+    return await answer(send, 200, b"ok", (b"content-type", b"text/plain"))
 
 
-async def readyz(scope: Scope, receive: Receive, send: Send) -> None:
+async def readyz(scope: Scope, receive: Receive, send: Send) -> int:
     parts = await asyncio.to_thread(look)
     ready = all(part["ok"] for part in parts.values())
     body = json.dumps({"ready": ready, "parts": parts}).encode()
-    await answer(send, 200 if ready else 503, body, JSON_TYPE, (b"cache-control", b"no-store"))
+    return await answer(send, 200 if ready else 503, body, JSON_TYPE, (b"cache-control", b"no-store"))
 
 
 def look() -> dict[str, dict[str, Any]]:

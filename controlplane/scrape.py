@@ -18,7 +18,7 @@ shown.register(metrics.told)
 shown.register(facts.facts)
 
 
-async def door(scope: Scope, receive: Receive, send: Send) -> None:
+async def door(scope: Scope, receive: Receive, send: Send) -> int:
     if settings.METRICS_TOKEN and not is_known(access.bearer(scope)):
         challenge = (b"www-authenticate", b"Bearer")
         return await problem(send, 401, "unauthorized", "Send METRICS_TOKEN: Authorization: Bearer …", challenge)
@@ -29,7 +29,7 @@ async def door(scope: Scope, receive: Receive, send: Send) -> None:
         return encode(shown)
 
     body = await asyncio.to_thread(text)
-    await answer(send, 200, body, (b"content-type", kind.encode()), (b"cache-control", b"no-store"))
+    return await answer(send, 200, body, (b"content-type", kind.encode()), (b"cache-control", b"no-store"))
 
 
 def is_known(secret: str | None) -> bool:

@@ -6,30 +6,29 @@ from typing import Any
 
 from apps.access import serving as access
 from apps.console import serving as console
-from apps.core.asgi import Door, Send
+from apps.core.asgi import Door
 from apps.core.bell import Listener
 from apps.core.refresh import Refresher
 from apps.flags import serving as flags
 from apps.telemetry import serving as telemetry
 from controlplane import health, otel, scrape, watch
 from controlplane.facts import facts
-from controlplane.timing import timer
+from controlplane.timing import timed
 
 SOON_SECONDS = 3.0
 PATIENT_SECONDS = 30.0
+STREAMS = flags.STREAMS | console.DOORS.keys()  # they last for hours, and are not timed
 DOORS: dict[tuple[str, str], Door] = {
-    **health.DOORS,
-    **scrape.DOORS,
-    **flags.DOORS,
-    **telemetry.DOORS,
-    **console.DOORS,
+    address: door if address in STREAMS else timed(address[1], door)
+    for address, door in {
+        **health.DOORS,
+        **scrape.DOORS,
+        **flags.DOORS,
+        **telemetry.DOORS,
+        **console.DOORS,
+    }.items()
 }
-PREFIX_DOORS = [*flags.PREFIX_DOORS]  # ((method, beginning of the path), door)
-STREAMS = flags.STREAMS | console.DOORS.keys()
-TIMED: dict[Door, Callable[[Send], Send]] = {
-    **{door: timer(address[1]) for address, door in DOORS.items() if address not in STREAMS},
-    **{door: timer(f"{beginning}{{key}}") for (_, beginning), door in PREFIX_DOORS},
-}
+PREFIX_DOORS = [(address, timed(f"{address[1]}{{key}}", door)) for address, door in flags.PREFIX_DOORS]
 
 refresher = Refresher({"flags": flags.refresh, "keys": access.refresh, "console": console.refresh})  # a change first
 bell = Listener(refresher.ask)

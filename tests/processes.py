@@ -98,7 +98,7 @@ def running_server(folder: Path, static: Path, **env: str) -> Iterator[Server]:
     port, log = free_port(), folder / "web.log"
     process = start(
         str(BIN / "granian"), "--interface", "asgi", "--http", "1", "--loop", "uvloop", "--no-ws",
-        "--runtime-mode", "st", "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning",
+        "--runtime-mode", "mt", "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning",
         "--backlog", "4096", "--backpressure", "4096", "--workers-kill-timeout", "5", "controlplane.asgi:app",
         log=log, DATA_DIR=str(folder), STATIC_ROOT=str(static), PUBLIC_URL=f"http://127.0.0.1:{port}",
         STATIC_STORAGE="whitenoise.storage.CompressedManifestStaticFilesStorage", **env,

@@ -37,6 +37,9 @@ class KeyGrant:
     def allows(self, scope: str) -> bool:
         return scope in self.scopes
 
+    def has_expired(self) -> bool:
+        return self.expires_at is not None and self.expires_at <= timezone.now()
+
 
 class KeyRing:
     """One immutable dictionary by digest, swapped by one assignment."""
@@ -44,7 +47,7 @@ class KeyRing:
     def __init__(self) -> None:
         self.by_digest: dict[str, KeyGrant] = {}
         self.by_secret: dict[str, str] = {}  # secret -> digest, so that a poll does not hash
-        self.by_header: dict[bytes, str] = {}  # Authorization -> secret, so that a poll does not take it apart
+        self.by_header: dict[bytes, KeyGrant] = {}  # Authorization -> grant, so that a poll does not take it apart
         self.by_id: tuple[dict[str, KeyGrant], dict[str, KeyGrant]] = ({}, {})  # made from this dictionary: by id
         self.loaded = False
 
@@ -57,11 +60,7 @@ class KeyRing:
             if digest not in self.by_digest:
                 return None
             self.by_secret[secret] = digest
-        grant = self.by_digest.get(digest)
-        if grant is None or (grant.expires_at is not None and grant.expires_at <= timezone.now()):
-            return None
-        using.used.add(grant.key_id)
-        return grant
+        return self.used(self.by_digest.get(digest))
 
     def find_id(self, key_id: str) -> KeyGrant | None:
         """For what stands in for a key, such as the token in a stream's address."""
@@ -71,8 +70,13 @@ class KeyRing:
             by_id = {grant.key_id: grant for grant in known.values()}
             self.by_id = (known, by_id)
         grant = by_id.get(key_id)
-        if grant is None or (grant.expires_at is not None and grant.expires_at <= timezone.now()):
+        return None if grant is None or grant.has_expired() else grant
+
+    def used(self, grant: KeyGrant | None) -> KeyGrant | None:
+        """The grant, if it holds now."""
+        if grant is None or grant.has_expired():
             return None
+        using.used.add(grant.key_id)
         return grant
 
     def swap(self, grants: dict[str, KeyGrant]) -> None:
@@ -107,13 +111,14 @@ def bearer(scope: Scope) -> str | None:
 def grant_of(scope: Scope) -> KeyGrant | None:
     """Whose request this is. Nearly all come with a header that came before."""
     authorization = header(scope, b"authorization") or b""
-    secret = keys.by_header.get(authorization)
-    if secret is not None:
-        return keys.find(secret)
+    known = keys.by_header  # taken before the ring is asked: what is found in a ring of yesterday is not remembered
+    grant = known.get(authorization)
+    if grant is not None:
+        return keys.used(grant)
     secret = bearer(scope)
     grant = keys.find(secret)
     if grant is not None and secret is not None and authorization == b"Bearer " + secret.encode("latin-1"):
-        keys.by_header[authorization] = secret
+        known[authorization] = grant
     return grant
 
 

@@ -155,7 +155,7 @@ def session_cookie(scope: Scope) -> str | None:
     return morsel.value if morsel else None
 
 
-async def door(scope: Scope, receive: Receive, send: Send) -> None:
+async def door(scope: Scope, receive: Receive, send: Send) -> int:
     cookie = session_cookie(scope)
     guest = await asyncio.to_thread(guest_of, cookie) if cookie else None
     if cookie is None or guest is None:
@@ -175,10 +175,11 @@ async def door(scope: Scope, receive: Receive, send: Send) -> None:
         if not gone.done():
             await send({"type": "http.response.body", "body": b""})
     except TimeoutError:
-        return  # blocked for ten seconds: it comes back and resumes
+        pass  # blocked for ten seconds: it comes back and resumes
     finally:
         changes.open -= 1
         gone.cancel()
+    return 200
 
 
 def resume_from(scope: Scope) -> int:

@@ -1,6 +1,7 @@
 """What all hot doors share: the ASGI types, reading a body within a limit, answering.
 
-A hot door is an ASGI coroutine outside Django's request stack. It never touches the database on the event loop.
+A hot door is an ASGI coroutine outside Django's request stack. It never touches the database on the event loop, and
+returns the status that it has answered: `GONE` where nobody was left to hear one.
 """
 
 import json
@@ -11,11 +12,13 @@ Scope = dict[str, Any]
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Door = Callable[[Scope, Receive, Send], Awaitable[None]]
+Door = Callable[[Scope, Receive, Send], Awaitable[int]]
 Header = tuple[bytes, bytes]
 
 JSON_TYPE: Header = (b"content-type", b"application/json")
 PROBLEM_TYPE: Header = (b"content-type", b"application/problem+json")
+GONE = 0
+NO_BODY: Message = {"type": "http.response.body", "body": b""}
 
 
 class TooLarge(Exception):
@@ -52,13 +55,14 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
             return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-async def answer(send: Send, status: int, body: bytes, *headers: Header) -> None:
+async def answer(send: Send, status: int, body: bytes, *headers: Header) -> int:
     length = (b"content-length", b"%d" % len(body))
     await send({"type": "http.response.start", "status": status, "headers": [length, *headers]})
     await send({"type": "http.response.body", "body": body})
+    return status
 
 
-async def problem(send: Send, status: int, code: str, detail: str, *headers: Header) -> None:
+async def problem(send: Send, status: int, code: str, detail: str, *headers: Header) -> int:
     """An RFC 9457 problem document."""
     body = json.dumps({"type": "about:blank", "status": status, "code": code, "detail": detail}).encode()
-    await answer(send, status, body, PROBLEM_TYPE, *headers)
+    return await answer(send, status, body, PROBLEM_TYPE, *headers)

@@ -74,7 +74,7 @@ class Streams:
         *,
         allowed: Callable[[], bool] = lambda: True,
         owner: str = "",
-    ) -> None:
+    ) -> int:
         """Streams until the reader leaves, `end` is called, or `allowed` says no (a revoked key).
 
         `owner`: whose streams are counted together against `cap_per_owner`.
@@ -113,6 +113,7 @@ class Streams:
             if not Streams.owned[owner]:
                 del Streams.owned[owner]
             gone.cancel()
+        return 200
 
     def no_room(self, owner: str) -> str:
         if Streams.open >= Streams.cap:

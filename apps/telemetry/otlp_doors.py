@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from apps.core.asgi import Door, Receive, Scope, Send, answer, header
+from apps.core.asgi import GONE, Door, Receive, Scope, Send, answer, header
 from apps.telemetry.domain import intake as intakes
 from apps.telemetry.domain import otlp_json, otlp_protobuf
 from apps.telemetry.domain.intake import Intake
@@ -36,12 +36,12 @@ def door_of(signal: str, commit: Commit) -> Door:
     reception = Reception(f"otlp/{signal}", "otlp", MAX_PACKED, commit)
     understand = {kind: understanding(reader) for kind, reader in READERS[signal].items()}
 
-    async def door(scope: Scope, receive: Receive, send: Send) -> None:
+    async def door(scope: Scope, receive: Receive, send: Send) -> int:
         kind = (header(scope, b"content-type") or b"").partition(b";")[0].strip().lower()
         try:
             intake, _ = await reception.take(scope, receive, understand.get(kind))
         except ConnectionError:
-            return
+            return GONE
         except Refusal as refusal:
             body_kind = kind if kind in understand else JSON
             body = status_of(body_kind, GRPC[refusal.status], refusal.message)
@@ -49,7 +49,7 @@ def door_of(signal: str, commit: Commit) -> Door:
         body = b"" if kind == PROTOBUF else b"{}"
         if intake.rejected:
             body = partial_success(signal, kind, intake.rejected, intake.message)
-        await answer(send, 200, body, (b"content-type", kind))
+        return await answer(send, 200, body, (b"content-type", kind))
 
     return door
 

@@ -10,7 +10,20 @@ from django.utils import timezone
 
 from apps.access import serving as access
 from apps.core import metrics
-from apps.core.asgi import JSON_TYPE, Door, Header, Receive, Scope, Send, TooLarge, answer, header, problem, read_body
+from apps.core.asgi import (
+    GONE,
+    JSON_TYPE,
+    Door,
+    Header,
+    Receive,
+    Scope,
+    Send,
+    TooLarge,
+    answer,
+    header,
+    problem,
+    read_body,
+)
 from apps.telemetry import litellm_door, otlp_doors, services
 from apps.telemetry.domain import batch as batches
 from apps.telemetry.domain.batch import Batch
@@ -52,7 +65,7 @@ def stop() -> None:
     commits.stop()
 
 
-async def door(scope: Scope, receive: Receive, send: Send) -> None:
+async def door(scope: Scope, receive: Receive, send: Send) -> int:
     key = access.keys.find(access.bearer(scope))
     if key is None:
         return await problem(
@@ -69,14 +82,14 @@ async def door(scope: Scope, receive: Receive, send: Send) -> None:
         else:
             batch, size = read(packed, None)
     except ConnectionError:
-        return
+        return GONE
     except TooLarge:
         return await problem(send, 413, "too_large", f"A batch has {MAX_BODY:,} bytes at most: send several.", CLOSE)
     except UnknownEncoding as error:
         return await problem(send, 415, "unknown_encoding", f"Send gzip, deflate or nothing, not {error}.")
     except batches.Unreadable as error:
         return await problem(send, 400, "unreadable", str(error))
-    await commit(Sent(key.environment, batch), size, send)
+    return await commit(Sent(key.environment, batch), size, send)
 
 
 def read(packed: bytes, encoding: bytes | None) -> tuple[Batch, int]:
@@ -105,7 +118,7 @@ async def committed(sent: Sent, size: int) -> Receipt | Exception:
     return await done
 
 
-async def commit(sent: Sent, size: int, send: Send) -> None:
+async def commit(sent: Sent, size: int, send: Send) -> int:
     try:
         result = await committed(sent, size)
     except queue.Full:
@@ -114,13 +127,13 @@ async def commit(sent: Sent, size: int, send: Send) -> None:
         return await problem(send, 503, "stopping", "This server is going down: send this again.", RETRY)
     match result:
         case Receipt() as receipt:
-            await answer(send, 202, encode(told(receipt, sent.batch)), JSON_TYPE)
+            return await answer(send, 202, encode(told(receipt, sent.batch)), JSON_TYPE)
         case DataError() | IntegrityError() | OverflowError():
-            await problem(send, 400, "unstorable", "The database does not take a value of this batch.")
+            return await problem(send, 400, "unstorable", "The database does not take a value of this batch.")
         case OperationalError() | InterfaceError():
-            await problem(send, 503, "database_away", "The database is away: send this again.", RETRY_LATER)
+            return await problem(send, 503, "database_away", "The database is away: send this again.", RETRY_LATER)
         case _:
-            await problem(send, 500, "fault", "This is our fault: the log knows more.", RETRY_LATER)
+            return await problem(send, 500, "fault", "This is our fault: the log knows more.", RETRY_LATER)
 
 
 def told(receipt: Receipt, batch: Batch) -> dict[str, object]:

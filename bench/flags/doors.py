@@ -88,6 +88,7 @@ class Case:
     headers: dict[str, str]
     body: dict[str, Any] | None = None
     varies: bool = False  # another targetingKey in each request: nothing can be answered from a cache
+    yardstick: str = "/flags.json"
 
 
 def script(folder: Path, case: Case) -> Path:
@@ -128,7 +129,8 @@ def cases(port: int, secret: str) -> list[Case]:
     assert servers.ask(port, "POST", BULK, json.dumps(same).encode(), seen)[0] == 304
     return [
         Case("304", "GET", POLL, known),
-        Case("poll", "GET", POLL, key),
+        Case("poll", "GET", POLL, key | {"Accept-Encoding": "gzip"}, yardstick="/flags.json.gz"),
+        Case("poll-plain", "GET", POLL, key),
         Case("one", "POST", ONE, told, each, varies=True),
         Case("bulk", "POST", BULK, told, each, varies=True),
         Case("bulk-again", "POST", BULK, told, same),
@@ -143,9 +145,13 @@ def measure(seconds: int, rounds: int) -> dict[str, Any]:
         data = Path(os.environ["DATA_DIR"])
         with servers.web(data) as ours:
             asked = cases(ours.port, secret)
-            body = servers.ask(ours.port, "GET", POLL, headers=asked[1].headers)[2]
-            with servers.nginx(folder, body) as yardstick:
-                return {"bytes": len(body), **compared(folder, ours, yardstick, asked, seconds, rounds)}
+            key = {"Authorization": f"Bearer {secret}"}
+            plain = servers.ask(ours.port, "GET", POLL, headers=key)[2]
+            packed = servers.ask(ours.port, "GET", POLL, headers=key | {"Accept-Encoding": "gzip"})[2]
+            assert len(packed) < len(plain)
+            sizes = {"bytes": len(plain), "packed_bytes": len(packed)}
+            with servers.nginx(folder, {"flags.json": plain, "flags.json.gz": packed}) as yardstick:
+                return sizes | compared(folder, ours, yardstick, asked, seconds, rounds)
 
 
 def compared(
@@ -160,7 +166,7 @@ def compared(
     for _ in range(rounds):
         for case in asked:
             # The yardstick right before each, so that both meet the same moment of the machine.
-            base = servers.wrk(yardstick, plain, "/flags.json", 1)
+            base = servers.wrk(yardstick, plain, case.yardstick, 1)
             load = servers.wrk(ours, scripts[case.name], case.path, seconds)
             measured.append(base)
             found[case.name].append((load.cpu_us / base.cpu_us, load.rate / base.rate, load.cpu_us, load.rate))

@@ -120,7 +120,7 @@ def web(folder: Path, workers: int = 1) -> Iterator[Served]:
     port, log = free_port(), folder / "web.log"
     command = (
         str(BIN / "granian"), "--interface", "asgi", "--http", "1", "--loop", "uvloop", "--no-ws",
-        "--runtime-mode", "st", "--workers", str(workers), "--host", "127.0.0.1", "--port", str(port),
+        "--runtime-mode", "mt", "--workers", str(workers), "--host", "127.0.0.1", "--port", str(port),
         "--log-level", "warning", "--backlog", "4096", "--backpressure", "4096", "--workers-kill-timeout", "3",
         "controlplane.asgi:app",
     )  # fmt: skip
@@ -142,17 +142,18 @@ http {{
 
 
 @contextlib.contextmanager
-def nginx(folder: Path, body: bytes) -> Iterator[Served]:
-    """One worker, a static file of that content, as fast as nginx goes: file cache, sendfile, no log."""
+def nginx(folder: Path, files: dict[str, bytes]) -> Iterator[Served]:
+    """One worker, static files of that content, as fast as nginx goes: file cache, sendfile, no log."""
     port, conf, log = free_port(), folder / "nginx.conf", folder / "nginx.log"
     (folder / "www").mkdir(mode=0o755)
-    (folder / "www" / "flags.json").write_bytes(body)
+    for name, body in files.items():
+        (folder / "www" / name).write_bytes(body)
     for each in (folder, folder / "www"):
         each.chmod(0o755)  # its worker is another user when root starts it
     conf.write_text(NGINX.format(folder=folder, port=port))
     binary = shutil.which("nginx") or "/usr/sbin/nginx"
     with process(binary, "-c", str(conf), "-p", str(folder), log=log) as started:
-        until_ready(port, "/flags.json", started, log)
+        until_ready(port, f"/{next(iter(files))}", started, log)
         yield Served(port, started.pid)
 
 

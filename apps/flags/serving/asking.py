@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import re
 import time
+from functools import lru_cache
 
 from django.db import Error, connection
 
 from apps.access import serving as access
 from apps.access.serving import KeyGrant
-from apps.core.asgi import Header, Scope, header
+from apps.core.asgi import Header, Message, Scope
 from apps.flags.serving.held import Held
 from apps.flags.serving.refusing import refusals
 from apps.flags.serving.shelf import shelf
@@ -149,16 +150,18 @@ async def newer(held: Held, wanted: int) -> Held:
     return held
 
 
-def age_of(held: Held) -> list[Header]:
+def aged(start: Message, held: Held) -> Message:
+    """The start of an answer, with the snapshot's age where the database has not confirmed it lately."""
     age = shelf.age(held.environment)
-    return [(b"x-snapshot-age", b"%d" % age)] if age else []
+    return start | {"headers": [*start["headers"], (b"x-snapshot-age", b"%d" % age)]} if age else start
 
 
-def takes_gzip(scope: Scope) -> bool:
-    given = header(scope, b"accept-encoding")
-    if given is None or b"gzip" not in given:
+@lru_cache(100)
+def takes_gzip(accepted: bytes | None) -> bool:
+    """By Accept-Encoding, of which the many callers send but a few."""
+    if accepted is None or b"gzip" not in accepted:
         return False
-    for part in given.split(b","):
+    for part in accepted.split(b","):
         name, _, quality = part.partition(b";")
         if name.strip() == b"gzip":
             return quality.replace(b" ", b"") not in (b"q=0", b"q=0.0", b"q=0.00", b"q=0.000")

@@ -59,23 +59,23 @@ class Changes:
 
     async def serve(
         self, grant: KeyGrant, allowed: Callable[[], bool], scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    ) -> int:
         held = await asking.held_of(grant)
         if held is None:
             return await problem(send, 503, "no_snapshot", "This process has no snapshot yet.", (b"retry-after", b"2"))
         self.start(asyncio.get_running_loop())
         streams = self.of(held)
         streams.publish(shelf.held[held.environment].version)  # one may have come before this loop was known
-        await streams.serve(scope, receive, send, allowed=allowed, owner=grant.key_id)
+        return await streams.serve(scope, receive, send, allowed=allowed, owner=grant.key_id)
 
 
-async def door(scope: Scope, receive: Receive, send: Send) -> None:
+async def door(scope: Scope, receive: Receive, send: Send) -> int:
     try:
         grant = asking.grant_of(scope)
     except asking.Denied as denied:
         return await problem(send, denied.status, denied.code, denied.detail, *denied.headers)
     secret = access.bearer(scope)
-    await changes.serve(grant, lambda: asking.may_read(access.keys.find(secret)), scope, receive, send)
+    return await changes.serve(grant, lambda: asking.may_read(access.keys.find(secret)), scope, receive, send)
 
 
 def frame(environment: str, told: int | None) -> bytes:

@@ -6,7 +6,7 @@ also be `*`.
 
 from collections.abc import Mapping
 
-from apps.core.asgi import Door, Header, Message, Receive, Scope, Send, header, problem
+from apps.core.asgi import NO_BODY, Door, Header, Message, Receive, Scope, Send, header, problem
 
 ALLOWED: list[Header] = [
     (b"access-control-allow-methods", b"GET, HEAD, POST"),
@@ -34,7 +34,7 @@ class Origins:
         return [(b"access-control-allow-origin", b"*" if b"*" in self.allowed else origin)]
 
     def shared(self, door: Door) -> Door:
-        async def open_to_others(scope: Scope, receive: Receive, send: Send) -> None:
+        async def open_to_others(scope: Scope, receive: Receive, send: Send) -> int:
             allowed = self.allow(scope)
             more = [*allowed, SEEN, VARY] if allowed else [VARY]
 
@@ -43,17 +43,18 @@ class Origins:
                     message = message | {"headers": [*message["headers"], *more]}
                 await send(message)
 
-            await door(scope, receive, send_shared)
+            return await door(scope, receive, send_shared)
 
         return open_to_others
 
-    async def preflight(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def preflight(self, scope: Scope, receive: Receive, send: Send) -> int:
         """What a browser asks before it sends a key: no key is needed to answer."""
         allowed = self.allow(scope)
         if not allowed:
             return await problem(send, 403, "origin_not_allowed", "CORS_ALLOWED_ORIGINS does not name it.", VARY)
         await send({"type": "http.response.start", "status": 204, "headers": [*allowed, *ALLOWED, VARY]})
-        await send({"type": "http.response.body", "body": b""})
+        await send(NO_BODY)
+        return 204
 
 
 def doors_for(allowed: list[str], doors: Mapping[tuple[str, str], Door]) -> dict[tuple[str, str], Door]:

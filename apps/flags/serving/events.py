@@ -64,7 +64,7 @@ def offer(key_id: str, number: int) -> bytes:
     return known[1]
 
 
-async def door(scope: Scope, receive: Receive, send: Send) -> None:
+async def door(scope: Scope, receive: Receive, send: Send) -> int:
     query = parse_qs(bytes(scope.get("query_string") or b"").decode("latin-1"))
     grant = grant_of(query.get("token", [""])[0], time.time())
     if grant is None:
@@ -72,7 +72,7 @@ async def door(scope: Scope, receive: Receive, send: Send) -> None:
     if access.is_too_fast(grant):
         denied = asking.TOO_FAST
         return await problem(send, denied.status, denied.code, denied.detail, *denied.headers)
-    await events.serve(grant, lambda: asking.may_read(access.keys.find_id(grant.key_id)), scope, receive, send)
+    return await events.serve(grant, lambda: asking.may_read(access.keys.find_id(grant.key_id)), scope, receive, send)
 
 
 def frame(environment: str, told: int | None) -> bytes:

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from apps.core.asgi import JSON_TYPE, Header
+from apps.core.asgi import JSON_TYPE, Header, Message
 from apps.flags.domain import definition
 from changeover import Resolution
 from changeover import Snapshot as Compiled
@@ -32,12 +32,13 @@ PRIVATE: Header = (b"cache-control", b"private, no-cache")
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """One form of the document, plain or compressed, with its headers."""
+    """One form of the document, plain or compressed, and the messages of its answers, made once."""
 
     body: bytes
     etag: bytes
-    headers: list[Header]
-    not_modified: list[Header]
+    start: Message
+    rest: Message
+    not_modified: Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,13 @@ def compiled(body: bytes, previous: Compiled | None) -> Compiled:
 def form(body: bytes, etag: bytes, *more: Header) -> Form:
     same: list[Header] = [(b"etag", etag), PRIVATE, VARY]
     length = (b"content-length", b"%d" % len(body))
-    return Form(body, etag, [JSON_TYPE, length, *more, *same], same)
+    return Form(
+        body,
+        etag,
+        start={"type": "http.response.start", "status": 200, "headers": [JSON_TYPE, length, *more, *same]},
+        rest={"type": "http.response.body", "body": body},
+        not_modified={"type": "http.response.start", "status": 304, "headers": same},
+    )
 
 
 def encode(key: str, answer: Resolution, missing: bool) -> Item:

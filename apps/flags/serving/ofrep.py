@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote_to_bytes
 import msgspec
 
 from apps.access.serving import KeyGrant
-from apps.core.asgi import JSON_TYPE, Header, Message, Receive, Scope, Send, TooLarge, read_body
+from apps.core.asgi import GONE, JSON_TYPE, NO_BODY, Header, Receive, Scope, Send, TooLarge, read_body
 from apps.flags.serving import asking, events
 from apps.flags.serving.counting import counter
 from apps.flags.serving.held import PRIVATE, Held, Item
@@ -19,7 +19,6 @@ from apps.flags.serving.shelf import shelf
 BULK = "/ofrep/v1/evaluate/flags"
 ONE = "/ofrep/v1/evaluate/flags/"
 BODY_BYTES = 2**20
-NO_BODY: Message = {"type": "http.response.body", "body": b""}
 SAME: list[Header] = [PRIVATE, (b"vary", b"Authorization, X-API-Key")]
 decode = msgspec.json.Decoder().decode
 
@@ -28,13 +27,13 @@ class Unreadable(Exception):
     """The body is no context: 400 INVALID_CONTEXT."""
 
 
-async def evaluate_one(scope: Scope, receive: Receive, send: Send) -> None:
+async def evaluate_one(scope: Scope, receive: Receive, send: Send) -> int:
     key = flag_key(scope)
     if not key:
         return await evaluate_all(scope, receive, send)
     opened = await open_request(scope, receive, send)
-    if opened is None:
-        return
+    if isinstance(opened, int):
+        return opened
     _, held, body = opened
     try:
         context = context_of(body)
@@ -45,26 +44,27 @@ async def evaluate_one(scope: Scope, receive: Receive, send: Send) -> None:
     item = held.evaluate(key, context, now)
     if item.counts:
         counter.count(held.environment, key, held.version, item, context.get("targetingKey"), now)
-    await give(send, item, asking.age_of(held))
+    return await give(send, item, held)
 
 
-async def give(send: Send, item: Item, age: list[Header]) -> None:
-    headers = [JSON_TYPE, item.length, *SAME, *age]
-    await send({"type": "http.response.start", "status": item.status, "headers": headers})
+async def give(send: Send, item: Item, held: Held) -> int:
+    headers = [JSON_TYPE, item.length, *SAME]
+    await send(asking.aged({"type": "http.response.start", "status": item.status, "headers": headers}, held))
     await send({"type": "http.response.body", "body": item.body})
+    return item.status
 
 
-async def evaluate_all(scope: Scope, receive: Receive, send: Send) -> None:
+async def evaluate_all(scope: Scope, receive: Receive, send: Send) -> int:
     opened = await open_request(scope, receive, send)
-    if opened is None:
-        return
+    if isinstance(opened, int):
+        return opened
     grant, held, body = opened
     if wanted := wanted_version(scope):
         held = await asking.newer(held, wanted)
-    await answer_all(scope, send, grant, held, body)
+    return await answer_all(scope, send, grant, held, body)
 
 
-async def answer_all(scope: Scope, send: Send, grant: KeyGrant, held: Held, body: bytes) -> None:
+async def answer_all(scope: Scope, send: Send, grant: KeyGrant, held: Held, body: bytes) -> int:
     number = events.turn(time.time())  # the address of the event stream is another one in each: so is the tag
     try:
         # Where the answer may change by itself only its own bytes tell; else the request's do, and nothing is parsed.
@@ -74,9 +74,10 @@ async def answer_all(scope: Scope, send: Send, grant: KeyGrant, held: Held, body
         if asking.matches(tags, tag):
             if answer is None:
                 held.remember_tag(body, number, tag)
-            headers = [(b"etag", tag), *SAME, *asking.age_of(held)]
-            await send({"type": "http.response.start", "status": 304, "headers": headers})
-            return await send(NO_BODY)
+            headers = [(b"etag", tag), *SAME]
+            await send(asking.aged({"type": "http.response.start", "status": 304, "headers": headers}, held))
+            await send(NO_BODY)
+            return 304
         if (fresh := await asking.newer(held, asking.named_version(tags))) is not held:
             return await answer_all(scope, send, grant, fresh, body)
         if answer is None and (answer := held.bulks.get(tag)) is None:
@@ -84,43 +85,43 @@ async def answer_all(scope: Scope, send: Send, grant: KeyGrant, held: Held, body
             held.remember_bulk(tag, answer)
     except Unreadable as unreadable:
         return await refuse(send, 400, {"errorCode": "INVALID_CONTEXT", "errorDetails": str(unreadable)})
-    await give_bulk(send, held, tag, answer, events.offer(grant.key_id, number))
+    return await give_bulk(send, held, tag, answer, events.offer(grant.key_id, number))
 
 
-async def give_bulk(send: Send, held: Held, tag: bytes, body: bytes, offer: bytes) -> None:
+async def give_bulk(send: Send, held: Held, tag: bytes, body: bytes, offer: bytes) -> int:
     body = body[:-1] + offer
     length = (b"content-length", b"%d" % len(body))
-    headers = [JSON_TYPE, length, (b"etag", tag), *SAME, *asking.age_of(held)]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    headers = [JSON_TYPE, length, (b"etag", tag), *SAME]
+    await send(asking.aged({"type": "http.response.start", "status": 200, "headers": headers}, held))
     await send({"type": "http.response.body", "body": body})
+    return 200
 
 
-async def open_request(scope: Scope, receive: Receive, send: Send) -> tuple[KeyGrant, Held, bytes] | None:
-    """The key, the snapshot that it sees and the whole body; None after a refusal, or when the caller has gone."""
+async def open_request(scope: Scope, receive: Receive, send: Send) -> tuple[KeyGrant, Held, bytes] | int:
+    """The key, the snapshot that it sees and the whole body; else the status of the refusal."""
     try:
         grant = asking.grant_of(scope)
     except asking.Denied as denied:
-        await refuse(send, denied.status, {"errorDetails": denied.detail}, *denied.headers)
-        return None
+        return await refuse(send, denied.status, {"errorDetails": denied.detail}, *denied.headers)
     held = shelf.get(grant.environment) or await asking.held_of(grant)
     if held is None:
-        await refuse(send, 503, {"errorDetails": "This process has no snapshot yet."}, (b"retry-after", b"2"))
-        return None
+        told = {"errorDetails": "This process has no snapshot yet."}
+        return await refuse(send, 503, told, (b"retry-after", b"2"))
     try:
         return grant, held, await read_body(scope, receive, BODY_BYTES)
     except TooLarge:
         told = {"errorDetails": f"The body is over {BODY_BYTES:,} bytes."}
-        await refuse(send, 413, told, (b"connection", b"close"))
+        return await refuse(send, 413, told, (b"connection", b"close"))
     except ConnectionError:
-        pass
-    return None
+        return GONE
 
 
-async def refuse(send: Send, status: int, told: dict[str, str], *headers: Header) -> None:
+async def refuse(send: Send, status: int, told: dict[str, str], *headers: Header) -> int:
     body = json.dumps(told, separators=(",", ":")).encode()
     length = (b"content-length", b"%d" % len(body))
     await send({"type": "http.response.start", "status": status, "headers": [JSON_TYPE, length, *SAME, *headers]})
     await send({"type": "http.response.body", "body": body})
+    return status
 
 
 def context_of(body: bytes) -> dict[str, Any]:
