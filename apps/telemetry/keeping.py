@@ -1,6 +1,6 @@
 """What is kept beside the sums: single calls for some hours, and pairs of legs. In the commit group's transaction."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,7 +12,7 @@ from apps.telemetry import rows
 from apps.telemetry.domain import raw
 from apps.telemetry.domain.fold import Fold
 from apps.telemetry.domain.pairs import Leg, PairSum
-from apps.telemetry.domain.raw import Pack
+from apps.telemetry.domain.raw import Some
 from apps.telemetry.models import Pair, RawCalls
 
 PAIRS_STAY = timedelta(days=30)
@@ -21,15 +21,21 @@ MEGABYTE = 10**6
 
 
 def keep(fold: Fold, now: datetime) -> None:
-    rows.insert(RawCalls, [raw_row(key, packs, now) for key, packs in sorted(fold.raw.items(), key=lambda one: one[0])])
+    rows.insert(RawCalls, [raw_row(key, kept, now) for key, kept in sorted(fold.raw.items(), key=lambda one: one[0])])
     pairs = [pair_row(key, pair, now) for key, pair in sorted(fold.pairs.items(), key=lambda one: one[0])]
     rows.insert(Pair, pairs, f"ON CONFLICT (environment, pair_id) DO UPDATE SET {MERGED}")
 
 
-def raw_row(key: tuple[str, str], packs: list[Pack], now: datetime) -> list[Any]:
-    began = [at for pack in packs for at in pack.began]
-    body = raw.pack(packs)
-    return [*key, now, rows.moment(min(began)), rows.moment(max(began)), len(body), body]
+def raw_row(key: tuple[str, int], kept: list[Some], now: datetime) -> list[Any]:
+    began = [call.at for calls, _ in kept for call in calls]
+    routes = named({calls[0].route for calls, _ in kept})
+    body = raw.pack(kept)
+    return [*key, now, min(began), max(began), routes, len(body), body]
+
+
+def named(routes: Iterable[str]) -> str:
+    """So that a row is found by one of its routes: each between two line ends."""
+    return "\n".join(["", *sorted(routes), ""])
 
 
 def pair_row(key: tuple[str, str], pair: PairSum, now: datetime) -> list[Any]:

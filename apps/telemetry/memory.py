@@ -17,6 +17,7 @@ SAVE_HISTORIES = timedelta(seconds=5)
 HISTORIES_AT_ONCE = 20  # of a commit group: those who wait for it would wait for all of them
 NEVER = datetime.min.replace(tzinfo=UTC)
 NOTE_CLIENTS = timedelta(seconds=1)
+FRESHEN = timedelta(seconds=1)
 MOST_HISTORIES = 10_000
 
 RouteKey = tuple[str, str]
@@ -38,6 +39,7 @@ class WriterMemory:
         self.looked_at_prices_at: datetime | None = None
         self.rules: dict[str, dict[tuple[str, str], str]] = {}  # (service, model) -> route
         self.clients: dict[ClientKey, tuple[int | None, datetime]] = {}
+        self.fresh_at: dict[RouteKey, datetime] = {}
 
     def route(self, environment: str, route: str) -> RouteFacts:
         return self.routes[environment].get(route, UNASSIGNED)
@@ -102,6 +104,15 @@ class WriterMemory:
     def histories_are_saved(self, keys: Collection[RouteKey], now: datetime) -> None:
         self.unsaved.difference_update(keys)
         self.saved_at.update(dict.fromkeys(keys, now))
+
+    def to_freshen(self, touched: Iterable[RouteKey], now: datetime) -> list[RouteKey]:
+        """Routes of which it was not said lately that something came. In one order for all writers."""
+        return sorted(key for key in touched if now - self.fresh_at.get(key, NEVER) >= FRESHEN)
+
+    def are_fresh(self, routes: Iterable[RouteKey], now: datetime) -> None:
+        if len(self.fresh_at) > MOST_HISTORIES:
+            self.fresh_at.clear()
+        self.fresh_at.update(dict.fromkeys(routes, now))
 
     def is_news_of(self, client: ClientKey, snapshot: int | None, now: datetime) -> bool:
         """Has this client another snapshot, or not been noted for a while?"""

@@ -69,11 +69,16 @@ def adapt(columns: Columns, rows: Sequence[Row]) -> list[Sequence[Any]]:
 
 
 def adapter(column: "models.Field[Any, Any]") -> Callable[[Any], Any] | None:
-    if isinstance(column, models.DateTimeField):
-        return cache(connection.ops.adapt_datetimefield_value)  # many rows, few moments
+    if isinstance(column, models.DateTimeField) and connection.vendor == "sqlite":
+        return cache(sqlite_moment)  # many rows, few moments
     if isinstance(column, models.JSONField):
         return lambda value: msgspec.json.encode(value).decode()
     return None
+
+
+def sqlite_moment(moment: datetime | None) -> str | None:
+    """As Django writes it, in a fifth of its time."""
+    return None if moment is None else str(moment.astimezone(UTC).replace(tzinfo=None))
 
 
 def claim_batches(keys: Sequence[str], at: Any) -> set[str]:

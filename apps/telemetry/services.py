@@ -86,11 +86,12 @@ def count(*, sent: Sequence[Sent], writer: WriterMemory, now: datetime) -> list[
         fresh = [one for one in claimed if one.is_new]
         fold = fold_all(fresh, writer, now)
         take_intakes(fresh, fold, writer, now)
-        write(fold, writer, now)
+        freshened = write(fold, writer, now)
         noted = note_seen([one.sent for one in fresh], writer, now)
         saving = writer.histories_to_save(fold.learned, now)
         save_histories(saving, writer)
     writer.histories_are_saved(saving, now)
+    writer.are_fresh(freshened, now)
     writer.clients.update(noted)
     receipts = [receipt_of(one, writer) for one in claimed]
     measuring.note(sent, receipts, fold)
@@ -195,7 +196,8 @@ def take_intakes(fresh: Sequence[Claimed], fold: Fold, writer: WriterMemory, now
         metering.give_back(fold, writer)
 
 
-def write(fold: Fold, writer: WriterMemory, now: datetime) -> None:
+def write(fold: Fold, writer: WriterMemory, now: datetime) -> list[RouteKey]:
+    """Which routes it says are fresh comes back, for when that is committed."""
     shards = {key: shard_of(*key) for key in fold.touched}
     rows.insert(
         Writer,
@@ -243,9 +245,10 @@ def write(fold: Fold, writer: WriterMemory, now: datetime) -> None:
         [(*key, floor(now, 3600), n) for key, n in sorted(fold.heard.items()) if n],
         "ON CONFLICT (environment, service, source, what, key, hour) DO UPDATE SET n = telemetry_heard.n + excluded.n",
     )
+    freshened = writer.to_freshen(fold.touched, now)
     rows.insert(
         Freshness,
-        [(*key, now, now) for key in sorted(fold.touched)],
+        [(*key, now, now) for key in freshened],
         "ON CONFLICT (environment, route) DO UPDATE SET newest_at = excluded.newest_at",
     )
     rows.insert(
@@ -259,6 +262,7 @@ def write(fold: Fold, writer: WriterMemory, now: datetime) -> None:
         " SET calls = telemetry_unassigned.calls + excluded.calls, last_at = excluded.last_at",
     )
     keeping.keep(fold, now)
+    return freshened
 
 
 def save_histories(keys: Sequence[RouteKey], writer: WriterMemory) -> None:

@@ -26,7 +26,7 @@ USUAL = TokenHistory([900, 1000, 1100], [10, 100, 5000], {MODEL: [10, 100, 5000]
 
 def price(history=USUAL, price=PRICE, variant_value=None, everywhere=None, model=MODEL, **fields):
     (one,) = plain_calls(call(**fields))
-    return price_call(one, price, Usual(history, everywhere or TokenHistory(), model), variant_value)
+    return price_call(one, price, lambda: Usual(history, everywhere or TokenHistory(), model), variant_value)
 
 
 def test_tokens_times_price_is_confirmed():

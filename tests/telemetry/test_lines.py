@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from apps.telemetry.domain.batch import Call
-from apps.telemetry.domain.lines import line_sums, sums_of_one
+from apps.telemetry.domain.lines import line_sums, sums_of_one, tokens_of
 from apps.telemetry.domain.pricing import OF_ROUTE, Priced, Rule
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -33,4 +33,4 @@ AT = datetime(2026, 1, 1, tzinfo=UTC)
 def test_a_line_of_one_call_is_the_line_of_many_that_are_one(tokens, price):
     call = Call("c", AT, "route", 100.0, **tokens)
 
-    assert sums_of_one(call, price) == line_sums([call], [price])
+    assert sums_of_one(call, price) == line_sums([call], [price], tokens_of([call]))

@@ -8,6 +8,7 @@ to us call by call (`new`), and nothing of it is counted again. A call belongs t
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Protocol
 
 from apps.catalog.domain.names import normalised
@@ -27,8 +28,9 @@ from apps.telemetry.domain.pricing import (
     is_complete,
     price_call,
 )
-from apps.telemetry.domain.raw import Pack, pack_of
+from apps.telemetry.domain.raw import Some
 from apps.telemetry.domain.routes import RouteFacts
+from apps.telemetry.domain.shards import shard_of
 from apps.telemetry.domain.sums import (
     LedgerKey,
     LedgerSum,
@@ -54,6 +56,10 @@ class Known(Protocol):
 Memo = tuple[object, ...]
 
 
+def model_name(call: Call, facts: RouteFacts) -> str:
+    return "/".join(normalised(call.provider, call.model or facts.model_of(variant_of(call)) or ""))
+
+
 class Fold:
     """The private dictionaries find the same sums by plain tuples, which are made ten times as fast as named ones."""
 
@@ -72,7 +78,7 @@ class Fold:
         self.unassigned: dict[tuple[str, str], int] = {}  # calls of routes that nobody made
         self.unassigned_of: dict[tuple[str, str], tuple[str, str]] = {}  # service and model of those that name none
         self.heard: dict[tuple[str, str, str, str, str], int] = {}  # environment, service, source, what, API key
-        self.raw: dict[tuple[str, str], list[Pack]] = {}  # by environment and route
+        self.raw: dict[tuple[str, int], list[Some]] = {}  # by environment and shard
         self.pairs: dict[tuple[str, str], PairSum] = {}  # by environment and the pair's id
         self.touched: set[tuple[str, str]] = set()  # routes with anything new
         self.learned: set[tuple[str, str]] = set()  # routes whose token history grew
@@ -110,39 +116,39 @@ class Fold:
 
     def learn(self, environment: str, cohorts: Iterable[Cohort]) -> None:
         """Before pricing: an unknown call of a route's first batch is taken for what its neighbours were."""
-        for cohort in cohorts:
-            first = cohort.calls[0]
-            if not is_complete(first):  # as all of them
-                continue
-            self.learn_calls(environment, cohort.calls[-REMEMBERED:])
+        complete = [cohort.calls for cohort in cohorts if is_complete(cohort.calls[0])]  # then all of them are
+        self.learn_calls(environment, complete)
 
     def prices(self, environment: str, calls: Sequence[Call], facts: RouteFacts) -> list[Priced]:
         """Of calls of one variant and model."""
         first = calls[0]
         variant, find = variant_of(first), self.book.find
         model, settings = first.model or facts.model_of(variant), facts.variants.get(variant)
-        usual = self.usual(environment, first)
+        usual = partial(self.usual, environment, first, facts)
         return [
             price_call(call, find(call.provider, model, call.at, call.service_tier), usual, settings) for call in calls
         ]
 
-    def usual(self, environment: str, call: Call) -> Usual:
+    def usual(self, environment: str, call: Call, facts: RouteFacts) -> Usual:
         history = self.known.history
-        return Usual(
-            history(environment, call.route), history(environment, EVERYWHERE), self.model_name(environment, call)
-        )
+        return Usual(history(environment, call.route), history(environment, EVERYWHERE), model_name(call, facts))
 
-    def model_name(self, environment: str, call: Call) -> str:
-        facts = self.known.route(environment, call.route)
-        return "/".join(normalised(call.provider, call.model or facts.model_of(variant_of(call)) or ""))
-
-    def learn_calls(self, environment: str, calls: Sequence[Call]) -> None:
-        """Of one route and model."""
-        inputs, outputs = [call.input_tokens or 0 for call in calls], [call.output_tokens or 0 for call in calls]
-        model = self.model_name(environment, calls[0])
-        for route in (calls[0].route, EVERYWHERE):
+    def learn_calls(self, environment: str, many: Iterable[Sequence[Call]]) -> None:
+        """Each of one route and model. What is learnt everywhere is learnt of all of one model at once."""
+        everywhere: dict[str, tuple[list[int], list[int]]] = {}
+        for calls in many:
+            calls = calls[-REMEMBERED:]
+            route = calls[0].route
+            model = model_name(calls[0], self.known.route(environment, route))
+            inputs, outputs = [call.input_tokens or 0 for call in calls], [call.output_tokens or 0 for call in calls]
             self.known.history(environment, route).learn(inputs, outputs, model)
             self.learned.add((environment, route))
+            all_inputs, all_outputs = everywhere.setdefault(model, ([], []))
+            all_inputs += inputs
+            all_outputs += outputs
+        for model, (inputs, outputs) in everywhere.items():
+            self.known.history(environment, EVERYWHERE).learn(inputs, outputs, model)
+            self.learned.add((environment, EVERYWHERE))
 
     def add_cohort(
         self, environment: str, cohort: Cohort, facts: RouteFacts, prices: list[Priced], *, is_booked: bool = False
@@ -173,7 +179,7 @@ class Fold:
         example = Attempt(calls[0], facts, prices[0], is_new=True)
         starts_at = self.window_at(example.ended_at)
         errors = n if example.call.error else 0
-        inputs, cached, outputs = tokens_of(calls)
+        inputs, cached, outputs = tokens = tokens_of(calls)
         confirmed = sum([price.confirmed_nano for price in prices])
         estimated = sum([price.estimated_nano for price in prices])
         unpriced = n if example.price.is_unpriced else 0  # the rule is the same, so this is
@@ -192,7 +198,7 @@ class Fold:
         window.late += n if starts_at < self.late_before else 0
 
         if not is_booked:
-            self.add_line(self.ledger_key(environment, example), line_sums(calls, prices))
+            self.add_line(self.ledger_key(environment, example), line_sums(calls, prices, tokens))
             if not facts.is_known:
                 self.unassign(environment, example.call.route, n)
         self.keep(environment, example, calls, prices)
@@ -221,7 +227,8 @@ class Fold:
     def keep(self, environment: str, example: Attempt, calls: Sequence[Call], prices: Sequence[Priced]) -> None:
         """Calls as they are, and the legs of pairs."""
         if self.keeps_raw:
-            self.raw.setdefault((environment, example.call.route), []).append(pack_of(calls, prices))
+            shard = shard_of(environment, example.call.route)
+            self.raw.setdefault((environment, shard), []).append((calls, prices))
         for n in [n for n, call in enumerate(calls) if call.pair_id]:
             leg = leg_of(calls[n], prices[n].confirmed_nano + prices[n].estimated_nano, example.variant)
             self.pair(environment, calls[n].pair_id or "", calls[n].route).add(example.arm, leg)
@@ -279,8 +286,7 @@ class Fold:
         self.heard[told] = self.heard.get(told, 0) + n
 
     def learn_told(self, environment: str, calls: Iterable[Call]) -> None:
-        for of_model in alike(call for call in calls if is_complete(call) and call.output_tokens):
-            self.learn_calls(environment, of_model)
+        self.learn_calls(environment, alike(call for call in calls if is_complete(call) and call.output_tokens))
 
     def count_attempts(self, environment: str, attempts: Sequence[Attempt]) -> None:
         """Into windows and requests, without their money's lines."""

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from math import frexp
 
 SCALE = 4
 CELLS_PER_DOUBLING = 1 << SCALE
@@ -27,7 +27,7 @@ _MANTISSAS = [2.0 ** (k / CELLS_PER_DOUBLING - 1) for k in range(CELLS_PER_DOUBL
 
 def index_of(value: float) -> int:
     """The cell of a positive value, before clamping."""
-    mantissa, exponent = math.frexp(value)
+    mantissa, exponent = frexp(value)
     return (exponent - 1) * CELLS_PER_DOUBLING + bisect_left(_MANTISSAS, mantissa) - 1
 
 
@@ -56,7 +56,7 @@ class Histogram:
     @classmethod
     def of(cls, values: Iterable[float]) -> Histogram:
         histogram = cls()
-        histogram.add_all(list(values))
+        histogram.add_all(values)
         return histogram
 
     def add(self, value: float, n: int = 1) -> None:
@@ -65,13 +65,18 @@ class Histogram:
         else:
             self.add_cell(index_of(value), n)
 
-    def add_all(self, values: Sequence[float]) -> None:
-        positive = [value for value in values if value > 0]
-        self.zero += len(values) - len(positive)
-        edges, find = _MANTISSAS, bisect_left  # index_of, written out: this line is run twice for every call
-        cells = Counter([16 * exponent + find(edges, mantissa) for mantissa, exponent in map(math.frexp, positive)])
-        for cell, n in cells.items():
-            self.add_cell(cell - 17, n)
+    def add_all(self, values: Iterable[float]) -> None:
+        cells, edges, find = self.cells, _MANTISSAS, bisect_left
+        for value in values:  # `add` and `index_of`, written out: this is run twice for every call
+            if value <= 0:
+                self.zero += 1
+                continue
+            mantissa, exponent = frexp(value)
+            index = 16 * exponent + find(edges, mantissa) - 17
+            if LOWEST <= index <= HIGHEST:
+                cells[index] = cells.get(index, 0) + 1
+            else:
+                self.add_cell(index, 1)
 
     def add_cell(self, index: int, n: int) -> None:
         if not LOWEST <= index <= HIGHEST:
@@ -82,8 +87,11 @@ class Histogram:
     def merge(self, other: Histogram) -> Histogram:
         """Adds the other's counts to this one, and returns this one."""
         mine = self.cells
-        for index, n in other.cells.items():
-            mine[index] = mine.get(index, 0) + n
+        if mine:
+            for index, n in other.cells.items():
+                mine[index] = mine.get(index, 0) + n
+        else:
+            mine.update(other.cells)
         self.zero += other.zero
         self.clamped += other.clamped
         return self

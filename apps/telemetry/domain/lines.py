@@ -8,10 +8,12 @@ from apps.telemetry.domain.batch import Call
 from apps.telemetry.domain.pricing import ESTIMATED, Priced, cached_part, tokens_source, written_part
 from apps.telemetry.domain.sums import LedgerSum
 
+Tokens = tuple[int, int, int]  # input, cached, output
 
-def line_sums(calls: Sequence[Call], prices: Sequence[Priced]) -> LedgerSum:
-    """With the tokens by which they were priced: assumed ones as well."""
-    inputs, cached, outputs = tokens_of(calls)
+
+def line_sums(calls: Sequence[Call], prices: Sequence[Priced], tokens: Tokens) -> LedgerSum:
+    """With the tokens by which they were priced: assumed ones as well. `tokens`: `tokens_of` the calls."""
+    inputs, cached, outputs = tokens
     written = written_of(calls)
     if tokens_source(prices[0].rule) == ESTIMATED:
         inputs += sum([price.assumed_input for price in prices])
@@ -35,12 +37,16 @@ def sums_of_one(call: Call, price: Priced) -> LedgerSum:
     )
 
 
-def tokens_of(calls: Sequence[Call]) -> tuple[int, int, int]:
-    """Input, cached, output. Cached is a part of the input: a larger one means something else."""
-    inputs = [call.input_tokens or 0 for call in calls]
-    cached = [call.cached_input_tokens or 0 for call in calls]
-    fitting = [part for part, whole in zip(cached, inputs, strict=True) if part <= whole]
-    return sum(inputs), sum(fitting), sum([call.output_tokens or 0 for call in calls])
+def tokens_of(calls: Sequence[Call]) -> Tokens:
+    """Cached is a part of the input: a larger one means something else."""
+    inputs = cached = outputs = 0
+    for call in calls:
+        of_call, part = call.input_tokens or 0, call.cached_input_tokens or 0
+        inputs += of_call
+        outputs += call.output_tokens or 0
+        if part <= of_call:
+            cached += part
+    return inputs, cached, outputs
 
 
 def written_of(calls: Sequence[Call]) -> tuple[int, int]:

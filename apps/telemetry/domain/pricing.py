@@ -13,7 +13,7 @@ as one that does not, else the model's on any route, else the route's.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import NamedTuple
 
@@ -158,7 +158,8 @@ def cached_part(call: Call) -> int:
     return cached if cached <= (call.input_tokens or 0) else 0
 
 
-def price_call(call: Call, price: Price | None, usual: Usual, variant: object) -> Priced:
+def price_call(call: Call, price: Price | None, usual: Callable[[], Usual], variant: object) -> Priced:
+    """`usual` is asked for where an estimate needs it: most calls need none."""
     if call.cost_usd is not None:
         nano = int(call.cost_usd.scaleb(9).to_integral_value(ROUND_HALF_EVEN))
         return Priced(nano, 0, False, Rule.SENDER)
@@ -170,7 +171,7 @@ def price_call(call: Call, price: Price | None, usual: Usual, variant: object) -
         rule = Rule.NO_PRICE if has_usage else Rule.NO_PRICE_NO_USAGE
         return Priced(0, 0, True, rule, service_tier_of(call.service_tier))
     if inputs is None or outputs is None:
-        return estimate(call, price, usual, cap_of(variant))
+        return estimate(call, price, usual(), cap_of(variant))
     written, for_1h = written_part(call) if call.cache_write_tokens else (0, 0)
     nano = price.cost_nano(inputs, cached_part(call), outputs, written, for_1h)
     rate = rate_of(price, inputs)

@@ -9,6 +9,8 @@ from django.db.models import QuerySet
 
 from apps.telemetry.domain import raw
 from apps.telemetry.domain.raw import RawCall
+from apps.telemetry.domain.shards import shard_of
+from apps.telemetry.keeping import named
 from apps.telemetry.models import Pair, RawCalls
 
 ANY_ERROR, NO_ERROR = "any", "none"
@@ -52,7 +54,7 @@ def raw_calls(
     for last_at, body in packs_of(environment, route, since, until):
         if len(found) >= limit and last_at < found[-1].at:  # nothing newer can come
             break
-        fitting = (call for call in raw.unpack(body) if since <= call.at < until and wanted.fits(call))
+        fitting = (call for call in raw.unpack(body, route) if since <= call.at < until and wanted.fits(call))
         found = nlargest(limit, [*found, *fitting], key=lambda call: (call.at, call.facts["id"]))
     return found
 
@@ -60,7 +62,13 @@ def raw_calls(
 def packs_of(
     environment: str, route: str, since: datetime, until: datetime
 ) -> Iterator[tuple[datetime, bytes | memoryview]]:
-    rows = RawCalls.objects.filter(environment=environment, route=route, last_at__gte=since, first_at__lt=until)
+    rows = RawCalls.objects.filter(
+        environment=environment,
+        shard=shard_of(environment, route),
+        last_at__gte=since,
+        first_at__lt=until,
+        routes__contains=named([route]),
+    )
     return rows.order_by("-last_at", "-id").values_list("last_at", "body")[:MOST_ROWS].iterator(chunk_size=100)
 
 
