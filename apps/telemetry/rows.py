@@ -78,7 +78,7 @@ def adapter(column: "models.Field[Any, Any]") -> Callable[[Any], Any] | None:
 
 def sqlite_moment(moment: datetime | None) -> str | None:
     """As Django writes it, in a fifth of its time."""
-    return None if moment is None else str(moment.astimezone(UTC).replace(tzinfo=None))
+    return None if moment is None else moment.astimezone(UTC).isoformat(" ")[:-6]
 
 
 def claim_batches(keys: Sequence[str], at: Any) -> set[str]:
