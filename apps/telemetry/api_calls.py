@@ -10,11 +10,11 @@ from rest_framework.response import Response
 from apps.core.money import nano_to_text
 from apps.telemetry import queries
 from apps.telemetry.api import PERIOD, MeasuredView, WindowsIn
-from apps.telemetry.domain.raw import KEPT, RawCall
+from apps.telemetry.domain.raw import OWN, SHARED, RawCall
 from apps.telemetry.models import Pair
 
 MOST = 5_000  # of one question: narrow the time for more
-FACTS = [name for name in KEPT if name not in ("at", "arm", "route")]
+FACTS = [name for name in (*OWN, *SHARED) if name not in ("at", "arm", "route")]
 
 
 class CallsIn(WindowsIn):

@@ -12,7 +12,7 @@ from apps.telemetry import rows
 from apps.telemetry.domain import raw
 from apps.telemetry.domain.fold import Fold
 from apps.telemetry.domain.pairs import Leg, PairSum
-from apps.telemetry.domain.raw import Some
+from apps.telemetry.domain.raw import Alike
 from apps.telemetry.models import Pair, RawCalls
 
 PAIRS_STAY = timedelta(days=30)
@@ -26,7 +26,7 @@ def keep(fold: Fold, now: datetime) -> None:
     rows.insert(Pair, pairs, f"ON CONFLICT (environment, pair_id) DO UPDATE SET {MERGED}")
 
 
-def raw_row(key: tuple[str, int], kept: list[Some], now: datetime) -> list[Any]:
+def raw_row(key: tuple[str, int], kept: list[Alike], now: datetime) -> list[Any]:
     began = [call.at for calls, _ in kept for call in calls]
     routes = named({calls[0].route for calls, _ in kept})
     body = raw.pack(kept)

@@ -28,7 +28,7 @@ from apps.telemetry.domain.pricing import (
     is_complete,
     price_call,
 )
-from apps.telemetry.domain.raw import Some
+from apps.telemetry.domain.raw import Alike
 from apps.telemetry.domain.routes import RouteFacts
 from apps.telemetry.domain.shards import shard_of
 from apps.telemetry.domain.sums import (
@@ -78,7 +78,7 @@ class Fold:
         self.unassigned: dict[tuple[str, str], int] = {}  # calls of routes that nobody made
         self.unassigned_of: dict[tuple[str, str], tuple[str, str]] = {}  # service and model of those that name none
         self.heard: dict[tuple[str, str, str, str, str], int] = {}  # environment, service, source, what, API key
-        self.raw: dict[tuple[str, int], list[Some]] = {}  # by environment and shard
+        self.raw: dict[tuple[str, int], list[Alike]] = {}  # by environment and shard
         self.pairs: dict[tuple[str, str], PairSum] = {}  # by environment and the pair's id
         self.touched: set[tuple[str, str]] = set()  # routes with anything new
         self.learned: set[tuple[str, str]] = set()  # routes whose token history grew
