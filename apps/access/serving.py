@@ -74,7 +74,7 @@ class KeyRing:
 
     def used(self, grant: KeyGrant | None) -> KeyGrant | None:
         """The grant, if it holds now."""
-        if grant is None or grant.has_expired():
+        if grant is None or (grant.expires_at is not None and grant.has_expired()):
             return None
         using.used.add(grant.key_id)
         return grant
@@ -108,9 +108,9 @@ def bearer(scope: Scope) -> str | None:
     )
 
 
-def grant_of(scope: Scope) -> KeyGrant | None:
-    """Whose request this is. Nearly all come with a header that came before."""
-    authorization = header(scope, b"authorization") or b""
+def grant_of(scope: Scope, authorization: bytes | None) -> KeyGrant | None:
+    """Whose request this is, by its Authorization header, which nearly always came before, or by what stands in it."""
+    authorization = authorization or b""
     known = keys.by_header  # taken before the ring is asked: what is found in a ring of yesterday is not remembered
     grant = known.get(authorization)
     if grant is not None:

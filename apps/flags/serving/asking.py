@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import re
 import time
+from collections.abc import Mapping
 from functools import lru_cache
 
 from django.db import Error, connection
 
 from apps.access import serving as access
 from apps.access.serving import KeyGrant
-from apps.core.asgi import Header, Message, Scope
+from apps.core.asgi import Header, Message, Scope, header
 from apps.flags.serving.held import Held
 from apps.flags.serving.refusing import refusals
 from apps.flags.serving.shelf import shelf
@@ -44,9 +45,11 @@ def may_read(grant: KeyGrant | None) -> bool:
     return grant is not None and grant.allows(SCOPE)
 
 
-def grant_of(scope: Scope) -> KeyGrant:
-    grant = access.grant_of(scope)
-    if grant is None or not grant.allows(SCOPE):
+def grant_of(scope: Scope, given: Mapping[bytes, bytes] | None = None) -> KeyGrant:
+    """`given`: its headers, where the door has them by name. Raises Denied."""
+    authorization = given.get(b"authorization") if given is not None else header(scope, b"authorization")
+    grant = access.grant_of(scope, authorization)
+    if grant is None or SCOPE not in grant.scopes:
         refusals.count_request(scope)
         raise UNKNOWN if grant is None else WRONG_SCOPE
     if grant.rate_per_second is not None and access.is_too_fast(grant):

@@ -8,14 +8,14 @@ from apps.flags.serving.shelf import shelf
 
 
 async def flags_json(scope: Scope, receive: Receive, send: Send) -> int:
+    given = dict(scope["headers"])  # one pass: services poll this by the thousand
     try:
-        grant = asking.grant_of(scope)
+        grant = asking.grant_of(scope, given)
     except asking.Denied as denied:
         return await problem(send, denied.status, denied.code, denied.detail, *denied.headers)
     held = shelf.get(grant.environment) or await asking.held_of(grant)
     if held is None:
         return await problem(send, 503, "no_snapshot", "This process has no snapshot yet.", (b"retry-after", b"2"))
-    given = dict(scope["headers"])  # one pass: services poll this by the thousand
     gzip, tag = asking.takes_gzip(given.get(b"accept-encoding")), given.get(b"if-none-match")
     form: Form = held.packed if gzip else held.plain
     known: Form | None = None
