@@ -36,6 +36,13 @@ def columns_of(model: type[models.Model]) -> Columns:
     return [field for field in model._meta.concrete_fields if not isinstance(field, models.AutoField)]
 
 
+@cache
+def types_of(model: type[models.Model]) -> list[str]:
+    """PostgreSQL's names for the columns; lengths are the table's to check."""
+    names = [str(column.db_type(connection)).partition("(")[0] for column in columns_of(model)]
+    return ["text" if name == "varchar" else name for name in names]
+
+
 def insert(model: type[models.Model], rows: Sequence[Row], on_conflict: str = "") -> None:
     """Each row holds a value for every column but an automatic id, in the order of the model's fields."""
     if not rows:
@@ -57,7 +64,9 @@ def insert(model: type[models.Model], rows: Sequence[Row], on_conflict: str = ""
             into = f"INSERT INTO {table} ({names}) SELECT * FROM unnest({arrays}) {on_conflict}"
             cursor.execute(into, [list(values) for values in adapted])
             return
-        with connection.wrap_database_errors, cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
+        into = f"COPY {table} ({names}) FROM STDIN (FORMAT BINARY)"  # a fifth less than as text
+        with connection.wrap_database_errors, cursor.copy(into) as copy:
+            copy.set_types(types_of(model))
             for row in zip(*adapted, strict=True):
                 copy.write_row(row)
 
