@@ -3,6 +3,8 @@
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 
+from django.db import connection
+
 from apps.access.models import Environment
 from apps.catalog import queries as catalog
 from apps.catalog.domain.pricing import PriceBook
@@ -51,8 +53,7 @@ class WriterMemory:
 
     def refresh(self, environments: set[str], routes: set[RouteKey], now: datetime) -> PriceBook:
         """In the group's own transaction: a call decided by a snapshot finds that snapshot's split."""
-        now_at = Environment.objects.filter(key__in=environments).values_list("key", "snapshot_version")
-        for environment, version in [*now_at]:
+        for environment, version in snapshot_versions(environments):
             if self.versions.get(environment) != version:
                 self.routes[environment] = load_routes(environment)
                 self.versions[environment] = version
@@ -118,6 +119,17 @@ class WriterMemory:
         """Has this client another snapshot, or not been noted for a while?"""
         known = self.clients.get(client)
         return known is None or known[0] != snapshot or now - known[1] >= NOTE_CLIENTS
+
+
+def snapshot_versions(environments: Collection[str]) -> list[tuple[str, int]]:
+    """Asked for every commit group: without what a queryset costs."""
+    if not environments:
+        return []
+    marks = ", ".join(["%s"] * len(environments))
+    with connection.cursor() as cursor:
+        table = Environment._meta.db_table
+        cursor.execute(f"SELECT key, snapshot_version FROM {table} WHERE key IN ({marks})", list(environments))
+        return cursor.fetchall()
 
 
 def load_routes(environment: str) -> dict[str, RouteFacts]:
