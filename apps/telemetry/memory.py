@@ -129,7 +129,7 @@ def snapshot_versions(environments: Collection[str]) -> list[tuple[str, int]]:
     with connection.cursor() as cursor:
         table = Environment._meta.db_table
         cursor.execute(f"SELECT key, snapshot_version FROM {table} WHERE key IN ({marks})", list(environments))
-        return cursor.fetchall()
+        return [(key, version) for key, version in cursor.fetchall()]
 
 
 def load_routes(environment: str) -> dict[str, RouteFacts]:
