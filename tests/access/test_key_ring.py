@@ -1,10 +1,12 @@
 from datetime import timedelta
 
 import pytest
+import time_machine
 from django.utils import timezone
 
 from apps.access import services, serving
 from apps.core.actors import person
+from apps.core.asgi import header
 
 pytestmark = pytest.mark.django_db
 
@@ -67,22 +69,34 @@ def test_the_copy_on_disk_serves_a_process_without_its_database(environment, rin
     assert secret not in serving.disk_copy().read_text()
 
 
-def asking(secret: str, name: bytes = b"authorization", prefix: str = "Bearer ") -> dict:
-    return {"headers": [(name, f"{prefix}{secret}".encode())]}
+def asked(secret: str, name: bytes = b"authorization", prefix: str = "Bearer "):
+    scope = {"headers": [(name, f"{prefix}{secret}".encode())]}
+    return serving.grant_of(scope, header(scope, b"authorization"))
 
 
 def test_a_header_that_came_before_opens_as_long_as_its_key_does(environment, ring):
     key, secret = make(environment)
     serving.refresh()
 
-    assert [serving.grant_of(asking(secret)).name for _ in range(2)] == ["svc"] * 2
-    assert serving.grant_of(asking(secret, b"x-api-key", "")).name == "svc"
-    assert serving.grant_of(asking(secret, prefix="bearer   ")).name == "svc"
+    assert [asked(secret).name for _ in range(2)] == ["svc"] * 2
+    assert asked(secret, b"x-api-key", "").name == "svc"
+    assert asked(secret, prefix="bearer   ").name == "svc"
     assert len(ring.by_header) == 1, "one spelling of each key, so that nobody fills the memory"
-    assert serving.grant_of(asking("co_other")) is None
+    assert asked("co_other") is None
     services.revoke_key(key=key, by=person("alice"), because="leaked", now=timezone.now())
     serving.refresh()
-    assert serving.grant_of(asking(secret)) is None
+    assert asked(secret) is None
+
+
+def test_a_header_that_came_before_is_refused_once_its_key_has_expired(environment, ring):
+    began = timezone.now()
+    with time_machine.travel(began, tick=False) as clock:
+        _, secret = make(environment, expires_at=began + timedelta(minutes=1))
+        serving.refresh()
+        assert [asked(secret).name for _ in range(2)] == ["svc"] * 2
+
+        clock.shift(timedelta(minutes=1))
+        assert asked(secret) is None
 
 
 def test_a_half_written_copy_on_disk_stops_nobody(environment, ring):

@@ -7,6 +7,7 @@ import pytest
 from apps.access import services as access
 from apps.core.actors import WORKER
 from apps.telemetry import keeping, queries
+from apps.telemetry.domain.shards import shard_of
 from apps.telemetry.models import LedgerLine, RawCalls
 from apps.telemetry.queries import Wanted
 from tests.telemetry.make_telemetry import NOW, ROUTE, call, count, make_environment, make_route, sent
@@ -71,6 +72,18 @@ def test_they_are_sought_by_variant_arm_error_and_request(wanted, found):
     )
 
     assert sorted(ids(kept(**wanted))) == found
+
+
+def test_routes_that_lie_together_are_told_apart():
+    """Names of one shard, one of them a pattern that SQL's LIKE would take for the other."""
+    names = ["a_b", "axb", "a%", "A_B", *(f"route-{n}" for n in range(40))]
+    alike = [name for name in names if shard_of("production", name) == shard_of("production", "a_b")]
+    assert len(alike) > 1
+    count(sent(*(call(id=f"of {name}", route=name) for name in names)))
+
+    assert RawCalls.objects.count() == len({shard_of("production", name) for name in names})
+    for name in names:
+        assert ids(queries.raw_calls("production", name, NOW - HOUR, NOW + HOUR)) == [f"of {name}"]
 
 
 def test_a_call_that_came_twice_is_kept_once():
