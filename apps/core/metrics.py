@@ -76,7 +76,7 @@ told: Collector = AllProcesses() if FOLDER else own
 
 answers = Histogram(
     "changeover_http_request_duration_seconds",
-    "How long it took until the answer began, by door and status. Change streams are counted apart.",
+    "How long it took until the answer was handed to the server, by door and status. Change streams are counted apart.",
     ["door", "status"],
     buckets=ANSWERS,
     registry=own,
