@@ -74,7 +74,7 @@ class KeyRing:
 
     def used(self, grant: KeyGrant | None) -> KeyGrant | None:
         """The grant, if it holds now."""
-        if grant is None or (grant.expires_at is not None and grant.has_expired()):
+        if grant is None or grant.has_expired():
             return None
         using.used.add(grant.key_id)
         return grant

@@ -1,6 +1,6 @@
 """What is kept beside the sums: single calls for some hours, and pairs of legs. In the commit group's transaction."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,14 +28,9 @@ def keep(fold: Fold, now: datetime) -> None:
 
 def raw_row(key: tuple[str, int], kept: list[Alike], now: datetime) -> list[Any]:
     began = [call.at for calls, _ in kept for call in calls]
-    routes = named({calls[0].route for calls, _ in kept})
+    routes = raw.named({calls[0].route for calls, _ in kept})
     body = raw.pack(kept)
     return [*key, now, min(began), max(began), routes, len(body), body]
-
-
-def named(routes: Iterable[str]) -> str:
-    """So that a row is found by one of its routes: each between two line ends."""
-    return "\n".join(["", *sorted(routes), ""])
 
 
 def pair_row(key: tuple[str, str], pair: PairSum, now: datetime) -> list[Any]:

@@ -20,7 +20,7 @@ HISTORIES_AT_ONCE = 20  # of a commit group: those who wait for it would wait fo
 NEVER = datetime.min.replace(tzinfo=UTC)
 NOTE_CLIENTS = timedelta(seconds=1)
 FRESHEN = timedelta(seconds=1)
-MOST_HISTORIES = 10_000
+MOST_ROUTES = 10_000
 
 RouteKey = tuple[str, str]
 ClientKey = tuple[str, str, str]
@@ -81,7 +81,7 @@ class WriterMemory:
         missing = routes - self.histories.keys()
         if not missing:
             return
-        if len(self.histories) > MOST_HISTORIES:
+        if len(self.histories) > MOST_ROUTES:
             self.histories = {key: self.histories[key] for key in routes & self.histories.keys()}
             self.saved_at = {key: self.saved_at[key] for key in routes & self.saved_at.keys()}
         for environment in {environment for environment, _ in missing}:
@@ -111,7 +111,7 @@ class WriterMemory:
         return sorted(key for key in touched if now - self.fresh_at.get(key, NEVER) >= FRESHEN)
 
     def are_fresh(self, routes: Iterable[RouteKey], now: datetime) -> None:
-        if len(self.fresh_at) > MOST_HISTORIES:
+        if len(self.fresh_at) > MOST_ROUTES:
             self.fresh_at.clear()
         self.fresh_at.update(dict.fromkeys(routes, now))
 

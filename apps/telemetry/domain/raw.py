@@ -72,6 +72,11 @@ def pack(kept: Sequence[Alike]) -> bytes:
     return packing.compress(_encode((SHARED, OWN, parts))) + packing.flush()
 
 
+def named(routes: Iterable[str]) -> str:
+    """So that a row is found by one of its routes: each between two line ends."""
+    return "\n".join(["", *sorted(routes), ""])
+
+
 def unpack(body: bytes | memoryview, route: str) -> Iterable[RawCall]:
     """Those of the route."""
     packed = _decode(zlib.decompress(body))

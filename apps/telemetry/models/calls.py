@@ -15,7 +15,7 @@ class RawCalls(models.Model):
     arrived_at = models.DateTimeField()
     first_at = models.DateTimeField()  # when the first and the last of them began
     last_at = models.DateTimeField()
-    routes = models.TextField()  # keeping.named
+    routes = models.TextField()  # domain.raw.named
     size = models.PositiveIntegerField()  # bytes of `body`
     body = models.BinaryField()  # domain.raw
 

@@ -10,7 +10,6 @@ from django.db.models import QuerySet
 from apps.telemetry.domain import raw
 from apps.telemetry.domain.raw import RawCall
 from apps.telemetry.domain.shards import shard_of
-from apps.telemetry.keeping import named
 from apps.telemetry.models import Pair, RawCalls
 
 ANY_ERROR, NO_ERROR = "any", "none"
@@ -67,7 +66,7 @@ def packs_of(
         shard=shard_of(environment, route),
         last_at__gte=since,
         first_at__lt=until,
-        routes__contains=named([route]),
+        routes__contains=raw.named([route]),
     )
     return rows.order_by("-last_at", "-id").values_list("last_at", "body")[:MOST_ROWS].iterator(chunk_size=100)
 
