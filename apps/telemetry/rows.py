@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 import msgspec
-from django.db import connection, models, transaction
+from django.db import IntegrityError, connection, models, transaction
 
 from apps.telemetry.models import Batch, CallId, LedgerLine
 
@@ -19,10 +19,10 @@ CallKey = tuple[int, int]
 LEDGER_IDS = (
     7_316_294  # advisory lock: shared by who adds lines to the ledger, whole for who reads up to which they are
 )
+NEW_ONES = "ON CONFLICT DO NOTHING RETURNING hash"
 Columns = list["models.Field[Any, Any]"]
 CLAIM = {
     vendor: f"INSERT INTO {CallId._meta.db_table} (minute, hash) SELECT %s, value FROM {source} WHERE true"
-    " ON CONFLICT DO NOTHING"
     for vendor, source in {"sqlite": "json_each(%s)", "postgresql": "unnest(%s::bigint[]) AS each (value)"}.items()
 }
 
@@ -108,23 +108,21 @@ def claim_calls(keys: set[CallKey]) -> set[CallKey]:
     minutes: dict[int, list[int]] = {}
     for minute, hash in keys:
         minutes.setdefault(minute, []).append(hash)
-    # Nearly always all are new, and counting the inserted rows is much faster than having them told.
-    before = transaction.savepoint()
+    for hashes in minutes.values():
+        hashes.sort()
+    ordered = sorted(minutes.items())  # for all writers: no deadlock, and neighbours in one page
     with connection.cursor() as cursor:
-        inserted = 0
-        for minute in sorted(minutes):  # in order, and each in order: no deadlock, and neighbours in one page
-            minutes[minute].sort()
-            cursor.execute(CLAIM[connection.vendor], [minute, numbers(minutes[minute])])
-            inserted += cursor.rowcount
-        if inserted == len(keys):
-            transaction.savepoint_commit(before)
+        try:  # nearly always all are new: then nobody need ask for each whether it is
+            with transaction.atomic():
+                for minute, hashes in ordered:
+                    cursor.execute(CLAIM[connection.vendor], [minute, numbers(hashes)])
             return keys
-        transaction.savepoint_rollback(before)
-        new: set[CallKey] = set()
-        for minute in sorted(minutes):
-            cursor.execute(f"{CLAIM[connection.vendor]} RETURNING hash", [minute, numbers(minutes[minute])])
-            new.update((minute, hash) for (hash,) in cursor.fetchall())
-        return new
+        except IntegrityError:
+            new: set[CallKey] = set()
+            for minute, hashes in ordered:
+                cursor.execute(f"{CLAIM[connection.vendor]} {NEW_ONES}", [minute, numbers(hashes)])
+                new.update((minute, hash) for (hash,) in cursor.fetchall())
+            return new
 
 
 def numbers(many: Sequence[int]) -> str:
