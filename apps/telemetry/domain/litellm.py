@@ -21,6 +21,16 @@ from apps.telemetry.domain.span_calls import SpanCall
 
 SERVICE = "litellm"
 MOST_ROWS = 10_000
+CACHE_HIT, NO_CALL = "gateway_cache_hit", "not_a_call"  # what is noted of rows that are no call at a provider
+# Calls that providers bill under names of LiteLLM's own, besides those of the table of names.
+BILLED = frozenset(
+    {
+        "anthropic_messages", "generate_content_stream", "agenerate_content_stream", "_aresponses_websocket",
+        "_arealtime", "image_generation", "aimage_generation", "image_edit", "aimage_edit", "transcription",
+        "atranscription", "speech", "aspeech", "rerank", "arerank", "ocr", "aocr", "create_video", "acreate_video",
+    }
+)  # fmt: skip
+PASSED_THROUGH = frozenset({"pass_through_endpoint", "llm_passthrough_route", "allm_passthrough_route"})
 
 
 class Details(Struct):
@@ -59,6 +69,7 @@ class Row(Struct):
     model: str | None = None
     model_group: str | None = None
     response_cost: float | None = None
+    cache_hit: bool | str | None = None
     prompt_tokens: float | None = None
     completion_tokens: float | None = None
     request_tags: list[Any] | None = None
@@ -84,6 +95,9 @@ def read(raw: bytes, now: int) -> Intake:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             intake.reject(SERVICE, "webhook", "unreadable")
             continue
+        if kind_of(row) is None:
+            intake.hear(SERVICE, "webhook", f"{NO_CALL}:{clean(row.call_type or '')[:50]}")
+            continue
         call = call_of(row)
         if call is None:
             intake.reject(SERVICE, "webhook", "no_time")
@@ -106,6 +120,15 @@ def parts_of(raw: bytes) -> list[bytes]:
     return [json.dumps(one).encode() for one in (whole if isinstance(whole, list) else [whole])]
 
 
+def kind_of(row: Row) -> str | None:
+    """`call`, `embedding`, or None for what nobody infers: a fetched answer, a file, a moderation. Of what is passed
+    through unread, tokens tell that it was a call."""
+    name = (row.call_type or "").lower()
+    if not name or name in BILLED or (name in PASSED_THROUGH and (row.prompt_tokens or row.completion_tokens)):
+        return aliases.CALL
+    return aliases.OPERATIONS.get(name)
+
+
 def call_of(row: Row) -> SpanCall | None:
     if not (
         is_finite(row.startTime) and is_finite(row.endTime) and 0 < row.startTime < 1e11 and 0 < row.endTime < 1e11
@@ -116,8 +139,7 @@ def call_of(row: Row) -> SpanCall | None:
         source="webhook", span=row.litellm_call_id[:200], parent="", begin=begin, end=end,
         id=f"litellm\n{row.litellm_call_id[:200]}", service=SERVICE,
     )  # fmt: skip
-    name = (row.call_type or "").lower()
-    call.is_embedding = aliases.OPERATIONS.get(name) == aliases.EMBEDDING
+    call.is_embedding = kind_of(row) == aliases.EMBEDDING
     provider = (row.custom_llm_provider or "")[:64].lower()
     call.provider = aliases.PROVIDERS.get(provider, provider)
     if call.provider == "openai" and row.api_base:
@@ -137,6 +159,9 @@ def call_of(row: Row) -> SpanCall | None:
     call.request_id = clean(row.trace_id or "")[:200]
     call.is_final = not call.error
     naming.name_by_tags(call, row.request_tags)
+    if row.cache_hit is True or row.cache_hit == "True":  # with the usage of the answer that it repeats
+        call.is_from_cache = True
+        call.notes = [*call.notes, CACHE_HIT]
     return call
 
 

@@ -59,6 +59,7 @@ class SpanCall(Struct, gc=False, array_like=True, kw_only=True):
     cache_write_tokens: int | None = None  # a part of the input
     cache_write_1h_tokens: int | None = None  # a part of that
     service_tier: str = ""
+    is_from_cache: bool = False  # of a gateway: no provider was called
 
     @property
     def has_usage(self) -> bool:

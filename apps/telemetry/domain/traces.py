@@ -102,7 +102,7 @@ class Trace(Struct, gc=False, array_like=True):
 
 class Reading(Struct, frozen=True, gc=False):
     call: SpanCall
-    is_covered: bool = False  # another span tells of the same call
+    is_covered: bool = False  # another span tells of the same call, or a gateway answered from its cache
     is_waiting: bool = False  # for the end of its stream
     route: str = ""  # empty: nobody knows
     variant: str = ""
@@ -132,11 +132,11 @@ def read(trace: Trace, settled: Settled) -> dict[str, Reading]:
     """Each call of the trace, by its span."""
     if len(trace.calls) == 1:  # most traces
         ((span, call),) = trace.calls.items()
-        return {span: Reading(call, False, call.may_be_joined, *attribute(trace, call, settled))}
+        return {span: Reading(call, call.is_from_cache, call.may_be_joined, *attribute(trace, call, settled))}
     covered, joined = covered_spans(trace), joined_streams(trace)
     readings = {}
     for span, call in trace.calls.items():
-        if span in covered or span in joined.values():
+        if span in covered or span in joined.values() or call.is_from_cache:
             readings[span] = Reading(call, is_covered=True)
             continue
         is_waiting = call.may_be_joined and span not in joined
@@ -242,8 +242,8 @@ def with_stream(head: SpanCall, log: SpanCall) -> SpanCall:
 
 def suspected_shadows(trace: Trace) -> list[SpanCall]:
     """A gateway mirrors calls without a mark: of successes of different groups in one request, the later ones."""
-    done = sorted(
-        (call for call in trace.calls.values() if call.source == "webhook" and not call.error and call.arm != "shadow"),
-        key=lambda call: (call.begin, call.span),
+    answered = (
+        call for call in trace.calls.values() if call.source == "webhook" and not call.error and not call.is_from_cache
     )
+    done = sorted((call for call in answered if call.arm != "shadow"), key=lambda call: (call.begin, call.span))
     return [call for call in done[1:] if call.group != done[0].group]
