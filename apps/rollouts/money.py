@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from apps.budgets import ledger
 from apps.budgets.domain.money import MoneyVerdict
 from apps.budgets.domain.thresholds import AT, Threshold
-from apps.catalog.domain.names import normalised
 from apps.flags import queries as flags
 from apps.flags.queries import RouteView
 from apps.rollouts import costs
@@ -25,6 +25,7 @@ from apps.rollouts.models import Decision, Rollout
 Where = tuple[str, str]  # environment, route
 SETTLES = timedelta(minutes=10)  # an act shows in forecasts and burn rates this long after it
 BACK = ("roll_back", "step_back", "cap_share")
+OF_A_VARIANT = ("variant", "model", "provider")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def pressures_on(
         if mine:
             covered.append((route, rollout, mine))
     rows = costs.of_routes([Asked(route, *arms_of(rollout)) for route, rollout, _ in covered], now)
-    pressed = [weighed(route, mine, rows[route.key]) for route, _, mine in covered]
+    pressed = [weighed(route, rollout, mine, rows[route.key]) for route, rollout, mine in covered]
     pressed.sort(key=lambda one: (-one.saves_nano, one.route.key))
     return one_after_the_other(pressed, asking, now)
 
@@ -75,7 +76,8 @@ def covers(verdict: MoneyVerdict, route: RouteView, rollout: Rollout | None) -> 
         return False
     if "route" not in verdict.scope and verdict.by_route and route.key not in verdict.by_route:
         return False
-    models = [normalised(None, route.model(variant)) for variant in route.variants if route.model(variant)]
+    if not any(counts(verdict, route, variant) for variant in route.variants):
+        return False
     for key, value in verdict.scope.items():
         match key:
             case "route":
@@ -84,13 +86,6 @@ def covers(verdict: MoneyVerdict, route: RouteView, rollout: Rollout | None) -> 
                 fits = value == route.owner
             case "rollout":
                 fits = rollout is not None and value == rollout.id
-            case "variant":
-                fits = value in route.variants
-            case "model":
-                provider, name = normalised(verdict.scope.get("provider"), value)
-                fits = any(model == name and provider in ("", theirs) for theirs, model in models)
-            case "provider":
-                fits = any(normalised(value, "")[0] == provider for provider, _ in models)
             case "arm":
                 fits = value != "shadow" or (rollout is not None and rollout.shadow > 0)
             case _:
@@ -100,7 +95,15 @@ def covers(verdict: MoneyVerdict, route: RouteView, rollout: Rollout | None) -> 
     return True
 
 
-def pressure_of(verdict: MoneyVerdict, threshold: Threshold, route: RouteView, said: str) -> Pressure:
+def counts(verdict: MoneyVerdict, route: RouteView, variant: str) -> bool:
+    """Whether this budget counts that variant's calls, as far as its scope speaks of variants and models."""
+    named = {name: value for name, value in verdict.scope.items() if name in OF_A_VARIANT}
+    return ledger.covers(named, {"variant": variant, "model": route.model(variant)})
+
+
+def pressure_of(
+    verdict: MoneyVerdict, threshold: Threshold, route: RouteView, said: str, refused: str = ""
+) -> Pressure:
     return Pressure(
         budget=verdict.budget,
         do=threshold.do,
@@ -112,11 +115,14 @@ def pressure_of(verdict: MoneyVerdict, threshold: Threshold, route: RouteView, s
         period=verdict.period.replace("_", " "),
         state=verdict.state,
         share=None if threshold.share is None else threshold.share * 100,
+        refused=refused,
         costs=said,
     )
 
 
-def weighed(route: RouteView, mine: Sequence[MoneyVerdict], rows: Sequence[plan.Cost]) -> Pressed:
+def weighed(
+    route: RouteView, rollout: Rollout | None, mine: Sequence[MoneyVerdict], rows: Sequence[plan.Cost]
+) -> Pressed:
     """What each act would save. Of each budget the most harmful act that can help, behind those that cannot."""
     by_target = {row.target: row.nano_per_hour for row in rows}
     here, there = by_target.get("now"), by_target.get("fallback")
@@ -125,9 +131,9 @@ def weighed(route: RouteView, mine: Sequence[MoneyVerdict], rows: Sequence[plan.
     asked = []
     for verdict in mine:
         for threshold in verdict.asks:
-            one = refuse_if_dearer(pressure_of(verdict, threshold, route, said), route, rows)
-            asked.append(one)
-            if not one.refused:
+            refused = why_not(threshold.do, verdict, route, rollout, rows)
+            asked.append(pressure_of(verdict, threshold, route, said, refused))
+            if not refused:
                 break
     return Pressed(route, asked, saves)
 
@@ -145,17 +151,42 @@ def costs_in_words(rows: Sequence[plan.Cost]) -> str:
     return words.listed(told)
 
 
-def refuse_if_dearer(pressure: Pressure, route: RouteView, rows: Sequence[plan.Cost]) -> Pressure:
-    if pressure.do == "fall_back":
-        if not route.fallback_variant:
-            return replace(pressure, refused="there is no fallback to go to")
-        if route.switch:
-            return pressure
-        if plan.is_cheaper(rows, "fallback", "now") is not True:
-            return replace(pressure, refused=f"no cheaper fallback ({pressure.costs})")
-    if pressure.do in BACK and plan.is_cheaper(rows, "baseline", "candidate") is False:
-        return replace(pressure, refused=f"the baseline costs more than the candidate ({pressure.costs})")
-    return pressure
+def why_not(
+    do: str, verdict: MoneyVerdict, route: RouteView, rollout: Rollout | None, rows: Sequence[plan.Cost]
+) -> str:
+    """Why this act would not lower what the budget counts, or not surely; empty where it would."""
+    if do == "fall_back":
+        return why_not_to_fallback(verdict, route, rows)
+    if do in BACK and rollout is not None:
+        return why_not_to_baseline(verdict, route, rollout, rows)
+    return ""
+
+
+def why_not_to_fallback(verdict: MoneyVerdict, route: RouteView, rows: Sequence[plan.Cost]) -> str:
+    if not route.fallback_variant:
+        return "there is no fallback to go to"
+    if route.switch:
+        return ""
+    if plan.is_cheaper(rows, "fallback", "now") is not True:
+        return f"no cheaper fallback ({costs_in_words(rows)})"
+    if not counts(verdict, route, route.fallback_variant):
+        return ""
+    by_target = {row.target: row for row in rows}
+    counted = by_target["now"].only(variant for variant in route.variants if counts(verdict, route, variant))
+    if plan.is_cheaper([by_target["fallback"], counted], "fallback", "now"):
+        return ""
+    return f"this budget counts the fallback too ({costs_in_words([counted, by_target['fallback']])})"
+
+
+def why_not_to_baseline(verdict: MoneyVerdict, route: RouteView, rollout: Rollout, rows: Sequence[plan.Cost]) -> str:
+    if not counts(verdict, route, rollout.candidate):
+        return f"this budget does not count {rollout.candidate_name}, going back would lower nothing of it"
+    if not rollout.share:
+        return ""  # a shadow alone: nobody's request goes elsewhere
+    cheaper = plan.is_cheaper(rows, "baseline", "candidate")
+    if cheaper is None:
+        return f"it is not known that the baseline costs less than the candidate ({costs_in_words(rows)})"
+    return "" if cheaper else f"the baseline costs more than the candidate ({costs_in_words(rows)})"
 
 
 def one_after_the_other(

@@ -121,6 +121,64 @@ def test_stepping_back_towards_what_is_dearer_is_refused(environment, now):
     assert weights()["flash-lite"] == 5000
 
 
+def test_going_back_is_refused_where_nobody_knows_what_that_costs(environment, now):
+    rollout = start_rollout(now, guardrails=[], candidate="flash-lite")
+    make_budget(now, "roll_back")
+    see_traffic(now + SECOND, n=100, variant="flash-lite", cost="0.001")
+
+    services.tick(now=now + 5 * SECOND)
+
+    rollout.refresh_from_db()
+    assert (rollout.state, rollout.decisions.newest_first().first().code) == ("running", "money")
+    assert "it is not known that the baseline costs less" in rollout.decisions.newest_first().first().sentence
+
+
+@pytest.mark.parametrize(
+    "scope", [{"provider": "google"}, {"model": "google/gemini-2.5-flash-lite"}, {"variant": "flash-lite"}]
+)
+def test_a_budget_does_not_fall_back_into_what_it_counts(environment, now, scope):
+    make_route(now)
+    make_budget(now, "fall_back", scope=scope)
+    spend(now + SECOND)
+    see_traffic(now + SECOND, n=100, variant="flash-lite", cost="0.0008", assigned_by="rule")
+
+    services.tick(now=now + 5 * SECOND)
+
+    decision = Decision.objects.get()
+    assert (decision.kind, on_fallback()) == ("hold", set())
+    assert decision.sentence.startswith(
+        "Held invoice-extraction: this budget counts the fallback too (now $0.00/h and fallback $1.8"
+    )
+
+
+def test_a_cheaper_fallback_that_the_budget_counts_too_is_taken(environment, now):
+    make_route(now, fallback="gpt-5")
+    make_budget(now, "fall_back", scope={"provider": "openai"})
+    see_traffic(now + SECOND, n=20, variant="gpt-5", cost="0.0001", assigned_by="fallback")
+    see_traffic(now + SECOND, n=100, variant="gpt-4.1", cost="0.001", assigned_by="default")
+
+    services.tick(now=now + 5 * SECOND)
+
+    assert on_fallback() == {"invoice-extraction"}
+
+
+@pytest.mark.parametrize("do", ["roll_back", "step_back", "cap_share"])
+@pytest.mark.parametrize(
+    ("scope", "acts"), [({"model": "gpt-4.1"}, False), ({"variant": "gpt-4.1"}, False), ({"provider": "openai"}, True)]
+)
+def test_a_budget_does_not_go_back_into_what_it_counts(environment, now, do, scope, acts):
+    rollout = start_rollout(now, guardrails=[])
+    make_budget(now, do, scope=scope, **({"share": 5} if do == "cap_share" else {}))
+    see_traffic(now + SECOND, n=100, variant="gpt-4.1", cost="0.001")
+    see_traffic(now + SECOND, n=100, variant="gpt-5", cost="0.03")
+
+    services.tick(now=now + 5 * SECOND)
+
+    decision = rollout.decisions.newest_first().first()
+    assert (decision.kind != "hold", weights().get("gpt-5", 0) < 1000) == (acts, acts)
+    assert acts or "this budget does not count GPT-5, going back would lower nothing of it" in decision.sentence
+
+
 def test_a_wide_budget_acts_on_every_route_that_it_covers(environment, now):
     make_route(now)
     make_route(now, key="support-triage")

@@ -4,8 +4,8 @@ The first steps are the decision's own transaction: nothing may come between "de
 rows that a worker claims, runs and checks until they are true or their time is up.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -72,6 +72,12 @@ class Cost:
     requests_per_hour: float
     nano_per_hour: int | None
     is_listed: bool = False  # by the price list, at the tokens that the route has now: nobody has measured it
+    parts: Mapping[str, float] = field(default_factory=dict)  # of "now": nano-USD an hour by variant
+
+    def only(self, variants: Iterable[str]) -> "Cost":
+        """What these variants take of it."""
+        nano = round(sum(self.parts.get(variant, 0) for variant in variants))
+        return replace(self, nano_per_hour=nano)
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -106,8 +112,9 @@ def cost_of_split(shares: Mapping[str, int], measured: Mapping[str, tuple[int, i
     means = {variant: measured.get(variant, (0, 0)) for variant in shares}
     if not shares or not requests_per_hour or any(n == 0 for n, _ in means.values()):
         return Cost("now", "", requests_per_hour, None)
-    nano = sum(part * means[variant][1] / means[variant][0] for variant, part in shares.items())
-    return Cost("now", "", requests_per_hour, round(nano / sum(shares.values()) * requests_per_hour))
+    load = requests_per_hour / sum(shares.values())
+    parts = {variant: part * means[variant][1] / means[variant][0] * load for variant, part in shares.items()}
+    return Cost("now", "", requests_per_hour, round(sum(parts.values())), parts=parts)
 
 
 # A model that nobody has tried here may write longer answers than the present one: it must be clearly cheaper.
