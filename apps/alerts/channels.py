@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 from django.db import transaction
 
 from apps.alerts import long_tail, outgoing, sending
@@ -53,10 +55,7 @@ def create_channel(
 
 def checked(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
     if kind == Channel.Kind.EMAIL:
-        to = texts(config.get("to"))
-        if not to or not all("@" in address for address in to):
-            raise Invalid("An e-mail channel needs a list of addresses.", config='as in {"to": ["ops@example.com"]}')
-        return {"to": to}
+        return {"to": checked_addresses(config.get("to"))}
     if kind == Channel.Kind.WEBHOOK:
         secret = config.get("secret") or new_secret()
         try:
@@ -84,6 +83,18 @@ def checked(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
 def texts(value: Any) -> list[str]:
     """The list, if it is one of texts; else an empty one."""
     return list(value) if isinstance(value, list) and all(isinstance(one, str) and one for one in value) else []
+
+
+def checked_addresses(value: Any) -> list[str]:
+    to = texts(value)
+    if not to:
+        raise Invalid("An e-mail channel needs a list of addresses.", config='as in {"to": ["ops@example.com"]}')
+    for address in to:
+        try:
+            validate_email(address)
+        except ValidationError:
+            raise Invalid(f"{address} is no mail address.", config='as in {"to": ["ops@example.com"]}') from None
+    return list(dict.fromkeys(to))
 
 
 def checked_url(config: Mapping[str, Any]) -> str:

@@ -81,18 +81,18 @@ def take_turns(now: datetime) -> list[Turn]:
 
 
 def bundles(channel: Channel, now: datetime) -> list[list[Delivery]]:
-    """What is due, in messages: those of one group in one, with what waits to join it. The worst first."""
+    """What is due, in messages: those of one group in one, with what waits to join it. The worst first.
+
+    What was sent before goes again as it was, under its id: nothing joins it.
+    """
     rows = Delivery.objects.waiting().filter(channel=channel).select_related("alert").order_by("created_at", "id")
-    found: dict[tuple[str, str], list[Delivery]] = {}
+    found: dict[tuple[str, str, str], list[Delivery]] = {}
     for row in rows[:MOST_ROWS]:
         group = row.alert.group if row.alert else row.id
         if channel.kind == Channel.Kind.PAGERDUTY:
             group = key_there(row) or group  # what it knows already is told under the key that it knows
-        found.setdefault((row.event, group), []).append(row)
-    together = []
-    for rows_of_group in found.values():
-        if any(row.next_try_at <= now for row in rows_of_group):
-            together.append([row for row in rows_of_group if row.next_try_at <= now or row.attempts == 0])
+        found.setdefault((row.event, group, row.sent_as), []).append(row)
+    together = [rows for rows in found.values() if any(row.next_try_at <= now for row in rows)]
     return sorted(together, key=lambda rows: (EVENTS.get(rows[0].event, 0), -worst(rows), rows[0].created_at))
 
 
@@ -164,13 +164,17 @@ def is_part_of_more(turn: Turn, now: datetime) -> bool:
 def message_of(channel: Channel, rows: Sequence[Delivery]) -> Message:
     notices = tuple(messages.from_json(row.notice) for row in rows)
     ids = sorted(str(row.pk) for row in rows)
-    digest = hashlib.sha256("\n".join(ids).encode()).digest()
-    id = ids[0] if len(ids) == 1 else str(uuid.UUID(bytes=digest[:16], version=5))
+    id = rows[0].sent_as or (ids[0] if len(ids) == 1 else id_of_many(ids))
     key = next((found for row in rows if (found := key_there(row))), "")
     if not key:
         key = notices[0].alert if len(rows) == 1 else id
     Delivery.objects.filter(pk__in=ids).update(sent_as=id, dedup_key=key)
-    return Message(id=id, key=key, notices=notices, home=settings.PUBLIC_URL)
+    return Message(id=id, key=key, notices=notices, home=settings.PUBLIC_URL, reached=tuple(rows[0].reached))
+
+
+def id_of_many(ids: Sequence[str]) -> str:
+    digest = hashlib.sha256("\n".join(ids).encode()).digest()
+    return str(uuid.UUID(bytes=digest[:16], version=5))
 
 
 def settle(turn: Turn, outcome: sending.Outcome, now: datetime) -> None:
@@ -185,7 +189,8 @@ def settle(turn: Turn, outcome: sending.Outcome, now: datetime) -> None:
     draw = random.random()  # one draw for all that went together: they stay together
     for row in turn.carried:
         pause = None if outcome.final else retry.wait_after(row.attempts + 1, asked=outcome.asked, draw=draw)
-        row.fail(answer=outcome.answer, next_try_at=now + pause if pause is not None else None)
+        again_at = now + pause if pause is not None else None
+        row.fail(answer=outcome.answer, next_try_at=again_at, reached=outcome.reached)
     if outcome.is_gone:
         channels.switch_off(channel, answer=outcome.answer, now=now)
         Delivery.objects.waiting().filter(channel=channel).update(is_dead=True, answer=outcome.answer)

@@ -156,7 +156,7 @@ def begin_silences(now: datetime) -> None:
 
 def hush(alert: Alert, silence: Silence, now: datetime) -> None:
     alert.silence(by=words_of(silence), until=silence.ends_at, row=silence)
-    telling.replace_waiting(alert, now)
+    telling.hold_back(alert, now)
 
 
 def end_silences(now: datetime) -> None:

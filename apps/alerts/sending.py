@@ -1,14 +1,17 @@
 """One message over the wire, whatever the channel's kind. Says what the receiver answered, raises nothing."""
 
 import json
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from smtplib import SMTPException, SMTPRecipientsRefused
+from smtplib import SMTPDataError, SMTPException, SMTPRecipientsRefused
 from typing import Any
 
-from django.core.mail import EmailMultiAlternatives
+import structlog
+from django.core.mail import EmailMultiAlternatives, get_connection
+from django.core.mail.backends.base import BaseEmailBackend
 
 from apps.alerts import long_tail, outgoing
 from apps.alerts.domain import formats, messages, retry
@@ -16,6 +19,8 @@ from apps.alerts.domain.messages import Message
 from apps.alerts.domain.signature import sign
 from apps.alerts.models import Channel
 from apps.core import spans
+
+log = structlog.get_logger()
 
 GONE = 410
 # Answers that another try will not change. A webhook's receiver may be mended within the hours of our tries; services
@@ -36,6 +41,7 @@ class Outcome:
     asked: timedelta = timedelta(0)  # the receiver's Retry-After
     quiet: timedelta = timedelta(0)  # how long the whole channel keeps still
     is_gone: bool = False  # the receiver wants no more, ever
+    reached: tuple[str, ...] = ()  # of several addresses: those that have it, and do not get it again
 
 
 @spans.traced("deliver")
@@ -43,27 +49,66 @@ def send(channel: Channel, message: Message, *, now: datetime) -> Outcome:
     spans.note(channel=channel.kind, alerts=len(message.notices))
     if not channel.config:
         return Outcome(False, "its secrets cannot be read: SECRET_KEY is another one than when they were saved")
-    return SENDERS[Channel.Kind(channel.kind)](channel, message, now)
+    try:
+        return SENDERS[Channel.Kind(channel.kind)](channel, message, now)
+    except Exception as fault:  # the edge: what one channel cannot do must not stop the others
+        place = traceback.extract_tb(fault.__traceback__)[-1]
+        name = type(fault).__name__  # not its words: they may quote an address that is a secret
+        log.error("sending_failed", channel=channel.pk, kind=channel.kind, fault=name, at=f"{place[0]}:{place[1]}")
+        return Outcome(False, f"it could not be sent: {name}")
 
 
 def send_mail(channel: Channel, message: Message, now: datetime) -> Outcome:
+    """To each who does not have it yet, a mail of their own: a server may take one address and refuse another."""
+    reached = list(message.reached)
+    refused: dict[str, tuple[str, bool]] = {}
+    try:
+        with get_connection() as connection:
+            for address in channel.config["to"]:
+                if address in reached:
+                    continue
+                if refusal := refusal_of(mail_to(address, message, connection)):
+                    refused[address] = refusal
+                else:
+                    reached.append(address)
+    except (SMTPException, OSError) as error:
+        return Outcome(False, f"{type(error).__name__}: {error}", reached=tuple(reached))
+    if not refused:
+        return Outcome(True, "handed to the mail server")
+    words = "the mail server refused " + ", ".join(f"{address}: {answer}" for address, (answer, _) in refused.items())
+    if any(not final for _, final in refused.values()):
+        return Outcome(False, words, reached=tuple(reached))
+    if not reached:
+        return Outcome(False, words, final=True)
+    return Outcome(True, f"handed to the mail server for {', '.join(reached)}; {words}")
+
+
+def mail_to(address: str, message: Message, connection: BaseEmailBackend) -> EmailMultiAlternatives:
     thread = f"<{message.key}@changeover>"
     mail = EmailMultiAlternatives(
         messages.subject(message),
         messages.plain_text(message),
-        to=list(channel.config["to"]),
+        to=[address],
         headers={"References": thread, "In-Reply-To": thread, "Auto-Submitted": "auto-generated"},
+        connection=connection,
     )
     mail.attach_alternative(formats.html(message), "text/html")
+    return mail
+
+
+def refusal_of(mail: EmailMultiAlternatives) -> tuple[str, bool] | None:
+    """Sends it. The server's code where it refuses this address, and whether that is final; none: it is taken."""
     try:
         mail.send()
     except SMTPRecipientsRefused as error:
-        codes = ", ".join(str(code) for code, _ in error.recipients.values())
-        final = all(code >= 500 for code, _ in error.recipients.values())
-        return Outcome(False, f"the mail server refused the recipients: {codes}", final=final)
-    except (SMTPException, OSError) as error:
-        return Outcome(False, f"{type(error).__name__}: {error}")
-    return Outcome(True, "handed to the mail server")
+        code = next(iter(error.recipients.values()))[0]
+    except SMTPDataError as error:
+        code = error.smtp_code
+    except ValueError:
+        return "not a mail address", True
+    else:
+        return None
+    return str(code), code >= 500
 
 
 def send_webhook(channel: Channel, message: Message, now: datetime) -> Outcome:

@@ -88,7 +88,7 @@ def silence(*, alert: Alert, until: datetime, by: Actor, now: datetime, because:
         raise Invalid("A silence ends in the future.", until="a moment later than now")
     alert = load_open(alert)
     alert.silence(by=str(by), until=until)
-    telling.replace_waiting(alert, now)
+    telling.hold_back(alert, now)
     record("alert.silenced", alert, by=by, because=because, now=now, after={"until": until.isoformat()})
     return alert
 
@@ -283,6 +283,7 @@ def send_again(*, delivery: Delivery, by: Actor, now: datetime) -> Delivery:
     if not delivery.channel.is_active:
         raise Invalid(f"The channel {delivery.channel.name} is switched off.", channel=delivery.channel.name)
     delivery.send_again(now)
+    delivery.refresh_from_db()
     Channel.objects.filter(pk=delivery.channel_id).update(quiet_until=None)
     journal.record(
         "delivery.sent_again",

@@ -56,7 +56,7 @@ def mute_others(alert: Alert, now: datetime) -> None:
     for other in others.order_by("id"):
         if life.is_muted(other.condition, other.route, source):
             other.mute(alert.condition)
-            replace_waiting(other, now)
+            hold_back(other, now)
 
 
 def when(alert: Alert, now: datetime) -> datetime:
@@ -99,7 +99,7 @@ def tell_those_who_know(
         told = told.filter(kind__in=KNOWS_ACKNOWLEDGED)
     channels = [channel for channel in told.order_by("created_at", "id") if last_left(alert, channel) != event]
     if event == RESOLVED:
-        replace_waiting(alert, now)
+        replace_older(alert, now)
     leave(alert, channels, event=event, occasion=occasion, at=now, now=now, by=by, sentence=sentence)
 
 
@@ -127,7 +127,7 @@ def leave(
     sentence: str = "",
 ) -> None:
     channels = list(channels)
-    replace_waiting(alert, now, channels=channels)
+    replace_older(alert, now, channels=channels)
     notice = notice_of(alert, event=event, now=now, by=by, sentence=sentence).as_json()
     Delivery.objects.bulk_create(
         [
@@ -146,12 +146,17 @@ def leave(
     )
 
 
-def replace_waiting(alert: Alert, now: datetime, *, channels: Sequence[Channel] | None = None) -> None:
-    """What waits is old news: nobody hears "firing" after "resolved"."""
-    waiting = Delivery.objects.waiting().filter(alert=alert)
+def replace_older(alert: Alert, now: datetime, *, channels: Sequence[Channel] | None = None) -> None:
+    """What was not taken by now is old news, a dead letter too: nobody hears "firing" after "resolved"."""
+    older = Delivery.objects.untaken().filter(alert=alert)
     if channels is not None:
-        waiting = waiting.filter(channel__in=channels)
-    waiting.update(replaced_at=now)
+        older = older.filter(channel__in=channels)
+    older.update(replaced_at=now)
+
+
+def hold_back(alert: Alert, now: datetime) -> None:
+    """What still waits is not sent: a silence or another alert covers it."""
+    Delivery.objects.waiting().filter(alert=alert).update(replaced_at=now)
 
 
 def notice_of(alert: Alert, *, event: str, now: datetime, by: str = "", sentence: str = "") -> Notice:

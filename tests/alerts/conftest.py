@@ -1,5 +1,7 @@
 import contextlib
 import json
+import re
+import socketserver
 import threading
 import time
 from collections.abc import Iterator
@@ -83,3 +85,56 @@ def other(settings) -> Iterator[Receiver]:
     receiver = Receiver()
     yield receiver
     receiver.close()
+
+
+class MailServer:
+    """A real mail server, as far as Django speaks to it. `refuses`: the code that an address is answered with."""
+
+    def __init__(self) -> None:
+        self.refuses: dict[str, int] = {}
+        self.got: list[tuple[str, str]] = []  # address and mail
+        mail_server = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def say(self, line: str) -> None:
+                self.wfile.write(f"{line}\r\n".encode())
+
+            def handle(self) -> None:
+                to: list[str] = []
+                self.say("220 ready")
+                while line := self.rfile.readline().decode().strip():
+                    if line.upper().startswith("RCPT"):
+                        address = re.findall("<(.*)>", line)[0]
+                        code = mail_server.refuses.get(address, 250)
+                        to += [address] if code == 250 else []
+                        self.say(f"{code} {address}")
+                    elif line.upper() == "DATA":
+                        self.say("354 go on")
+                        lines = iter(self.rfile.readline, b".\r\n")
+                        mail = b"".join(lines).decode()
+                        mail_server.got += [(each, mail) for each in to]
+                        self.say("250 taken")
+                    elif line.upper() == "QUIT":
+                        return self.say("221 bye")
+                    else:
+                        to = []
+                        self.say("250 yes")
+
+        self.server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    def addresses(self) -> list[str]:
+        return [address for address, _ in self.got]
+
+
+@pytest.fixture
+def mail_server(settings) -> Iterator[MailServer]:
+    mail_server = MailServer()
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = mail_server.server.server_address
+    settings.EMAIL_USE_TLS = settings.EMAIL_USE_SSL = False
+    settings.EMAIL_HOST_USER = ""
+    yield mail_server
+    mail_server.server.shutdown()
+    mail_server.server.server_close()

@@ -84,7 +84,7 @@ def hook(receiver, environment, now):
         (
             "post",
             "/api/v1/channels/",
-            {"environment": "production", "kind": "email", "name": "m", "config": {"to": ["a@b"]}},
+            {"environment": "production", "kind": "email", "name": "m", "config": {"to": ["a@example.com"]}},
         ),
         ("patch", "/api/v1/channels/{hook}/", {"name": "other"}),
         ("post", "/api/v1/channels/{hook}/test/", {}),

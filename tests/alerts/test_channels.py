@@ -210,6 +210,7 @@ def environ():
         ("teams", {"url": "ftp://x"}, "begins with https://"),
         ("pagerduty", {}, "routing key"),
         ("email", {"to": "ops@example.com"}, "list of addresses"),
+        ("email", {"to": ["ops@example.com; night@example.com"]}, "no mail address"),
         ("apprise", {"urls": ["nonsense"]}, "does not understand address 1"),
         ("apprise", {"urls": []}, "list of addresses"),
         ("webhook", {"url": "https://127.0.0.1/", "secret": "whsec_c2hvcnQ="}, "24 to 64 bytes"),
@@ -231,6 +232,60 @@ def test_a_mail_server_that_is_away_is_a_passing_fault(now, settings):
 
     assert Delivery.objects.get().state == "failing"
     assert "ConnectionRefusedError" in Delivery.objects.get().answer
+
+
+def test_each_gets_a_mail_and_one_that_the_server_refuses_for_good_is_named(mail_server, now):
+    mail_server.refuses = {"gone@example.com": 550}
+    channel("email", now, to=["ops@example.com", "gone@example.com", "night@example.com"])
+    say(now)
+
+    services.dispatch(now)
+
+    delivery = Delivery.objects.get()
+    assert mail_server.addresses() == ["ops@example.com", "night@example.com"]
+    assert "To: night@example.com" in mail_server.got[1][1]
+    assert delivery.state == "taken"
+    assert delivery.answer == (
+        "handed to the mail server for ops@example.com, night@example.com; "
+        "the mail server refused gone@example.com: 550"
+    )
+
+
+def test_who_has_the_mail_does_not_get_it_again_when_another_must_wait(mail_server, now):
+    mail_server.refuses = {"slow@example.com": 450}
+    channel("email", now, to=["slow@example.com", "ops@example.com"])
+    say(now)
+    services.dispatch(now)
+    first = Delivery.objects.get()
+    mail_server.refuses = {}
+
+    services.dispatch(first.next_try_at)
+
+    assert (first.state, first.answer) == ("failing", "the mail server refused slow@example.com: 450")
+    assert mail_server.addresses() == ["ops@example.com", "slow@example.com"]
+    assert Delivery.objects.get().state == "taken"
+
+
+def test_a_mail_that_the_server_refuses_for_everybody_is_a_dead_letter(mail_server, now):
+    mail_server.refuses = {"gone@example.com": 550}
+    channel("email", now, to=["gone@example.com"])
+    say(now)
+
+    services.dispatch(now)
+
+    assert Delivery.objects.get().is_dead
+
+
+def test_an_address_that_is_none_keeps_no_mail_from_the_others(mail_server, now):
+    """One of a channel that was saved before addresses were looked at."""
+    mail = channel("email", now, to=["ops@example.com"])
+    mail.change(config={"to": ["ops@example.com; night@example.com", "day@example.com"]})
+    say(now)
+
+    services.dispatch(now)
+
+    assert mail_server.addresses() == ["day@example.com"]
+    assert "ops@example.com; night@example.com: not a mail address" in Delivery.objects.get().answer
 
 
 def test_a_header_cannot_be_smuggled_into_a_mail(now):

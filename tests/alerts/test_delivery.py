@@ -7,7 +7,7 @@ from email.utils import format_datetime
 import pytest
 from standardwebhooks import Webhook
 
-from apps.alerts import delivering, outgoing, services
+from apps.alerts import delivering, outgoing, queries, sending, services
 from apps.alerts.domain import retry
 from apps.alerts.models import Alert, Channel, Delivery
 from apps.core.refusals import Refused
@@ -140,6 +140,86 @@ def test_a_receiver_that_hangs_holds_up_nobody_else(receiver, other, now, monkey
     assert taken[-1] - began < 1.2
     assert Delivery.objects.get(channel__name="hangs", attempts=1).answer == "no answer within 2 s"
     assert time.monotonic() - began < 4
+
+
+def test_a_sender_that_raises_stops_no_other_and_nobody_hears_twice(receiver, other, now, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("a fault of ours, with a secret in its words")
+
+    monkeypatch.setitem(sending.SENDERS, "slack", broken)
+    webhook(receiver, now, "before")
+    channel("slack", now, url=receiver.url)
+    webhook(other, now, "after")
+    say(now)
+
+    for second in range(4):
+        services.dispatch(now + second * SECOND)
+
+    failing = Delivery.objects.get(channel__kind="slack")
+    assert (len(receiver.got), len(other.got)) == (1, 1)
+    assert (failing.attempts, failing.answer) == (1, "it could not be sent: RuntimeError")
+
+
+def test_what_is_tried_again_keeps_its_id_and_nothing_joins_it(receiver, now):
+    receiver.answers = [(500, {}), (200, {})]
+    webhook(receiver, now)
+    say(now, key="stale:a", severity="error")
+    services.dispatch(now)
+    say(now + SECOND, key="money:b", severity="error")
+    services.dispatch(now + SECOND)
+
+    services.dispatch(now + 10 * SECOND)
+    services.dispatch(now + 10 * MINUTE)
+
+    first, again, new = [headers["webhook-id"] for headers, _ in receiver.got]
+    assert first == again != new
+    assert receiver.told()[0] == receiver.told()[1]
+    assert receiver.types() == ["alert.firing"] * 3
+
+
+def test_a_letter_of_two_is_sent_again_whole(receiver, now):
+    receiver.answers = [(404, {}), (200, {})]
+    channel("slack", now, url=receiver.url)
+    say(now, key="stale:a")
+    say(now, key="money:b")
+    services.dispatch(now)
+    dead = Delivery.objects.filter(is_dead=True)
+
+    services.send_again(delivery=dead[0], by=ALICE, now=now + MINUTE)
+    services.deliver_due(now + MINUTE)
+
+    first, again = receiver.told()
+    assert first == again
+    assert Delivery.objects.filter(done_at=now + MINUTE).count() == 2
+
+
+def test_a_dead_letter_is_old_news_once_its_alert_is_over(receiver, now):
+    receiver.answers = [(404, {}), (200, {})]
+    channel("slack", now, url=receiver.url)
+    say(now)
+    services.dispatch(now)
+    dead = Delivery.objects.get()
+    end(now + MINUTE)
+
+    with pytest.raises(Refused, match="newer state"):
+        services.send_again(delivery=dead, by=ALICE, now=now + HOUR)
+
+    assert dead.is_dead
+    assert [told["text"][:2] for told in receiver.told()] == ["🔴 ", "✅ "]
+    assert not queries.failing_deliveries("production")
+
+
+def test_a_dead_letter_is_old_news_even_where_nobody_is_left_to_be_told_of_the_end(receiver, now):
+    receiver.answers = [(404, {})]
+    slack = channel("slack", now, url=receiver.url)
+    say(now)
+    services.dispatch(now)
+    services.update_channel(channel=slack, is_active=False, by=ALICE, now=now)
+    end(now + MINUTE)
+    services.update_channel(channel=slack, is_active=True, by=ALICE, now=now + HOUR)
+
+    with pytest.raises(Refused, match="newer state"):
+        services.send_again(delivery=Delivery.objects.get(), by=ALICE, now=now + HOUR)
 
 
 def test_a_storm_of_500_routes_is_a_few_messages_and_a_digest(receiver, now):

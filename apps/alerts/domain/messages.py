@@ -54,6 +54,7 @@ class Message:
     key: str
     notices: tuple[Notice, ...]
     home: str  # the console's address
+    reached: tuple[str, ...] = ()  # of a mail that is tried again: who has it already
 
     @property
     def event(self) -> str:

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Self
 
@@ -10,15 +11,19 @@ from apps.core.ids import new_id
 
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
+    def untaken(self) -> Self:
+        """Neither taken nor replaced by a newer state: what waits, and dead letters."""
+        return self.filter(done_at=None, replaced_at=None)
+
     def waiting(self) -> Self:
-        return self.filter(done_at=None, is_dead=False, replaced_at=None)
+        return self.untaken().filter(is_dead=False)
 
     def due(self, now: datetime) -> Self:
         return self.waiting().filter(next_try_at__lte=now)
 
     def failing(self) -> Self:
         """Tried and not taken, or given up; not what a newer state has replaced."""
-        return self.filter(done_at=None, replaced_at=None).filter(Q(attempts__gt=0) | Q(is_dead=True))
+        return self.untaken().filter(Q(attempts__gt=0) | Q(is_dead=True))
 
 
 class Delivery(models.Model):
@@ -32,6 +37,7 @@ class Delivery(models.Model):
     notice = models.JSONField()
     dedup_key = models.CharField(max_length=255, blank=True)  # under which the receiver keeps it
     sent_as = models.CharField(max_length=36, blank=True)  # the id of the message that carried it last
+    reached = models.JSONField(default=list)  # of several mail addresses: those that have it already
     attempts = models.PositiveSmallIntegerField(default=0)
     next_try_at = models.DateTimeField()
     answer = models.CharField(max_length=300, blank=True)
@@ -71,15 +77,17 @@ class Delivery(models.Model):
         """False if another worker has settled this attempt by now."""
         return self.settle(done_at=at, answer=answer[:300])
 
-    def fail(self, *, answer: str, next_try_at: datetime | None) -> bool:
+    def fail(self, *, answer: str, next_try_at: datetime | None, reached: Sequence[str] = ()) -> bool:
         """None: it is not tried again."""
         again: dict[str, Any] = {"next_try_at": next_try_at} if next_try_at else {"is_dead": True}
-        return self.settle(answer=answer[:300], **again)
+        return self.settle(answer=answer[:300], reached=list(reached), **again)
 
     def settle(self, **fields: Any) -> bool:
         mine = Delivery.objects.filter(pk=self.pk, attempts=self.attempts, done_at=None)
         return mine.update(attempts=self.attempts + 1, **fields) == 1
 
     def send_again(self, at: datetime) -> None:
-        self.is_dead, self.attempts, self.next_try_at, self.replaced_at = False, 0, at, None
-        self.save(update_fields=["is_dead", "attempts", "next_try_at", "replaced_at"])
+        """The whole message that carried it: its receiver takes each id once."""
+        rows = Delivery.objects.untaken()
+        letter = rows.filter(channel=self.channel, sent_as=self.sent_as) if self.sent_as else rows.filter(pk=self.pk)
+        letter.update(is_dead=False, attempts=0, next_try_at=at)

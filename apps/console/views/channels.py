@@ -1,5 +1,6 @@
 """Channels: who is told, a test that really sends, and who is told next when nobody acknowledges."""
 
+import re
 from typing import Any
 
 from django.http import HttpResponse, HttpResponseRedirect
@@ -97,7 +98,8 @@ def secret_once(visit: Visit, channel: Channel, title: str) -> HttpResponse:
 
 
 def config_of(kind: str, to: str) -> dict[str, Any]:
-    many = [one.strip() for one in to.replace("\n", ",").split(",") if one.strip()]
+    between = r"[,;\n]" if kind == Channel.Kind.EMAIL else r"[,\n]"
+    many = [one.strip() for one in re.split(between, to) if one.strip()]
     if kind == Channel.Kind.EMAIL:
         return {"to": many}
     if kind == Channel.Kind.PAGERDUTY:
