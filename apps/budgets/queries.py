@@ -187,7 +187,9 @@ def burn_up(budget: Budget, now: datetime) -> BurnUp:
             nano += reading.season.expected(at, ends, rule.zone) * reading.season.level
             expected.append((ends, round(nano)))
             at = ends
-    days = telemetry.spend(rule.environment, since, until, by=("model",), where=ledger.where(rule), step="1d")
+    days = telemetry.spend(
+        rule.environment, since, until, by=("model",), where=ledger.where(rule), step="1d", zone=rule.zone
+    )
     return BurnUp(actual, expected, [(row.since, row.keys["model"], row.spent_nano) for row in days])
 
 

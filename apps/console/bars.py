@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from html import escape
+from zoneinfo import ZoneInfo
 
 from django.utils.safestring import SafeString, mark_safe
 
@@ -21,6 +22,7 @@ class Bars:
     since: datetime
     until: datetime
     now: datetime
+    zone: ZoneInfo  # in which the days are days
 
     @property
     def says(self) -> str:
@@ -36,7 +38,10 @@ class Bars:
     def rows(self) -> list[list[str]]:
         """The newest first."""
         return [
-            [figures.day(day), *(figures.usd(parts[model]) if model in parts else "" for model in self.arms)]
+            [
+                figures.day(day.astimezone(self.zone).replace(tzinfo=UTC)),
+                *(figures.usd(parts[model]) if model in parts else "" for model in self.arms),
+            ]
             for day, parts in reversed(list(self.days.items()))
         ]
 

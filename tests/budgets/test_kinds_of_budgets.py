@@ -308,6 +308,26 @@ def test_a_burn_up_adds_up_to_what_is_spent(now):
     assert sum(nano for _, _, nano in shown.by_day_and_model) == shown.actual[-1][1]
 
 
+def test_days_are_those_of_the_budgets_time_zone(now):
+    budget = make_budget(now, period="month", timezone="Asia/Tokyo")
+    spend(datetime(2026, 11, 22, 20, tzinfo=UTC), 7)
+
+    assert queries.burn_up(budget, now).by_day_and_model == [
+        (datetime(2026, 11, 22, 15, tzinfo=UTC), "gpt-4.1", 7 * USD)  # the 23rd in Tokyo
+    ]
+
+
+def test_a_rate_is_that_of_the_minutes_that_were_summed(now):
+    budget = make_budget(now, period="month", limit_nano=43_200 * USD, thresholds=[{"burn": 14.4}])  # $1 a minute
+    for minute in range(1, 90):
+        spend(now - minute * MINUTE, 12.5)
+    spend(now, 12.5 * 55 / 60)
+
+    (burn,) = queries.status_of(budget, now + timedelta(seconds=55)).verdict.burns
+
+    assert (burn.short_rate, burn.long_rate) == (pytest.approx(12.5), pytest.approx(12.5))
+
+
 def test_budgets_that_ask_together_are_told_what_each_would_be_told_alone(now):
     for number in range(8):
         for variant in ("old", "new"):

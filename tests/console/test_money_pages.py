@@ -259,3 +259,13 @@ def test_where_nothing_moved_there_is_nothing_to_compare(environment, client, al
     client.force_login(alice)
 
     assert "From the old model" not in text(client.get(reverse("budget", args=[budget.id])))
+
+
+def test_days_of_a_budget_by_the_clock_of_tokyo_are_named_as_there(environment, client, bob):
+    row = make_budget(NOW - 20 * DAY, 100, timezone="Asia/Tokyo")
+    spend(datetime(2026, 11, 22, 20, tzinfo=UTC), 7, route=KEY)  # five in the morning of the 23rd
+
+    client.force_login(bob)
+    shown = text(client.get(reverse("budget", args=[row.id])))
+
+    assert re.findall(r"<td>(\d+ Nov)</td>\s*<td[^>]*>\$7.00", shown) == ["23 Nov"]

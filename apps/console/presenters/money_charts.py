@@ -115,6 +115,7 @@ def by_day(money: Money, now: datetime) -> Bars | None:
         since=verdict.period_from,
         until=until,
         now=now,
+        zone=ZoneInfo(verdict.timezone),
     )
 
 

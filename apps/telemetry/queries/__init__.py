@@ -6,9 +6,11 @@ from apps.telemetry.queries.costs import (
     VariantCost,
     amplification,
     attempts,
+    costs_by_route,
     costs_by_variant,
     fresh_routes,
     request_costs,
+    requests_in_same_hours,
     same_hours,
 )
 from apps.telemetry.queries.failing import Failures, failures
@@ -65,6 +67,7 @@ __all__ = [
     "attempts",
     "baseline",
     "coarse_routes",
+    "costs_by_route",
     "costs_by_variant",
     "failures",
     "fresh_routes",
@@ -76,6 +79,7 @@ __all__ = [
     "raw_calls",
     "request_costs",
     "requests",
+    "requests_in_same_hours",
     "same_hours",
     "shard_of",
     "sources",

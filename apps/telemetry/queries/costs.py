@@ -92,15 +92,41 @@ def amplification(environment: str, since: datetime, until: datetime, route: str
     return [replace(one, calls=calls.get(one.route, 0)) for one in attempts(environment, since, until, route)]
 
 
+def costs_by_route(
+    environment: str, routes: Collection[str], since: datetime, until: datetime
+) -> dict[str, tuple[int, int]]:
+    """By route: nano-USD and how many priced requests it was for, of live traffic. Without routes that tell of none."""
+    found = {}
+    for route, costs in costs_by_variant(environment, routes, since, until).items():
+        if priced := sum(cost.priced for cost in costs):
+            found[route] = (sum(cost.cost_nano for cost in costs), priced)
+    return found
+
+
 def same_hours(environment: str, at: datetime, days: int) -> dict[str, list[tuple[int, int]]]:
     """By route: nano-USD and priced calls of live traffic in the hour of the day of that moment, on the days before."""
-    hour = floor(at, 3600)
     found: dict[str, list[tuple[int, int]]] = {}
-    for day in range(1, days + 1):
-        begin = hour - timedelta(days=day)
-        for row in spend(environment, begin, begin + timedelta(hours=1), by=("route",), where={"arm": "live"}):
+    for since, until in _hours_before(at, days):
+        for row in spend(environment, since, until, by=("route",), where={"arm": "live"}):
             found.setdefault(row.keys["route"], []).append((row.spent_nano, row.calls - row.unpriced))
     return found
+
+
+def requests_in_same_hours(
+    environment: str, routes: Collection[str], at: datetime, days: int
+) -> dict[str, list[tuple[int, int]]]:
+    """The same by priced requests. These are read one by one: ask for few routes."""
+    found: dict[str, list[tuple[int, int]]] = {}
+    for since, until in _hours_before(at, days) if routes else ():
+        for route, cost in costs_by_route(environment, routes, since, until).items():
+            found.setdefault(route, []).append(cost)
+    return found
+
+
+def _hours_before(at: datetime, days: int) -> list[tuple[datetime, datetime]]:
+    hour = floor(at, 3600)
+    begins = (hour - timedelta(days=day) for day in range(1, days + 1))
+    return [(begin, begin + timedelta(hours=1)) for begin in begins]
 
 
 def request_costs(environment: str, since: datetime, until: datetime, where: Mapping[str, str]) -> Histogram:
