@@ -24,7 +24,9 @@ from apps.telemetry.queries.money import spend
 
 ALERT_ABOVE = 0.01  # of the bill
 ALERT_AFTER = 2  # days of it, one after the other
+DAY = timedelta(days=1)
 LOOK_BACK = timedelta(days=31)
+SILENT_FOR = timedelta(days=7)  # of bills that go on without that model
 CONDITION = "bill:"
 
 
@@ -149,7 +151,7 @@ def compare(environment: str, since: date, until: date, now: datetime) -> list[D
     for key in keys:
         day, provider, model = key
         row = ours.get(key)
-        ended = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
+        ended = datetime(day.year, day.month, day.day, tzinfo=UTC) + DAY
         is_final = now >= ended + bills.FINAL_AFTER
         # Of a provider that sent a bill for this day, a model that is not on it was billed nothing.
         found.append(
@@ -168,26 +170,44 @@ def compare(environment: str, since: date, until: date, now: datetime) -> list[D
 
 
 def watch(*, now: datetime) -> list[str]:
-    """Tells of models whose bill differs by more than 1 % on two days in a row, and when that is over."""
+    """Tells of models whose bill differs by more than 1 % on two days in a row, and when that is over: a later day
+    agrees, the day that was told of was corrected, or bills go on for a week without naming the model. Where no bill
+    comes any more, nothing says that it is over."""
     told = []
     for environment in BillLine.objects.order_by("environment").values_list("environment", flat=True).distinct():
-        until = now.astimezone(UTC).date() + timedelta(days=1)
-        days: dict[str, list[Difference]] = {}
-        for one in compare(environment, until - LOOK_BACK, until, now):
+        until = now.astimezone(UTC).date() + DAY
+        alerted = open_days(environment)
+        since = min([until - LOOK_BACK, *alerted.values()])
+        days: dict[str, dict[date, Difference]] = {}
+        billed: dict[str, date] = {}  # the newest day of each provider's bills
+        for one in compare(environment, since, until, now):
             if one.is_final:
-                days.setdefault(f"{one.provider}/{one.model}", []).append(one)
-        for model, differences in days.items():
-            newest = sorted(differences, key=lambda one: one.day)[-ALERT_AFTER:]
-            is_off = len(newest) == ALERT_AFTER and all(one.is_large for one in newest)
-            if is_off != is_open(environment, model):
-                tell(environment, model, newest[-1], now, effect="opens" if is_off else "closes")
+                days.setdefault(f"{one.provider}/{one.model}", {})[one.day] = one
+                billed[one.provider] = one.day
+        for model, known in days.items():
+            newest = known[max(known)]
+            before = known.get(newest.day - DAY)
+            if model in alerted:
+                is_silent = billed[newest.provider] - newest.day >= SILENT_FOR
+                changes = is_silent or not newest.is_large
+            else:
+                changes = newest.is_large and before is not None and before.is_large
+            if changes:
+                tell(environment, model, newest, now, effect="closes" if model in alerted else "opens")
                 told.append(model)
     return told
 
 
-def is_open(environment: str, model: str) -> bool:
-    entries = Entry.objects.filter(environment=environment, condition=f"{CONDITION}{model}")
-    return entries.order_by("-at", "-id").values_list("effect", flat=True).first() == "opens"
+def open_days(environment: str) -> dict[str, date]:
+    """Models whose bill is told to differ, and of which day that was said."""
+    told = Entry.objects.of_environment(environment).with_condition()
+    entries = told.filter(condition__startswith=CONDITION).order_by("at", "id")
+    newest = {entry.condition.removeprefix(CONDITION): entry for entry in entries}
+    return {
+        model: date.fromisoformat(entry.about["day"])
+        for model, entry in newest.items()
+        if entry.effect == Entry.Effect.OPENS
+    }
 
 
 @transaction.atomic
@@ -198,6 +218,8 @@ def tell(environment: str, model: str, one: Difference, now: datetime, *, effect
         f"The bill of {model} for {one.day} says {amounts}: more than 1 % apart on {ALERT_AFTER} days in a row.{causes}"
         if effect == "opens"
         else f"The bill of {model} for {one.day} says {amounts}: no longer more than 1 % apart."
+        if not one.is_large
+        else f"Since {one.day} no bill names {model}, nor do calls of ours."
     )
     journal.record(
         "telemetry.bill_differs" if effect == "opens" else "telemetry.bill_agrees",

@@ -8,7 +8,7 @@ from rest_framework.test import APIClient
 from apps.journal.models import Entry
 from apps.telemetry import bills, queries
 from apps.telemetry.domain import bills as reading
-from apps.telemetry.models import LedgerLine
+from apps.telemetry.models import BillLine, LedgerLine
 from tests.telemetry.make_telemetry import ALICE, NOW, ROUTE, call, count, make_route, sent
 
 pytestmark = pytest.mark.django_db
@@ -165,3 +165,46 @@ def test_the_api_takes_a_bill_from_operators_and_shows_it_to_viewers(alice, bob)
         ("0.150000", "0.140140", "-0.009860")
     ]
     assert queries.spend("production", NOW - timedelta(hours=1), NOW, where={"route": ROUTE})[0].calls == 1001
+
+
+def put(*days, amount=1):
+    for day in days:
+        BillLine.objects.update_or_create(
+            environment="production", provider="openai", model="gpt-4.1", day=day,
+            defaults={"amount_nano": amount, "by": "x", "at": NOW},
+        )  # fmt: skip
+
+
+def told():
+    entries = Entry.objects.filter(condition="bill:openai/gpt-4.1").order_by("at", "id")
+    return [(entry.effect, entry.sentence) for entry in entries]
+
+
+def test_two_days_of_a_bill_that_are_weeks_apart_are_not_in_a_row():
+    put(date(2026, 11, 1), date(2026, 11, 20))
+
+    assert bills.watch(now=NOW) == []
+
+
+def test_an_alert_outlives_the_month_and_closes_once_its_day_is_corrected():
+    put(date(2026, 11, 20), date(2026, 11, 21))
+    bills.watch(now=NOW)
+
+    assert bills.watch(now=NOW + timedelta(days=40)) == []  # no bill, no news
+    put(date(2026, 11, 21), amount=0)
+    bills.watch(now=NOW + timedelta(days=41))
+
+    assert [effect for effect, _ in told()] == ["opens", "closes"]
+
+
+def test_a_day_without_its_own_bill_does_not_end_it_and_a_week_of_bills_without_the_model_does():
+    put(date(2026, 11, 20), date(2026, 11, 21))
+    bills.watch(now=NOW)
+    put(date(2026, 11, 23))
+    assert bills.watch(now=NOW + timedelta(days=3)) == []
+
+    other = {"environment": "production", "provider": "openai", "model": "gpt-5", "amount_nano": 0}
+    BillLine.objects.create(**other, day=date(2026, 11, 30), by="x", at=NOW)
+    bills.watch(now=NOW + timedelta(days=10))
+
+    assert told()[1:] == [("closes", "Since 2026-11-23 no bill names openai/gpt-4.1, nor do calls of ours.")]
