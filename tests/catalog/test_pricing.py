@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.catalog import shipped
-from apps.catalog.domain.names import normalised
+from apps.catalog.domain.names import maker_of, normalised
 from apps.catalog.domain.pricing import Price, PriceBook, Rates
 
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
@@ -108,8 +108,57 @@ def test_one_model_has_many_spellings(provider, model):
     assert (found.provider, found.model) == ("openai", "gpt-4.1")
 
 
-def test_providers_have_other_names_in_the_field():
-    assert normalised("gcp.gemini", "models/gemini-2.5-flash-lite") == ("google", "gemini-2.5-flash-lite")
+@pytest.mark.parametrize(
+    ("provider", "ours"),
+    [("gcp.gemini", "google"), ("Azure.AI.Inference", "azure"), ("az.ai.inference", "azure"), ("mistralai", "mistral"),
+     ("somebody", "somebody")],
+)  # fmt: skip
+def test_providers_have_other_names_in_the_field(provider, ours):
+    assert normalised(provider, "models/m-1") == (ours, "m-1")
+    assert normalised(None, f"{provider}/m-1") == (ours, "m-1")
+
+
+@pytest.mark.parametrize(
+    ("model", "key"),
+    [
+        ("claude-sonnet-4-5", "anthropic/claude-sonnet-4-5"),
+        ("claude-sonnet-4-5-20250929", "anthropic/claude-sonnet-4-5"),
+        ("Claude-Haiku-4-5", "anthropic/claude-haiku-4-5"),
+        ("claude-3-opus-20240229", "anthropic/claude-3-opus-latest"),
+        ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", "aws/regional.anthropic.claude-sonnet-4-5-20250929-v1:0"),
+        ("gpt-5-mini", "openai/gpt-5-mini"),
+        ("chatgpt-4.1", "openai/gpt-4.1"),
+        ("o3-mini", "openai/o3-mini"),
+        ("text-embedding-3-small", "openai/text-embedding-3-small"),
+        ("models/gemini-3.5-flash", "google/gemini-3.5-flash"),
+        ("command-r-plus-08-2024", "cohere/command-r-plus"),
+        ("grok-4", "x-ai/grok-4-0709"),
+        ("mistral-large-latest", "mistral/mistral-large"),
+        ("llama-3.3-70b", "cerebras/llama-3.3-70b"),  # the only one who has it
+    ],
+)
+def test_a_model_without_a_provider_is_its_makers(model, key):
+    found = shipped.price_book().find(None, model, NOW)
+
+    assert f"{found.provider}/{found.model}" == key
+
+
+def test_who_makes_a_model_is_asked_before_those_who_resell_it():
+    book = shipped.price_book()
+
+    for provider, model in book.by_model:
+        if provider != "aws" and provider == maker_of(model):
+            assert book.find(None, model, NOW) is book.find(provider, model, NOW)
+
+
+def test_a_model_of_many_resellers_and_no_known_maker_has_no_price():
+    assert shipped.price_book().find(None, "r1-1776", NOW) is None
+
+
+def test_an_own_model_that_is_named_like_somebody_elses_keeps_its_own_price():
+    own = replace(price(input="1", model="gpt-5-mini-invoices"), provider="internal")
+
+    assert PriceBook([own], beneath=shipped.price_book()).find(None, "gpt-5-mini-invoices", NOW) == own
 
 
 def test_a_router_keeps_its_slashes():

@@ -40,7 +40,7 @@ EXPECTED = {  # calls, confirmed, estimated, calls without a price
     "traceloop-old": (6, 2 * UNCACHED + EMBEDDED, 2 * UNCACHED, 1),
     "openinference": (10, 4 * FULL + EMBEDDED, UNCACHED, 4),
     "logfire": (10, 4 * FULL + EMBEDDED, UNCACHED, 4),
-    "langfuse": (11, 4 * FULL + 300 * 100 + 512 * 10 + 64 * 400, UNCACHED, 5),
+    "langfuse": (11, 4 * FULL + EMBEDDED + 300 * 100 + 512 * 10 + 64 * 400, UNCACHED, 4),
     "litellm": (5, 2 * FULL, 0, 2),
     "webhook": (16, 3 * FULL, 0, 11),
 }

@@ -9,33 +9,51 @@ STANDARD = ""  # the service tier that everybody has who asks for none
 _STANDARDS = frozenset({"", "standard", "auto", "on_demand", "default"})
 _MODEL_DATE = re.compile(r"[-@](\d{4}-\d{2}-\d{2}|\d{8}|\d{4}|\d{3}|latest)$")
 
+# Names of providers as the price library has them; others are taken as they are, in lower case.
 PROVIDERS = {
-    "gemini": "google",
-    "vertex_ai": "google",
-    "vertexai": "google",
-    "gcp.gemini": "google",
-    "gcp.vertex_ai": "google",
-    "gcp.gen_ai": "google",
-    "az.ai.openai": "azure",
-    "azure.ai.openai": "azure",
+    "gcp.gemini": "google", "gcp.vertex_ai": "google", "gcp.gen_ai": "google", "gemini": "google",
+    "vertex_ai": "google", "vertexai": "google",
+    "azure.ai.openai": "azure", "azure.ai.inference": "azure", "az.ai.openai": "azure", "az.ai.inference": "azure",
     "azure_ai": "azure",
-    "aws.bedrock": "aws",
-    "bedrock": "aws",
-    "mistral_ai": "mistral",
-    "xai": "x-ai",
-    "x_ai": "x-ai",
-    "moonshot_ai": "moonshotai",
-}
+    "aws.bedrock": "aws", "bedrock": "aws", "mistral_ai": "mistral", "mistralai": "mistral", "x_ai": "x-ai",
+    "xai": "x-ai", "moonshot_ai": "moonshotai",
+}  # fmt: skip
+
+# Who makes a model, by how its name begins: who is asked where a sender names no provider, whoever resells it too.
+MAKERS = {
+    "claude": "anthropic",
+    "gpt-": "openai", "chatgpt-": "openai", "codex-": "openai", "o1": "openai", "o3": "openai", "o4": "openai",
+    "text-embedding-3": "openai", "text-embedding-ada": "openai", "davinci": "openai", "babbage": "openai",
+    "curie": "openai", "ada": "openai", "whisper": "openai", "tts-": "openai",
+    "gemini": "google", "text-embedding-0": "google",
+    "command": "cohere", "embed-": "cohere", "rerank": "cohere",
+    "mistral": "mistral", "ministral": "mistral", "codestral": "mistral", "devstral": "mistral", "magistral": "mistral",
+    "mixtral": "mistral", "pixtral": "mistral", "voxtral": "mistral", "open-mi": "mistral",
+    "grok": "x-ai", "deepseek": "deepseek", "kimi": "moonshotai", "moonshot": "moonshotai", "sonar": "perplexity",
+    "llama-3.1-sonar": "perplexity", "voyage-": "voyageai", "minimax": "minimax", "glm-": "zai", "muse-": "meta",
+    # as Bedrock spells those of others
+    "anthropic.": "aws", "amazon.": "aws", "meta.": "aws", "us.": "aws", "eu.": "aws", "apac.": "aws", "global.": "aws",
+}  # fmt: skip
+
+
+def named(provider: str) -> str:
+    """A provider by our name of it."""
+    told = provider.lower()
+    return PROVIDERS.get(told, told)
+
+
+def maker_of(model: str) -> str:
+    """Whose a model is, by its name in lower case; empty where the name does not tell."""
+    return next((maker for begin, maker in MAKERS.items() if model.startswith(begin)), "")
 
 
 @lru_cache(maxsize=MOST_NAMES)
 def normalised(provider: str | None, model: str) -> tuple[str, str]:
-    provider = (provider or "").lower()
-    provider = PROVIDERS.get(provider, provider)
+    provider = named(provider or "")
     model = model.lower().removeprefix("models/")
     head, slash, tail = model.partition("/")
-    if slash and (not provider or provider == PROVIDERS.get(head, head)):
-        provider, model = PROVIDERS.get(head, head), tail.removeprefix("models/")
+    if slash and (not provider or provider == named(head)):
+        provider, model = named(head), tail.removeprefix("models/")
     return provider, model
 
 

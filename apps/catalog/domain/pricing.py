@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
 from decimal import Decimal
 
-from apps.catalog.domain.names import STANDARD, normalised, service_tier_of, spellings
+from apps.catalog.domain.names import STANDARD, maker_of, normalised, service_tier_of, spellings
 
 PER_NANO = 10**6  # 10^-15 USD in a nano-USD
 MOST_NAMES = 10_000  # spellings that a book remembers
@@ -180,21 +180,21 @@ class PriceBook:
         return standard if tier == STANDARD else standard + tuple(p for p in whole if p.service_tier == tier)
 
     def all_of(self, provider: str | None, model: str | None) -> History:
+        """Where no provider is told: those of the model's maker, else of the only one who has it."""
         if not model:
             return ()
         if found := self.by_model.get(((provider or "").lower(), model.lower())):
             return found
-        key = normalised(provider, model)
-        for name in spellings(*key):  # a dated name first: it may have a price of its own
-            if found := self._of(*self.aliases.get((key[0], name), (key[0], name))):
+        named, model = normalised(provider, model)
+        owner = named or maker_of(model)
+        for name in spellings(named, model):  # a dated name first: it may have a price of its own
+            key = self.aliases.get((owner, name), (owner, name))
+            if found := self.by_model.get(key) or (() if named else self._of_the_only_one(name)):
                 return found
-        resolved = self.resolve(*key) if self.resolve and len(self._asked) < MOST_NAMES else None
+        resolved = self.resolve(owner, model) if self.resolve and len(self._asked) < MOST_NAMES else None
         return self.by_model.get(resolved, ()) if resolved else ()
 
-    def _of(self, provider: str, model: str) -> History:
-        if not provider:
-            providers = self.providers_of.get(model, set())
-            if len(providers) != 1:
-                return ()
-            provider = next(iter(providers))
-        return self.by_model.get((provider, model), ())
+    def _of_the_only_one(self, model: str) -> History:
+        """Prices of a model that one provider alone has."""
+        providers = self.providers_of.get(model, set())
+        return self.by_model[next(iter(providers)), model] if len(providers) == 1 else ()

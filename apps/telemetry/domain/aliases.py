@@ -8,7 +8,8 @@ senders put prompts, answers, stack traces and key hashes into the others.
 
 from __future__ import annotations
 
-VERSION = 2  # 2: tokens written to caches, the oldest names of models, retries of OpenAI's clients
+# 2: tokens written to caches, the oldest names of models, retries of OpenAI's clients. 3: flags of a resource
+VERSION = 3
 
 FIELDS: dict[str, tuple[str, ...]] = {
     "operation": (
@@ -71,8 +72,7 @@ RESOURCE = {
     "service": ("service.name",),
     "instance": ("service.instance.id",),
     "environment": ("deployment.environment.name", "deployment.environment", "langfuse.environment"),
-    "route": ("changeover.route",),
-    "variant": ("changeover.variant",),
+    **{name: FIELDS[name] for name in ("route", "variant", "flag", "flag_variant")},
 }
 
 KEPT = frozenset(name for names in FIELDS.values() for name in names) | {*INVOCATION, *USAGE, *COSTS}
@@ -91,16 +91,6 @@ OPERATIONS = {
     "generation": CALL, "llm": CALL, "embeddings": EMBEDDING, "embedding": EMBEDDING,
 }  # fmt: skip
 OPERATIONS |= {f"a{name}": kind for name, kind in OPERATIONS.items() if name != "llm"}  # LiteLLM's asynchronous ones
-
-# Names of providers as the price library has them; others are taken as they are, in lower case.
-PROVIDERS = {
-    "gcp.gemini": "google", "gcp.vertex_ai": "google", "gcp.gen_ai": "google", "gemini": "google",
-    "vertex_ai": "google", "vertexai": "google", "google": "google",
-    "azure.ai.openai": "azure", "azure.ai.inference": "azure", "az.ai.openai": "azure", "az.ai.inference": "azure",
-    "azure_ai": "azure", "azure": "azure",
-    "aws.bedrock": "aws", "bedrock": "aws", "mistral_ai": "mistral", "mistralai": "mistral", "x_ai": "x-ai",
-    "xai": "x-ai", "moonshot_ai": "moonshotai",
-}  # fmt: skip
 
 # OpenAI-compatible servers all say `openai`. Endings of addresses, the longest first.
 ENDPOINTS = {

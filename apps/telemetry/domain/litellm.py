@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
+from apps.catalog.domain.names import named
 from apps.telemetry.domain import aliases, endings, naming, providers
 from apps.telemetry.domain import usage as usages
 from apps.telemetry.domain.batch import Unreadable
@@ -141,7 +142,7 @@ def call_of(row: Row) -> SpanCall | None:
     )  # fmt: skip
     call.is_embedding = kind_of(row) == aliases.EMBEDDING
     provider = (row.custom_llm_provider or "")[:64].lower()
-    call.provider = aliases.PROVIDERS.get(provider, provider)
+    call.provider = named(provider)
     if call.provider == "openai" and row.api_base:
         call.provider = providers.provider_at(row.api_base) or call.provider
     model = clean(row.model or "")[:200]

@@ -6,15 +6,15 @@ import ipaddress
 from functools import lru_cache
 from urllib.parse import urlsplit
 
+from apps.catalog.domain.names import named
 from apps.telemetry.domain import aliases
 from apps.telemetry.domain.attributes import packed
 from apps.telemetry.domain.otlp import Told
 
 
 def provider_of(told: Told) -> str:
-    named = told.get("provider")
-    provider = named.lower()[:64] if isinstance(named, str) else ""
-    provider = aliases.PROVIDERS.get(provider, provider)
+    said = told.get("provider")
+    provider = named(said[:64]) if isinstance(said, str) else ""
     endpoint = told.get("endpoint")
     if provider == "openai" and isinstance(endpoint, str):
         return provider_at(endpoint) or provider
