@@ -8,7 +8,7 @@ for takes its place.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from apps.budgets import ledger

@@ -80,6 +80,28 @@ def test_no_cheaper_fallback_is_a_hold_that_is_told(environment, now):
     assert Entry.objects.get(kind="rollout.held").effect == "opens"
 
 
+def test_a_fallback_that_becomes_cheaper_is_taken_in_the_same_crossing(environment, now):
+    make_route(now)
+    make_budget(now, "fall_back")
+    spend(now + SECOND, cheap_fallback=False)
+    services.tick(now=now + 5 * SECOND)
+    services.tick(now=now + 10 * SECOND)
+    held = Decision.objects.get()
+    later = now + timedelta(hours=2)
+    see_traffic(later, n=500, variant="flash-lite", cost="0.0001", assigned_by="fallback")
+    see_traffic(later, n=500, variant="gpt-4.1", cost="0.001", assigned_by="default")
+
+    for tick in range(1, 4):
+        services.tick(now=later + 10 * tick * SECOND)
+
+    kinds = Decision.objects.order_by("at").values_list("kind", "repeats")
+    money = Entry.objects.filter(condition="money:invoice-extraction").order_by("at", "id")
+    assert (held.repeats, held.last_at) == (1, now + 10 * SECOND)
+    assert list(kinds) == [("hold", 1), ("fall_back", 0)]
+    assert on_fallback() == {"invoice-extraction"}
+    assert list(money.values_list("effect", flat=True)) == ["opens", "closes"]
+
+
 def test_an_alert_threshold_moves_nothing(environment, now):
     make_route(now)
     make_budget(now, "alert")
