@@ -28,7 +28,7 @@ def new_alert(entry: Entry) -> Alert:
         sentence=entry.sentence,
         link=entry.link,
         runbook=entry.runbook,
-        mutes=routes_of(entry),
+        mutes=mutes_of(entry),
         entry=entry.id,
         opened_at=entry.at,
         last_at=entry.at,
@@ -36,11 +36,14 @@ def new_alert(entry: Entry) -> Alert:
     )
 
 
-def routes_of(entry: Entry) -> list[str]:
-    """Those of a provider that is down."""
-    if not entry.condition.startswith(life.PROVIDER):
-        return []
-    return list((entry.after or {}).get("routes", ()))
+def mutes_of(entry: Entry) -> list[str]:
+    """Routes of which it tells people too: those of a provider that is down, all where a whole environment's budget is
+    spent."""
+    if entry.condition.startswith(life.BUDGET):
+        return [life.EVERY_ROUTE] if "environment" in entry.about else []
+    if entry.condition.startswith(life.PROVIDER):
+        return list((entry.after or {}).get("routes", ()))
+    return []
 
 
 class Opening:

@@ -12,7 +12,7 @@ from apps.alerts import telling
 from apps.alerts.domain import escalation, life
 from apps.alerts.domain.escalation import Step
 from apps.alerts.models import SEEN_FOR, Alert, EscalationPolicy, SeenEntry, Silence, Watch
-from apps.alerts.opening import Opening, new_alert, routes_of
+from apps.alerts.opening import Opening, mutes_of, new_alert
 from apps.journal.models import Entry, EntryQuerySet
 
 LOOK_BACK = timedelta(days=1)  # an entry older than this alerts nobody any more
@@ -81,7 +81,9 @@ def again(alert: Alert, entry: Entry, now: datetime) -> None:
     """News about an open alert: another decision, or a worse one, is told; the same once more is only counted."""
     is_news = entry.link != alert.link
     worse = alert.repeat(entry=entry.id, sentence=entry.sentence, severity=entry.severity, link=entry.link, at=entry.at)
-    if worse:
+    if worse and alert.silence_row and not alert.silence_row.covers(alert):
+        wake(alert, now)  # it was of what is less grave
+    elif worse:
         telling.fire(alert, occasion=entry.id, now=now, at_once=True)
     elif is_news:
         telling.fire(alert, occasion=entry.id, now=now)
@@ -91,7 +93,7 @@ def open_alert(entry: Entry, now: datetime) -> None:
     known = Alert.objects.just_resolved(now).filter(environment=entry.environment, condition=entry.condition)
     alert = known.order_by("-resolved_at", "-id").first()
     if alert:
-        alert.mutes = routes_of(entry)
+        alert.mutes = mutes_of(entry)
         alert.reopen(entry=entry.id, sentence=entry.sentence, severity=entry.severity, link=entry.link, at=entry.at)
     else:
         alert = new_alert(entry)
@@ -168,9 +170,8 @@ def wake(alert: Alert, now: datetime) -> None:
     if silence := covering(alert, now):
         alert.silence(by=words_of(silence), until=silence.ends_at, row=silence)
         return
-    occasion = f"{alert.id}:awake:{alert.silenced_until:%Y%m%d%H%M%S}"
     alert.wake(now)
-    telling.fire(alert, occasion=occasion, now=now)
+    telling.fire(alert, occasion=alert.occasion("awake"), now=now)
 
 
 def take_over(now: datetime) -> None:
@@ -181,7 +182,7 @@ def take_over(now: datetime) -> None:
 
 def speak_again(alert: Alert, now: datetime) -> None:
     alert.mute("")
-    telling.fire(alert, occasion=f"{alert.entry}:own", now=now)
+    telling.fire(alert, occasion=alert.occasion("own"), now=now)
 
 
 def escalate(now: datetime) -> None:
@@ -196,8 +197,7 @@ def escalate(now: datetime) -> None:
 def step_up(alert: Alert, steps: Sequence[Step], now: datetime) -> None:
     reached = escalation.reached(steps, since=alert.firing_since or now, now=now)
     channels = telling.recipients(alert, steps, first=alert.escalated, last=reached)
-    occasion = f"{alert.entry}:step:{reached}"
-    telling.leave(alert, channels, event=telling.FIRING, occasion=occasion, at=now, now=now)
+    telling.leave(alert, channels, event=telling.FIRING, occasion=alert.occasion("step"), at=now, now=now)
     alert.note_told(leaves_at=max(alert.told_at or now, now), escalated=reached)
 
 
@@ -207,4 +207,4 @@ def repeat(now: datetime) -> None:
 
 
 def say_again(alert: Alert, now: datetime) -> None:
-    telling.fire(alert, occasion=f"{alert.id}:again:{alert.told}", now=now, at_once=True)
+    telling.fire(alert, occasion=alert.occasion("again"), now=now, at_once=True)

@@ -44,7 +44,7 @@ def sources(environment: str) -> list[life.Source]:
 
 
 def source_of(alert: Alert) -> life.Source:
-    return life.Source(alert.condition, alert.route, alert.mutes)
+    return life.Source(alert.condition, alert.mutes)
 
 
 def mute_others(alert: Alert, now: datetime) -> None:

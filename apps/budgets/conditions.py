@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
+from apps.budgets.domain import periods
 from apps.budgets.models import Budget
 from apps.core.actors import WORKER
 from apps.flags import queries as flags
@@ -14,6 +15,8 @@ from apps.journal.services import Condition, Severity
 
 COUNTS = "counts"  # what was settled and what was reported are not the same
 UNVERIFIED = "unverified"  # calls are made without asking
+
+OF_HARD_CAPS = (COUNTS, UNVERIFIED)
 
 
 def is_told(budget: Budget, name: str) -> bool:
@@ -36,13 +39,16 @@ def tell(
 ) -> None:
     """`because`: why, where the sentence does not say so."""
     route = budget.scope.get("route", "")
+    about = {"budget": budget.id} | ({"route": route} if route else {})
+    if not budget.scope and budget.period != periods.REQUEST:
+        about["environment"] = budget.environment  # all that its routes spend
     view = next(iter(flags.routes(budget.environment, [route])), None) if route else None
     journal.record(
         kind,
         environment=budget.environment,
         by=WORKER,
         because=because or sentence,
-        about={"budget": budget.id} | ({"route": route} if route else {}),
+        about=about,
         now=now,
         after=after,
         condition=Condition(
@@ -56,3 +62,19 @@ def tell(
             runbook=view.runbook if view else "",
         ),
     )
+
+
+def close(budget: Budget, *names: str, sentence: str, because: str, now: datetime) -> None:
+    """Those of them that are open: there is nothing to be told about them any more."""
+    for name in names:
+        if is_told(budget, name):
+            tell(
+                budget,
+                "budget.recovered",
+                name,
+                effect="closes",
+                severity="info",
+                sentence=sentence,
+                because=because,
+                now=now,
+            )

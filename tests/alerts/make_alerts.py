@@ -34,6 +34,7 @@ def say(
     environment: str = "production",
     owner: str = "payments",
     by: Actor = WORKER,
+    is_whole: bool = False,  # about the environment as a whole
 ) -> Entry:
     """What some part of the product writes when those on call must know."""
     return journal.record(
@@ -41,7 +42,7 @@ def say(
         environment=environment,
         by=by,
         because="p95",
-        about={"route": route} if route else {},
+        about={"route": route} if route else {"environment": environment} if is_whole else {},
         now=now,
         condition=Condition(
             key=key or f"rollout:{route}",

@@ -105,6 +105,24 @@ def test_who_has_acknowledged_hears_no_more_until_it_gets_worse(receiver, now):
     assert the_alert().state == "firing"
 
 
+def test_what_gets_worse_under_a_silence_is_nobodys_when_that_ends(receiver, now):
+    webhook(receiver, now)
+    say(now, severity="warning")
+    services.dispatch(now)
+    services.acknowledge(alert=the_alert(), by=ALICE, now=now + MINUTE)
+    services.dispatch(now + MINUTE)
+    services.silence(alert=the_alert(), until=now + HOUR, by=ALICE, now=now + MINUTE)
+    say(now + 2 * MINUTE, severity="critical")
+    play(now + 2 * MINUTE, now + HOUR - MINUTE, step=MINUTE)
+    quiet = receiver.types()
+
+    services.dispatch(now + HOUR)
+
+    assert quiet == ["alert.firing", "alert.acknowledged"]
+    assert receiver.types() == [*quiet, "alert.firing"]
+    assert (the_alert().state, the_alert().acknowledged_by) == ("firing", "")
+
+
 def test_another_decision_about_an_open_alert_is_news(receiver, now):
     webhook(receiver, now)
     say(now)
@@ -255,6 +273,23 @@ def test_the_next_step_is_told_when_nobody_acknowledges(receiver, other, now):
     end(now + 21 * MINUTE)
 
     assert receiver.types()[-1] == other.types()[-1] == "alert.resolved"
+
+
+def test_after_a_silence_the_steps_begin_again(receiver, other, now):
+    first, second = webhook(receiver, now, "first"), webhook(other, now, "second")
+    steps = [{"after_minutes": 0, "channels": [first.id]}, {"after_minutes": 15, "channels": [second.id]}]
+    services.set_escalation(environment="production", steps=steps, by=ALICE, now=now)
+    say(now)
+    play(now, now + 20 * MINUTE, step=MINUTE)
+    services.silence(alert=the_alert(), until=now + 80 * MINUTE, by=ALICE, now=now + 20 * MINUTE)
+    play(now + 20 * MINUTE, now + 94 * MINUTE, step=MINUTE)
+    early = (len(receiver.got), len(other.got))
+
+    play(now + 95 * MINUTE, now + 100 * MINUTE, step=MINUTE)
+
+    assert early == (2, 1)
+    assert (len(receiver.got), len(other.got)) == (2, 2)
+    assert the_alert().escalated == 2
 
 
 def test_an_acknowledgement_stops_the_escalation(receiver, other, now):

@@ -6,6 +6,8 @@ from apps.alerts import queries, services
 from apps.alerts.domain import life
 from apps.alerts.domain.life import Source
 from apps.alerts.models import Alert, Delivery
+from apps.budgets import conditions
+from apps.budgets.models import Budget
 from apps.core.actors import WORKER
 from apps.journal import services as journal
 from apps.journal.services import Condition
@@ -13,25 +15,29 @@ from tests.alerts.make_alerts import HOUR, MINUTE, SECOND, end, play, say, the_a
 
 pytestmark = pytest.mark.django_db
 
-DOWN = Source("provider:openai", "", ("a", "c"))
+DOWN = Source("provider:openai", ("a", "c"))
+
+
+def whole(condition):
+    return Source(condition, (life.EVERY_ROUTE,))
 
 
 @pytest.mark.parametrize(
     ("condition", "route", "source", "muted"),
     [
-        ("stale:a", "a", Source("watch:telemetry", ""), True),
-        ("stale:a", "a", Source("watch:deliveries", ""), False),
-        ("budget:x:1.0", "a", Source("budget:y:1.0", ""), True),
-        ("budget:x:1.0", "a", Source("budget:y:0.8", ""), False),
-        ("budget:x:at:1", "a", Source("budget:y:at:1", ""), True),
-        ("budget:x:at:1", "a", Source("budget:y:forecast:1", ""), False),
-        ("budget:x:at:1", "a", Source("budget:y:burn:1", ""), False),
-        ("budget:x:1.0", "", Source("budget:y:1.0", ""), False),
-        ("budget:x:1.0", "a", Source("budget:y:1.0", "b"), False),
-        ("budget:x:1.0", "a", Source("budget:x:1.0", ""), False),
-        ("rollout:a", "a", Source("watch:beat", ""), False),
-        ("watch:telemetry", "", Source("watch:beat", ""), True),
-        ("watch:queue", "", Source("watch:beat", ""), True),
+        ("stale:a", "a", Source("watch:telemetry"), True),
+        ("stale:a", "a", Source("watch:deliveries"), False),
+        ("budget:x:1.0", "a", whole("budget:y:1.0"), True),
+        ("budget:x:1.0", "a", whole("budget:y:0.8"), False),
+        ("budget:x:at:1", "a", whole("budget:y:at:1"), True),
+        ("budget:x:at:1", "a", whole("budget:y:forecast:1"), False),
+        ("budget:x:at:1", "a", whole("budget:y:burn:1"), False),
+        ("budget:x:1.0", "", whole("budget:y:1.0"), False),
+        ("budget:x:1.0", "a", Source("budget:y:1.0"), False),
+        ("budget:x:1.0", "a", whole("budget:x:1.0"), False),
+        ("rollout:a", "a", Source("watch:beat"), False),
+        ("watch:telemetry", "", Source("watch:beat"), True),
+        ("watch:queue", "", Source("watch:beat"), True),
         ("incident:a", "a", DOWN, True),
         ("rollout:a", "a", DOWN, True),
         ("money-amplification:c", "c", DOWN, True),
@@ -109,9 +115,51 @@ def test_what_was_muted_before_it_was_sent_is_not_said_to_be_over(receiver, now)
     assert Delivery.objects.get(alert__condition="incident:a").replaced_at
 
 
+@pytest.mark.parametrize(
+    ("scope", "period", "mutes"),
+    [
+        ({}, "day", True),
+        ({}, "request", False),
+        ({"owner": "search"}, "day", False),
+        ({"model": "openai/gpt-4.1"}, "day", False),
+        ({"provider": "openai"}, "day", False),
+        ({"variant": "flash-lite"}, "day", False),
+        ({"tag": "batch"}, "day", False),
+        ({"route": "search"}, "day", False),
+    ],
+)
+def test_only_the_budget_of_the_whole_environment_mutes_those_of_its_routes(receiver, now, scope, period, mutes):
+    webhook(receiver, now)
+    budget = Budget(environment="production", scope=scope, period=period, limit_nano=1)
+    say_of_it = {"effect": "opens", "severity": "critical", "sentence": "The budget is spent.", "now": now}
+    conditions.tell(budget, "budget.exceeded", "at:1", **say_of_it)
+    say(now, key="budget:one:at:1", severity="critical")
+
+    services.dispatch(now)
+
+    assert the_alert("budget:one:at:1").muted_by == (f"budget:{budget.id}:at:1" if mutes else "")
+    assert ("budget:one:at:1" in [told["data"]["condition"] for told in receiver.told()]) is not mutes
+
+
+def test_who_is_muted_again_and_again_speaks_for_itself_each_time(receiver, now):
+    """A provider that flaps."""
+    webhook(receiver, now)
+    say(now, key="incident:a", route="a")
+    services.dispatch(now)
+    for hours in (1, 3, 5):
+        provider_is_down(now + hours * HOUR, "a")
+        services.dispatch(now + hours * HOUR)
+        end(now + (hours + 1) * HOUR, "provider:openai", route="")
+        services.dispatch(now + (hours + 1) * HOUR + SECOND)
+
+    told = [(body["data"]["condition"], body["type"]) for body in receiver.told()]
+    assert told.count(("incident:a", "alert.firing")) == 1 + 3
+    assert told[-1] == ("incident:a", "alert.firing")
+
+
 def test_the_environments_budget_mutes_its_routes_until_it_is_over(receiver, now):
     webhook(receiver, now)
-    say(now, key="budget:all:1.0", route="", severity="error", sentence="The budget is spent.")
+    say(now, key="budget:all:1.0", route="", is_whole=True, severity="error", sentence="The budget is spent.")
     services.dispatch(now)
     say(now + SECOND, key="budget:one:1.0", severity="error")
     services.dispatch(now + SECOND)

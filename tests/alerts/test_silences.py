@@ -37,6 +37,21 @@ def test_a_silence_covers_what_fits_every_field(receiver, now, matcher, fits):
     assert (the_alert().state == "silenced") is fits
 
 
+def test_a_silence_of_warnings_does_not_cover_one_that_becomes_critical(receiver, now):
+    webhook(receiver, now)
+    services.create_silence(environment="production", severity="warning", ends_at=now + HOUR, by=ALICE, now=now)
+    say(now, severity="warning")
+    services.dispatch(now)
+    quiet = len(receiver.got)
+
+    say(now + MINUTE, severity="critical")
+    services.dispatch(now + MINUTE)
+
+    assert quiet == 0
+    assert receiver.types() == ["alert.firing"]
+    assert the_alert().state == "firing"
+
+
 def test_what_fires_through_a_silence_is_told_when_it_ends(receiver, now):
     webhook(receiver, now)
     services.create_silence(environment="production", route=ROUTE, ends_at=now + HOUR, by=ALICE, now=now)

@@ -17,6 +17,7 @@ SEVERITIES = ("info", "warning", "error", "critical")
 
 PROVIDER = "provider:"
 BUDGET = "budget:"
+EVERY_ROUTE = "*"
 # An open condition mutes those that begin with the other, in the same environment: one cause is told once.
 MUTES = (
     ("watch:beat", "watch:queue"),
@@ -31,10 +32,9 @@ OF_A_PROVIDERS_ROUTE = ("rollout:", "incident:", "stale:", "money-")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An open alert that may mute others. `mutes`: the routes of a provider."""
+    """An open alert that may mute others. `mutes`: the routes of a provider, every one of an environment's budget."""
 
     condition: str
-    route: str
     mutes: Collection[str] = ()
 
 
@@ -78,7 +78,7 @@ def is_muted(condition: str, route: str, by: Source) -> bool:
     if by.condition.startswith(PROVIDER):
         return route in by.mutes and condition.startswith(OF_A_PROVIDERS_ROUTE)
     if by.condition.startswith(BUDGET) and condition.startswith(BUDGET):
-        return bool(route) and not by.route and same_threshold(by.condition, condition)
+        return bool(route) and EVERY_ROUTE in by.mutes and same_threshold(by.condition, condition)
     return any(by.condition.startswith(source) and condition.startswith(target) for source, target in MUTES)
 
 

@@ -65,7 +65,7 @@ class Alert(models.Model):
     told_at = models.DateTimeField(null=True)  # when the last notice leaves or has left
     told = models.PositiveIntegerField(default=0)  # how often
     escalated = models.PositiveSmallIntegerField(default=0)  # steps of the policy that have been told
-    mutes = models.JSONField(default=list)  # the routes whose alerts it tells people of: those of a provider
+    mutes = models.JSONField(default=list)  # the routes whose alerts it tells people of, or every one
     muted_by = models.CharField(max_length=255, blank=True)  # the condition that tells people of this one
     assigned_to = models.CharField(max_length=150, blank=True)
     acknowledged_at = models.DateTimeField(null=True)
@@ -97,6 +97,10 @@ class Alert(models.Model):
     def __str__(self) -> str:
         return f"{self.state} {self.condition}"
 
+    def occasion(self, what: str) -> str:
+        """Names a telling that no journal entry brings: the same until it is told again."""
+        return f"{self.id}:{what}:{self.told}"
+
     @property
     def may_mute(self) -> bool:
         return self.condition.startswith(SOURCES)
@@ -113,9 +117,11 @@ class Alert(models.Model):
         self.entry, self.sentence, self.severity, self.link, self.last_at = entry, sentence, severity, link, at
         self.repeats += 1
         self.clearing_since, self.clearing_entry = None, ""
-        if worse and self.state == self.State.ACKNOWLEDGED:
-            self.state, self.acknowledged_at, self.acknowledged_by = self.State.FIRING, None, ""
+        if worse and self.acknowledged_at:
+            self.acknowledged_at, self.acknowledged_by = None, ""
             self.firing_since, self.escalated = at, 0
+            if self.state == self.State.ACKNOWLEDGED:
+                self.state = self.State.FIRING
         self.save()
         return worse
 
