@@ -26,7 +26,7 @@ from apps.telemetry.queries.steps import floor
 log = structlog.get_logger()
 LEDGER_STAYS = timedelta(seconds=5)
 TELEMETRY_TAKES = timedelta(seconds=15)  # from the end of a call until the ledger has it
-PIECES = 24
+PIECES = 30  # of a rolling period: whole minutes, as the ledger is kept
 
 
 class BudgetExceeded(Refused):
@@ -118,13 +118,27 @@ def period_of(budget: Budget, now: datetime) -> Period:
 
 
 def settled_row(budget: Budget, now: datetime) -> Settled:
-    """Where what is settled now is added: to a hard cap's present period. A rolling one has 24 pieces, and forgets
-    them one after the other."""
+    """Where what is settled now is added: to a hard cap's present period. A rolling one has pieces, and forgets them
+    one after the other."""
     since = period_of(budget, now).since
     if (length := periods.ROLLING.get(budget.period)) is not None:
-        since = floor(now, int(length.total_seconds()) // PIECES)
+        since = floor(now, piece_of(length))
     row, _ = Settled.objects.get_or_create(budget=budget.id, period_from=since, defaults={"newest_at": now})
     return row
+
+
+def piece_of(length: timedelta) -> int:
+    """In seconds."""
+    return int(length.total_seconds()) // PIECES
+
+
+def counted_period(budget: Budget, now: datetime) -> Period:
+    """The period of that moment as far as it is kept whole: a rolling one begins with its first whole piece."""
+    period = period_of(budget, now)
+    if (length := periods.ROLLING.get(budget.period)) is None:
+        return period
+    piece = piece_of(length)
+    return Period(floor(period.since + timedelta(seconds=piece - 1), piece), period.until)
 
 
 def settled_in(budget: Budget, period: Period) -> QuerySet[Settled]:

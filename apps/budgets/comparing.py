@@ -1,35 +1,40 @@
 """Each minute: does the ledger know what holds were settled at?
 
 Reports that stay more than 1 % behind for five minutes are told, and what is missing is booked as an estimated line, so
-that every page shows the same sum as the cap. Reports that come later take as much of that line back. Narrow budgets
-come first: what was booked for a route is known when its owner's budget is looked at.
+that every page shows the same sum as the cap. Reports that come later take as much of that line back, in a period that
+is over too, as long as calls may still be reported. Narrow budgets come first: what was booked for a route is known
+when its owner's budget is looked at.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from django.db import transaction
+from django.db.models import Q
 
-from apps.budgets import caps, conditions, ledger
+from apps.budgets import caps, conditions, ledger, repairing
 from apps.budgets.conditions import COUNTS, UNVERIFIED
-from apps.budgets.domain import admission
+from apps.budgets.domain.admission import MAY_DIFFER
+from apps.budgets.domain.periods import Period
 from apps.budgets.models import Budget, Hold, HoldPart, Settled
-from apps.core.actors import WORKER
+from apps.budgets.repairing import Counts
 from apps.core.money import nano_to_text
-from apps.journal import services as journal
-from apps.telemetry import booking
 
 DIFFERS_AFTER = timedelta(minutes=5)  # clients keep reports back while the door is away
 QUIET = timedelta(minutes=10)
-FEW_HOLDS = 500
 
 
 def compare(*, now: datetime) -> list[str]:
     """The ids of budgets whose calls are not reported; they go on counting what was settled."""
     found = []
-    for budget in sorted(Budget.objects.hard(), key=lambda one: (-len(one.scope), one.id)):
+    hard = {budget.id: budget for budget in Budget.objects.hard()}
+    over = _over(hard, now)
+    for budget in sorted([*hard.values(), *(over.keys() - hard.values())], key=lambda one: (-len(one.scope), one.id)):
+        for period in sorted(over.get(budget, ())):
+            _compare_in(budget, period, now)
+        if budget.id not in hard:
+            continue
         if conditions.is_told(budget, UNVERIFIED) and not _unverified_lately(budget, now):
             sentence = f"Calls under the cap of {budget.rule.scope_words} ask for room again."
             conditions.tell(
@@ -41,99 +46,73 @@ def compare(*, now: datetime) -> list[str]:
                 sentence=sentence,
                 now=now,
             )
-        if _compare_one(budget, now):
+        if _is_behind(budget, now):
             found.append(budget.id)
     return found
 
 
-@transaction.atomic
-def _compare_one(budget: Budget, now: datetime) -> bool:
-    """Whether reports have been missing for longer than they may."""
-    period = caps.period_of(budget, now)
-    rows = list(caps.settled_in(budget, period).select_for_update().order_by("period_from"))
-    if not rows:
-        _close_if_told(budget, now)
-        return False
-    settled, booked = sum(row.nano for row in rows), sum(row.repaired_nano for row in rows)
-    reported = ledger.spent(budget.rule, *period).nano - booked
-    if not admission.differs(reported, settled):
-        for row in rows:
-            row.note_difference(None)
-        _close_if_told(budget, now)
-        _repair(budget, rows, 0, now)
-        return False
-    newest, since = rows[-1], min((row.differs_since for row in rows if row.differs_since), default=None)
-    if since is None:
-        newest.note_difference(now)
-    if since is None or now - since < DIFFERS_AFTER:
-        return False
-    if not conditions.is_told(budget, COUNTS):
-        amounts = f"${nano_to_text(settled)} were settled, reports tell of ${nano_to_text(reported)}"
+def _over(hard: dict[str, Budget], now: datetime) -> dict[Budget, set[Period]]:
+    """Periods that are over, of whose calls reports may still come, where holds alone told of some. The budget may have
+    been ended since, or be a soft one now."""
+    lately = now - ledger.CALLS_COME
+    is_odd = ~Q(repaired_nano=0) | Q(differs_since__isnull=False) | Q(newest_at__gte=now - QUIET)
+    sums = Settled.objects.filter(is_odd, newest_at__gte=lately).values_list("budget", "newest_at")
+    expired = HoldPart.objects.filter(hold__state=Hold.State.EXPIRED, hold__expires_at__gte=lately, nano__gt=0)
+    asked = {*sums, *expired.values_list("budget", "hold__made_at")}
+    budgets = hard | Budget.objects.light().in_bulk({id for id, _ in asked} - hard.keys())
+    found: dict[Budget, set[Period]] = {}
+    for id, at in asked:
+        budget = budgets[id]
+        if id not in hard or at < caps.counted_period(budget, now).since:
+            found.setdefault(budget, set()).add(caps.counted_period(budget, at))
+    return found
+
+
+def _is_behind(budget: Budget, now: datetime) -> bool:
+    """Whether reports of the present period have been missing for longer than they may. Told, and told when over."""
+    counts, is_behind = _compare_in(budget, caps.counted_period(budget, now), now)
+    is_told = conditions.is_told(budget, COUNTS)
+    if counts is None or not counts.differ:
+        if is_told:
+            sentence = f"The ledger knows what was settled for {budget.rule.scope_words}."
+            conditions.tell(
+                budget, "budget.counts_agree", COUNTS, effect="closes", severity="info", sentence=sentence, now=now
+            )
+    elif is_behind and not is_told:
+        amounts = f"${nano_to_text(counts.settled)} were settled, reports tell of ${nano_to_text(counts.reported)}"
         sentence = f"Calls under the cap of {budget.rule.scope_words} are not reported: {amounts}."
         conditions.tell(
             budget, "budget.counts_differ", COUNTS, effect="opens", severity="error", sentence=sentence, now=now
         )
-    missing = settled - reported
-    if abs(missing - booked) > settled * admission.MAY_DIFFER:
-        _repair(budget, rows, missing, now)
-    return True
+    return is_behind
 
 
-def _close_if_told(budget: Budget, now: datetime) -> None:
-    if conditions.is_told(budget, COUNTS):
-        sentence = f"The ledger knows what was settled for {budget.rule.scope_words}."
-        conditions.tell(
-            budget, "budget.counts_agree", COUNTS, effect="closes", severity="info", sentence=sentence, now=now
-        )
+def _compare_in(budget: Budget, period: Period, now: datetime) -> tuple[Counts | None, bool]:
+    """What is counted in that period, and whether reports have been missing for longer than they may."""
+    if not caps.settled_in(budget, period).exists() and not repairing.expired_in(budget, period).exists():
+        return None, False
+    counts, is_behind = _compare_sums(budget, period, now)
+    repairing.net_expired(budget, period, counts, now)
+    return counts, is_behind
 
 
-def _repair(budget: Budget, rows: Sequence[Settled], nano: int, now: datetime) -> None:
-    """So much of what was settled is missing in reports: it is booked, and what was booked before is taken back."""
-    before = sum(row.repaired_nano for row in rows)
-    if nano == before:
-        return
-    for row in rows:
-        if row.repaired_nano:
-            _book(budget, -row.repaired_nano, row.repaired_as)
-            row.note_repair(0, {})
-    if nano:
-        line = {"at": rows[-1].newest_at.isoformat(), **_in_common(budget)}
-        _book(budget, nano, line)
-        rows[-1].note_repair(nano, line)
-    did, why = "booked as estimated", "holds were settled at them, and no report tells of them"
-    if nano < before:
-        did, why = "taken back", "reports tell of the calls"
-    journal.record(
-        "budget.counts_repaired",
-        environment=budget.environment,
-        by=WORKER,
-        because=f"${nano_to_text(abs(nano - before))} are {did} for {budget.rule.scope_words}: {why}.",
-        about={"budget": budget.id} | ({"route": budget.scope["route"]} if "route" in budget.scope else {}),
-        now=now,
-        before={"booked_usd": nano_to_text(before)},
-        after={"booked_usd": nano_to_text(nano)},
-    )
-
-
-def _book(budget: Budget, nano: int, line: Mapping[str, str]) -> None:
-    facts = {name: value for name, value in line.items() if name not in ("at", "rollout")}
-    booking.book_estimate(
-        environment=budget.environment,
-        at=datetime.fromisoformat(line["at"]),
-        nano=nano,
-        calls=0,
-        rule=booking.UNREPORTED_HOLDS,
-        trial=line.get("rollout", ""),
-        **facts,
-    )
-
-
-def _in_common(budget: Budget) -> dict[str, str]:
-    """What is the same of all calls that were held under this cap lately."""
-    parts = HoldPart.objects.filter(budget=budget.id, state=Hold.State.SETTLED).order_by("-id")[:FEW_HOLDS]
-    facts: list[dict[str, str]] = [part.hold.scope for part in parts.select_related("hold")] or [{}]
-    same = {name: value for name, value in facts[0].items() if all(one.get(name) == value for one in facts)}
-    return {**same, **budget.scope}
+@transaction.atomic
+def _compare_sums(budget: Budget, period: Period, now: datetime) -> tuple[Counts, bool]:
+    rows = list(caps.settled_in(budget, period).select_for_update().order_by("period_from"))
+    counts = repairing.count(budget, period, rows)
+    if not counts.differ:
+        for row in rows:
+            row.note_difference(None)
+        repairing.repair(budget, rows, 0, now)
+        return counts, False
+    since = min((row.differs_since for row in rows if row.differs_since), default=None)
+    if since is None:
+        rows[-1].note_difference(now)
+    if since is None or now - since < DIFFERS_AFTER:
+        return counts, False
+    if abs(counts.missing - counts.booked) > counts.settled * MAY_DIFFER:
+        repairing.repair(budget, rows, counts.missing, now)
+    return counts, True
 
 
 def _unverified_lately(budget: Budget, now: datetime) -> bool:

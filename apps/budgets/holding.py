@@ -31,6 +31,7 @@ FACTS = ("route", "variant", "model", "provider", "owner", "tag", "rollout", "ar
 LONGEST = timedelta(hours=24)
 HOLDS_STAY = timedelta(days=7)
 SUMS_STAY = timedelta(days=35)  # no period is longer
+TOLD_LATE = timedelta(hours=1)  # a call that was made without asking, after it was made
 AT_ONCE = 500
 
 
@@ -62,7 +63,7 @@ class Terms:
     max_cost_nano: int | None  # of a request to this variant; of the dearest one where no variant is named
 
 
-def terms(*, environment: str, scope: Mapping[str, str], now: datetime) -> Terms:
+def terms(*, environment: str, scope: Mapping[str, str], now: datetime, service_tier: str = "") -> Terms:
     facts = _checked(environment, scope, 0, now + LONGEST, now)
     budgets = tuple(row for row in Budget.objects.hard().of(environment) if ledger.covers(row.scope, facts))
     views = flags.routes(environment, [facts["route"]]) if "route" in facts else []
@@ -71,7 +72,7 @@ def terms(*, environment: str, scope: Mapping[str, str], now: datetime) -> Terms
     costs = [cost for variant in named if (cost := cap_of(variant)) is not None]
     return Terms(
         budgets,
-        catalog.price_book().find(facts.get("provider"), facts.get("model"), now),
+        catalog.price_book().find(facts.get("provider"), facts.get("model"), now, service_tier),
         max(costs) if len(costs) == len(named) and costs else None,
     )
 
@@ -132,11 +133,11 @@ def settle(*, environment: str, hold: str, nano: int | None, now: datetime) -> H
         if row.settled_nano == actual:
             return row  # the answer was lost: the same again
         raise HoldHasEnded(key=hold, state=row.state, usd=f"${nano_to_text(row.settled_nano or 0)}")
-    was = Hold.State(row.state)
+    was, booked = Hold.State(row.state), row.booked_nano
     if not row.end(Hold.State.SETTLED, was=was, nano=actual, now=now, is_unpriced=nano is None):
         raise HoldHasEnded(key=hold, state="ended", usd="another amount")
     if was == Hold.State.EXPIRED:  # it was given up too early: what was booked for it is taken back
-        _book(row, -row.nano, calls=-1, rule=booking.EXPIRED_HOLD)
+        _book(row, -booked, calls=-1 if booked else 0, rule=booking.EXPIRED_HOLD)
     if nano is None:  # the report of the call brings no price, so it cannot be booked twice
         _book(row, row.nano, calls=0, rule=booking.UNPRICED_HOLD)
     _add_settled(row, actual, now)
@@ -173,7 +174,8 @@ def settle_unverified(
     _add_settled(row, nano, now)
     for budget in budgets:
         if not conditions.is_told(budget, UNVERIFIED):
-            sentence = f"Calls under the cap of {budget.rule.scope_words} were made without asking for room."
+            spent, words = f"${nano_to_text(nano)}", budget.rule.scope_words
+            sentence = f"{spent} were spent under the cap of {words} without asking for room."
             conditions.tell(
                 budget,
                 "budget.spend_unverified",
@@ -198,6 +200,12 @@ def _expire_one(row: Hold, now: datetime) -> bool:
         return False
     _book(row, row.nano, calls=1, rule=booking.EXPIRED_HOLD)
     return True
+
+
+def take_back(row: Hold, nano: int) -> None:
+    """Of what was booked for a hold as it expired: reports tell of its calls. In the transaction that locked it."""
+    row.take_back(nano)
+    _book(row, -nano, calls=0 if row.booked_nano else -1, rule=booking.EXPIRED_HOLD)
 
 
 def forget_ended(*, now: datetime) -> None:
@@ -245,8 +253,9 @@ def _hold(environment: str, key: str) -> Hold:
 
 def _add_settled(row: Hold, nano: int, now: datetime) -> None:
     ids = list(row.parts.order_by("budget").values_list("budget", flat=True))
+    made_at = row.made_at - TOLD_LATE if row.is_unverified else row.made_at
     for budget in Budget.objects.light().filter(pk__in=ids).order_by("id"):
-        caps.settled_row(budget, now).add(nano, now)
+        caps.settled_row(budget, now).add(nano, made_at, now)
 
 
 def _book(row: Hold, nano: int, *, calls: int, rule: str) -> None:

@@ -293,6 +293,16 @@ class Hold(models.Model):
         self.save(update_fields=["nano", "expires_at"])
         self.parts.update(nano=nano)
 
+    @property
+    def booked_nano(self) -> int:
+        """What stands in the ledger for it alone: it expired, and nobody told of (all of) its calls."""
+        return (self.settled_nano or 0) if self.state == Hold.State.EXPIRED else 0
+
+    def take_back(self, nano: int) -> None:
+        self.settled_nano = self.booked_nano - nano
+        self.save(update_fields=["settled_nano"])
+        self.parts.update(nano=self.settled_nano)
+
     def end(self, state: Hold.State, *, was: Hold.State, nano: int, now: datetime, is_unpriced: bool = False) -> bool:
         """Compare and swap: False where somebody else has ended it."""
         mine = Hold.objects.filter(pk=self.pk, state=was)
@@ -328,6 +338,7 @@ class Settled(models.Model):
     budget = models.CharField(max_length=36)
     period_from = models.DateTimeField()
     nano = models.BigIntegerField(default=0)
+    from_before_nano = models.BigIntegerField(default=0)  # the part of it by holds that were made before the period
     holds = models.BigIntegerField(default=0)
     newest_at = models.DateTimeField()
     differs_since = models.DateTimeField(null=True)
@@ -342,9 +353,13 @@ class Settled(models.Model):
     def __str__(self) -> str:
         return f"{self.nano} in {self.holds} holds"
 
-    def add(self, nano: int, now: datetime) -> None:
+    def add(self, nano: int, made_at: datetime, now: datetime) -> None:
+        from_before = nano if made_at < self.period_from else 0
         Settled.objects.filter(pk=self.pk).update(
-            nano=models.F("nano") + nano, holds=models.F("holds") + 1, newest_at=now
+            nano=models.F("nano") + nano,
+            from_before_nano=models.F("from_before_nano") + from_before,
+            holds=models.F("holds") + 1,
+            newest_at=now,
         )
 
     def note_ledger(self, nano: int, now: datetime) -> None:
@@ -356,6 +371,8 @@ class Settled(models.Model):
         self.save(update_fields=["repaired_nano", "repaired_as"])
 
     def note_difference(self, since: datetime | None) -> None:
+        if since == self.differs_since:
+            return
         self.differs_since = since
         self.save(update_fields=["differs_since"])
 

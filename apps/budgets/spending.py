@@ -10,11 +10,11 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from django.db import transaction
 
-from apps.budgets import conditions, ledger, queries
+from apps.budgets import conditions, ledger, queries, repairing
 from apps.budgets.domain import money, periods, thresholds
 from apps.budgets.domain.money import MoneyVerdict
 from apps.budgets.domain.thresholds import AT, BURN, Threshold
-from apps.budgets.models import Budget, Settled
+from apps.budgets.models import Budget
 from apps.core.actors import Actor
 from apps.core.refusals import Invalid, NotFound, Stale
 from apps.journal import services as journal
@@ -187,7 +187,10 @@ def update_budget(
         asked["on_unreachable"] = unreachable_default(asked["is_hard"])
     fields = check_budget({"environment": row.environment} | _facts(row) | asked)
     if any(before[name] != fields[name] for name in ("scope", "period", "timezone")):
-        Settled.objects.filter(budget=row.pk).delete()  # of other calls, or of another time
+        repairing.start_over(row, has_other_calls=before["scope"] != fields["scope"], now=now)
+    if row.is_hard and not fields["is_hard"]:
+        sentence = f"The budget of {row.rule.scope_words} is no hard cap any more."
+        conditions.close(row, *conditions.OF_HARD_CAPS, sentence=sentence, because=because, now=now)
     row.change(fields, by=str(by), now=now)
     _record_budget("budget.changed", row, by=by, because=because, now=now, before=before, after=_facts(row))
     return row
@@ -209,6 +212,8 @@ def end_budget(*, budget: str, by: Actor, because: str, now: datetime, expected_
             after=queries.status_of(row, now).verdict.as_dict(),
             now=now,
         )
+    sentence = f"The budget of {row.rule.scope_words} was ended."
+    conditions.close(row, *conditions.OF_HARD_CAPS, sentence=sentence, because=because, now=now)
     row.end(by=str(by), now=now)
     _record_budget("budget.ended", row, by=by, because=because, now=now, before=_facts(row), after=None)
     return row
