@@ -47,6 +47,7 @@ beat_schedule = {
     "forget-old-flags": every(3600.0, "apps.flags.tasks.forget_old"),
     "watch-bills": every(600.0, "apps.telemetry.tasks.watch_bills"),
     "keep-up-prices": every(60.0, "apps.catalog.tasks.keep_up"),
+    "lay-out-abandoned": every(5.0, "apps.telemetry.tasks.lay_out_abandoned"),
     "roll-up-ledger": every(10.0, "apps.telemetry.tasks.roll_up"),
     "forget-old": every(300.0, "apps.telemetry.tasks.forget_old"),
     "forget-raw-calls": every(30.0, "apps.telemetry.tasks.forget_raw_calls"),

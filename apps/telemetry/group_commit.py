@@ -12,6 +12,7 @@ from django.db import IntegrityError, InterfaceError, OperationalError, connecti
 # After a group of so many the next are on their way: one larger group costs less than two, so it waits for them.
 CROWD = 6
 LINGER = 0.01  # seconds
+PAUSE = 0.5  # seconds without a group: then what was put off is done
 
 log = structlog.get_logger()
 Item = TypeVar("Item")
@@ -24,11 +25,14 @@ class Stopped(Exception):
 
 
 class GroupCommit(Generic[Item, Result]):
-    """`store` takes a list, writes it in one transaction, and returns one result per item, in order."""
+    """`store` takes a list, writes it in one transaction, and returns one result per item, in order.
+
+    `finish` does what it put off: before the first group, once nothing more comes, and at the end."""
 
     def __init__(
         self,
         store: Callable[[Sequence[Item]], Sequence[Result]],
+        finish: Callable[[], None],
         *,
         max_waiting: int,
         max_bytes: int,
@@ -36,6 +40,8 @@ class GroupCommit(Generic[Item, Result]):
         max_group_bytes: int,
     ) -> None:
         self.store = store
+        self.finish = finish
+        self.is_finished = False
         self.max_group = max_group
         self.max_group_bytes = max_group_bytes  # a long transaction would keep others from the database
         self.max_bytes = max_bytes
@@ -68,10 +74,31 @@ class GroupCommit(Generic[Item, Result]):
 
     def run(self) -> None:
         is_last = False
-        while not is_last and (first := self.waiting.get()) is not None:
+        self.try_to_finish()
+        while not is_last and (first := self.next()) is not None:
             group, is_last = self.gather(first)
             self.write([(item, told) for item, _, told in group])
+            self.is_finished = False
+        self.try_to_finish()
         connection.close()
+
+    def next(self) -> tuple[Item, int, Told[Result]] | None:
+        while True:
+            try:
+                return self.waiting.get(timeout=None if self.is_finished else PAUSE)
+            except queue.Empty:
+                self.try_to_finish()
+
+    def try_to_finish(self) -> None:
+        """Now, or a pause later."""
+        try:
+            self.finish()
+            self.is_finished = True
+        except (OperationalError, InterfaceError) as error:
+            log.warning("telemetry.database_away", error=str(error))
+            connection.close()
+        except Exception:  # the edge of the thread: groups that come must be written all the same
+            log.exception("telemetry.unfinished")
 
     def gather(self, first: tuple[Item, int, Told[Result]]) -> tuple[list[tuple[Item, int, Told[Result]]], bool]:
         group, size, is_last = [first], first[1], False

@@ -1,7 +1,7 @@
 """What a writer keeps in memory between two commit groups: routes with their splits, prices, token histories."""
 
 from collections.abc import Collection, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from django.db import connection
 
@@ -10,6 +10,8 @@ from apps.catalog import queries as catalog
 from apps.catalog.domain.pricing import PriceBook
 from apps.core.ids import new_id
 from apps.flags import queries as flags
+from apps.telemetry.domain.gathering import NEVER, Gathering
+from apps.telemetry.domain.model_names import plain_name
 from apps.telemetry.domain.pricing import EVERYWHERE, TokenHistory
 from apps.telemetry.domain.routes import UNASSIGNED, RouteFacts, Split
 from apps.telemetry.models import Mapping, RouteTokens
@@ -17,7 +19,6 @@ from apps.telemetry.models import Mapping, RouteTokens
 LOOK_AT_PRICES = timedelta(seconds=5)
 SAVE_HISTORIES = timedelta(seconds=5)
 HISTORIES_AT_ONCE = 20  # of a commit group: those who wait for it would wait for all of them
-NEVER = datetime.min.replace(tzinfo=UTC)
 NOTE_CLIENTS = timedelta(seconds=1)
 FRESHEN = timedelta(seconds=1)
 MOST_ROUTES = 10_000
@@ -42,6 +43,7 @@ class WriterMemory:
         self.rules: dict[str, dict[tuple[str, str], str]] = {}  # (service, model) -> route
         self.clients: dict[ClientKey, tuple[int | None, datetime]] = {}
         self.fresh_at: dict[RouteKey, datetime] = {}
+        self.gathering = Gathering()
 
     def route(self, environment: str, route: str) -> RouteFacts:
         return self.routes[environment].get(route, UNASSIGNED)
@@ -67,8 +69,8 @@ class WriterMemory:
             if self.book is None or self.book.version != catalog.price_version():
                 self.book = catalog.price_book()
             self.rules = {}
-            for rule in Mapping.objects.all():
-                self.rules.setdefault(rule.environment, {})[rule.service, rule.model] = rule.route
+            for rule in Mapping.objects.order_by("at", "id"):  # of two spellings of a model the newer one counts
+                self.rules.setdefault(rule.environment, {})[rule.service, plain_name(rule.model)] = rule.route
             self.looked_at_prices_at = now
         return self.price_book
 

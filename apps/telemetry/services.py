@@ -18,28 +18,12 @@ from apps.core.refusals import Invalid, NotFound
 from apps.flags import queries as flags_queries
 from apps.flags import services as flags
 from apps.journal import services as journal
-from apps.telemetry import keeping, measuring, metering, retention, rolling, rows, tracing
+from apps.telemetry import gathering, measuring, metering, retention, rolling, rows, tracing, writing
 from apps.telemetry.domain.batch import Batch, Call, Client, Exposure, Outcome
 from apps.telemetry.domain.fold import Fold
 from apps.telemetry.domain.intake import Intake
-from apps.telemetry.domain.shards import shard_of
 from apps.telemetry.memory import RouteKey, WriterMemory
-from apps.telemetry.models import (
-    CallMinute,
-    Cursor,
-    Freshness,
-    Heard,
-    LedgerLine,
-    Mapping,
-    OutcomeSum,
-    RequestSum,
-    RouteTokens,
-    Unassigned,
-    Window,
-    Writer,
-)
-from apps.telemetry.queries.steps import floor
-from apps.telemetry.rows import moment
+from apps.telemetry.models import CallMinute, Cursor, Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +37,11 @@ class Sent:
     @property
     def key(self) -> str:
         return f"{self.environment}\n{self.batch.batch_id}"
+
+    @property
+    def size(self) -> int:
+        """Calls."""
+        return len(self.batch.calls) + (len(self.intake.calls) if self.intake is not None else 0)
 
 
 @dataclass(slots=True)
@@ -81,15 +70,25 @@ class Claimed:
 def count(*, sent: Sequence[Sent], writer: WriterMemory, now: datetime) -> list[Receipt]:
     """One commit group: a receipt for each batch, in order. Durable when it returns."""
     writer.seq += 1  # at every try: a commit whose answer was lost must not share its number
+    calls = sum(one.size for one in sent)
+    waits = writer.gathering.may_wait(calls, now)
     with transaction.atomic():
         claimed = claim(sent, now)
         fresh = [one for one in claimed if one.is_new]
         fold = fold_all(fresh, writer, now)
         take_intakes(fresh, fold, writer, now)
-        freshened = write(fold, writer, now)
+        if waits:
+            gathering.keep(fold.sums, writer, now)
+        else:
+            gathering.lay_out(fold.sums, writer)
+        freshened = writing.write(fold, writer, now)
         noted = note_seen([one.sent for one in fresh], writer, now)
         saving = writer.histories_to_save(fold.learned, now)
-        save_histories(saving, writer)
+        writing.save_histories(saving, writer)
+    if waits:
+        writer.gathering.has_kept(fold.sums, writer.seq, calls)
+    else:
+        writer.gathering.has_laid_out(calls, now)
     writer.histories_are_saved(saving, now)
     writer.are_fresh(freshened, now)
     writer.clients.update(noted)
@@ -194,84 +193,6 @@ def take_intakes(fresh: Sequence[Claimed], fold: Fold, writer: WriterMemory, now
         tracing.take(calls, fold, writer, now)
         metering.take(points, fold, writer, now)
         metering.give_back(fold, writer)
-
-
-def write(fold: Fold, writer: WriterMemory, now: datetime) -> list[RouteKey]:
-    """Which routes it says are fresh comes back, for when that is committed."""
-    shards = {key: shard_of(*key) for key in fold.touched}
-    rows.insert(
-        Writer,
-        [(writer.id, writer.seq, now)],
-        "ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, at = excluded.at",
-    )
-    rows.insert(
-        Window,
-        [
-            (*key[:4], moment(key.starts_at), w.calls, w.errors, w.input_tokens, w.cached_input_tokens,
-             w.output_tokens, w.confirmed_nano, w.estimated_nano, w.unpriced, w.late, w.coarse,
-             w.latency.pack())
-            for key, w in fold.windows.items()
-        ],
-    )  # fmt: skip
-    rows.insert(
-        RequestSum,
-        [
-            (shards[key[:2]], writer.id, writer.seq, *key[:7], moment(key.starts_at), r.requests, r.errors, r.unfinal,
-             r.attempts, r.cost_nano, r.estimated_nano, r.unpriced, r.unnamed, moment(r.first_at), moment(r.last_at),
-             r.latency.pack(), r.cost.pack())
-            for key, r in fold.requests.items()
-        ],
-    )  # fmt: skip
-    rows.insert(
-        OutcomeSum,
-        [
-            (shards[key[:2]], writer.id, writer.seq, key.environment, key.route, key.trial, key.split, key.assigned,
-             key.arm, key.assigned_by, moment(key.starts_at), key.variant, key.name, o.count, o.ones, o.zeros, o.total)
-            for key, o in fold.outcomes.items()
-        ],
-    )  # fmt: skip
-    rows.insert(
-        LedgerLine,
-        [
-            (moment(key.minute * 60), *key[1:], line.calls, line.confirmed_nano, line.estimated_nano, line.unpriced,
-             line.input_tokens, line.cached_input_tokens, line.output_tokens, line.cache_write_tokens,
-             line.cache_write_1h_tokens)
-            for key, line in fold.ledger.items()
-            if line.says_something
-        ],
-    )  # fmt: skip
-    rows.insert(
-        Heard,
-        [(*key, floor(now, 3600), n) for key, n in sorted(fold.heard.items()) if n],
-        "ON CONFLICT (environment, service, source, what, key, hour) DO UPDATE SET n = telemetry_heard.n + excluded.n",
-    )
-    freshened = writer.to_freshen(fold.touched, now)
-    rows.insert(
-        Freshness,
-        [(*key, now, now) for key in freshened],
-        "ON CONFLICT (environment, route) DO UPDATE SET newest_at = excluded.newest_at",
-    )
-    rows.insert(
-        Unassigned,
-        [
-            (*key, *fold.unassigned_of.get(key, ("", "")), calls, now, now)
-            for key, calls in sorted(fold.unassigned.items())
-            if calls
-        ],
-        "ON CONFLICT (environment, name) DO UPDATE"
-        " SET calls = telemetry_unassigned.calls + excluded.calls, last_at = excluded.last_at",
-    )
-    keeping.keep(fold, now)
-    return freshened
-
-
-def save_histories(keys: Sequence[RouteKey], writer: WriterMemory) -> None:
-    rows.insert(
-        RouteTokens,
-        [(*key, *writer.histories[key].plain()) for key in keys],
-        "ON CONFLICT (environment, route) DO UPDATE"
-        " SET inputs = excluded.inputs, outputs = excluded.outputs, models = excluded.models",
-    )
 
 
 def note_seen(
@@ -383,8 +304,8 @@ def settle_old(*, now: datetime) -> int:
         writer.refresh({environment for environment, _ in keys}, set(), now)
         fold = new_fold(writer, writer.price_book, now)
         tracing.settle_quiet(keys, fold, writer, now)
-        write(fold, writer, now)
-        save_histories(writer.histories_to_save(fold.learned, now, most=len(fold.learned)), writer)
+        writing.write_all(fold, writer, now)
+        writing.save_histories(writer.histories_to_save(fold.learned, now, most=len(fold.learned)), writer)
     return len(keys)
 
 

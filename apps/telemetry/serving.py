@@ -24,7 +24,7 @@ from apps.core.asgi import (
     problem,
     read_body,
 )
-from apps.telemetry import litellm_door, otlp_doors, services
+from apps.telemetry import gathering, litellm_door, otlp_doors, services
 from apps.telemetry.domain import batch as batches
 from apps.telemetry.domain.batch import Batch
 from apps.telemetry.group_commit import GroupCommit, Stopped
@@ -49,7 +49,10 @@ def new_commits() -> GroupCommit[Sent, Receipt]:
         with metrics.commits.time(), metrics.commits_failed.count_exceptions():
             return services.count(sent=sent, writer=writer, now=timezone.now())
 
-    return GroupCommit(store, max_waiting=256, max_bytes=64_000_000, max_group=64, max_group_bytes=5_000_000)
+    def finish() -> None:
+        gathering.finish(writer=writer, now=timezone.now())
+
+    return GroupCommit(store, finish, max_waiting=256, max_bytes=64_000_000, max_group=64, max_group_bytes=5_000_000)
 
 
 commits = new_commits()

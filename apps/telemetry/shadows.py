@@ -12,7 +12,7 @@ from django.db import transaction
 from apps.core.actors import Actor
 from apps.core.refusals import NotFound, Refused
 from apps.journal import services as journal
-from apps.telemetry import services, tracing
+from apps.telemetry import tracing, writing
 from apps.telemetry.domain.fold import Fold
 from apps.telemetry.memory import WriterMemory
 from apps.telemetry.models import SuspectedShadow
@@ -50,4 +50,4 @@ def move_money(found: SuspectedShadow, now: datetime) -> None:
     book = writer.refresh({found.environment}, {(found.environment, found.route)}, now)
     fold = Fold(writer, book, window_seconds=settings.WINDOW_SECONDS, arrived_at=now.timestamp())
     tracing.move_to_shadow(found, fold, writer, now)
-    services.write(fold, writer, now)
+    writing.write_all(fold, writer, now)

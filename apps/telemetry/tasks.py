@@ -1,7 +1,7 @@
 from celery import shared_task
 from django.utils import timezone
 
-from apps.telemetry import bills, keeping, rolling, services
+from apps.telemetry import bills, gathering, keeping, rolling, services
 
 
 @shared_task
@@ -17,6 +17,12 @@ def forget_raw_calls(**_: object) -> None:
 @shared_task
 def roll_up(**_: object) -> None:
     rolling.roll_up()
+
+
+@shared_task
+def lay_out_abandoned(**_: object) -> None:
+    while gathering.lay_out_abandoned(now=timezone.now()):
+        pass
 
 
 @shared_task

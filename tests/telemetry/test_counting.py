@@ -7,7 +7,7 @@ import pytest
 from apps.core.actors import person
 from apps.flags import queries as flag_queries
 from apps.flags import services as flags
-from apps.telemetry import queries, services
+from apps.telemetry import queries, writing
 from apps.telemetry.domain.batch import Client, Exposure
 from apps.telemetry.memory import WriterMemory
 from apps.telemetry.models import LedgerLine, RequestSum, Window
@@ -163,7 +163,7 @@ def test_clients_and_exposures_are_handed_down_once():
 
 def test_a_failed_group_leaves_nothing_and_its_number_is_not_used_again(monkeypatch):
     writer = WriterMemory()
-    monkeypatch.setattr(services, "write", None)
+    monkeypatch.setattr(writing, "write", None)
     with pytest.raises(TypeError):
         count(sent(call(), batch_id="b"), writer=writer)
     monkeypatch.undo()

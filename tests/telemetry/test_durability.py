@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from apps.access import services as access
 from apps.core.actors import WORKER
+from apps.telemetry import gathering
 from apps.telemetry.models import LedgerLine, Window
 from tests import postgres
 from tests.processes import running_server
@@ -109,6 +110,8 @@ def stop(senders):
 
 
 def counted():
+    while gathering.lay_out_abandoned(now=timezone.now() + timedelta(minutes=1)):
+        pass
     windows, lines = (sum(model.objects.values_list("calls", flat=True)) for model in (Window, LedgerLine))
     assert windows == lines
     return windows

@@ -38,6 +38,7 @@ from apps.telemetry.domain.sums import (
     OutcomeSum,
     RequestKey,
     RequestSum,
+    Sums,
     WindowKey,
     WindowSum,
 )
@@ -71,9 +72,8 @@ class Fold:
         self.book = book
         self.window_seconds = window_seconds
         self.late_before = arrived_at - window_seconds - LATE_SECONDS
-        self.windows: dict[WindowKey, WindowSum] = {}
-        self.requests: dict[RequestKey, RequestSum] = {}
-        self.outcomes: dict[OutcomeKey, OutcomeSum] = {}
+        self.sums = Sums()
+        self.windows, self.requests, self.outcomes = self.sums.windows, self.sums.requests, self.sums.outcomes
         self.ledger: dict[LedgerKey, LedgerSum] = {}
         self.unassigned: dict[tuple[str, str], int] = {}  # calls of routes that nobody made
         self.unassigned_of: dict[tuple[str, str], tuple[str, str]] = {}  # service and model of those that name none

@@ -14,6 +14,8 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from math import frexp
 
+from msgspec import Struct
+
 SCALE = 4
 CELLS_PER_DOUBLING = 1 << SCALE
 LOWEST = -30 * CELLS_PER_DOUBLING
@@ -45,13 +47,10 @@ def edge_index_at_or_above(value: float) -> int:
     return min(max(index_of(value), LOWEST), HIGHEST)
 
 
-class Histogram:
-    __slots__ = ("cells", "clamped", "zero")
-
-    def __init__(self, cells: dict[int, int] | None = None, *, zero: int = 0, clamped: int = 0) -> None:
-        self.cells: dict[int, int] = cells if cells is not None else {}
-        self.zero = zero
-        self.clamped = clamped
+class Histogram(Struct, array_like=True, eq=False):
+    cells: dict[int, int] = {}  # of its own: msgspec copies it
+    zero: int = 0
+    clamped: int = 0
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Histogram:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import NamedTuple
+import zlib
+from typing import Any, NamedTuple
 
-from msgspec import Struct
+import msgspec
+from msgspec import Struct, field
 
 from apps.telemetry.domain.histogram import Histogram
 
@@ -18,8 +19,7 @@ class WindowKey(NamedTuple):
     starts_at: int  # seconds, as all moments here
 
 
-@dataclass(slots=True)
-class WindowSum:
+class WindowSum(Struct, array_like=True, gc=False):
     """Calls that ended in a window."""
 
     calls: int = 0
@@ -34,6 +34,19 @@ class WindowSum:
     coarse: int = 0  # calls whose latency nobody told finely enough
     latency: Histogram = field(default_factory=Histogram)
 
+    def add(self, other: WindowSum) -> None:
+        self.calls += other.calls
+        self.errors += other.errors
+        self.input_tokens += other.input_tokens
+        self.cached_input_tokens += other.cached_input_tokens
+        self.output_tokens += other.output_tokens
+        self.confirmed_nano += other.confirmed_nano
+        self.estimated_nano += other.estimated_nano
+        self.unpriced += other.unpriced
+        self.late += other.late
+        self.coarse += other.coarse
+        self.latency.merge(other.latency)
+
 
 class RequestKey(NamedTuple):
     environment: str
@@ -46,8 +59,7 @@ class RequestKey(NamedTuple):
     starts_at: int
 
 
-@dataclass(slots=True)
-class RequestSum:
+class RequestSum(Struct, array_like=True, gc=False):
     """Requests that ended in a window. Latencies are those of answered requests: a failed one is above every mark."""
 
     requests: int = 0
@@ -63,6 +75,20 @@ class RequestSum:
     latency: Histogram = field(default_factory=Histogram)
     cost: Histogram = field(default_factory=Histogram)
 
+    def add(self, other: RequestSum) -> None:
+        self.requests += other.requests
+        self.errors += other.errors
+        self.unfinal += other.unfinal
+        self.attempts += other.attempts
+        self.cost_nano += other.cost_nano
+        self.estimated_nano += other.estimated_nano
+        self.unpriced += other.unpriced
+        self.unnamed += other.unnamed
+        self.first_at = min(self.first_at, other.first_at)
+        self.last_at = max(self.last_at, other.last_at)
+        self.latency.merge(other.latency)
+        self.cost.merge(other.cost)
+
 
 class OutcomeKey(NamedTuple):
     environment: str
@@ -77,12 +103,54 @@ class OutcomeKey(NamedTuple):
     starts_at: int
 
 
-@dataclass(slots=True)
-class OutcomeSum:
+class OutcomeSum(Struct, array_like=True, gc=False):
     count: int = 0
     ones: int = 0
     zeros: int = 0
     total: float = 0.0
+
+    def add(self, other: OutcomeSum) -> None:
+        self.count += other.count
+        self.ones += other.ones
+        self.zeros += other.zeros
+        self.total += other.total
+
+
+class Sums(Struct, array_like=True):
+    """All that is not money of one commit group, or of several."""
+
+    windows: dict[WindowKey, WindowSum] = {}
+    requests: dict[RequestKey, RequestSum] = {}
+    outcomes: dict[OutcomeKey, OutcomeSum] = {}
+
+    def add(self, other: Sums) -> None:
+        """Takes over the other's sums: nobody may go on with them."""
+        add_each(self.windows, other.windows)
+        add_each(self.requests, other.requests)
+        add_each(self.outcomes, other.outcomes)
+
+    def pack(self) -> bytes:
+        return zlib.compress(_encode([list(part.items()) for part in (self.windows, self.requests, self.outcomes)]), 1)
+
+    @classmethod
+    def unpack(cls, packed: bytes | memoryview) -> Sums:
+        return cls(*map(dict, _decode(zlib.decompress(packed))))
+
+
+def add_each(mine: dict[Any, Any], others: dict[Any, Any]) -> None:
+    for key, sums in others.items():
+        known = mine.get(key)
+        if known is None:
+            mine[key] = sums
+        else:
+            known.add(sums)
+
+
+Packed = tuple[
+    list[tuple[WindowKey, WindowSum]], list[tuple[RequestKey, RequestSum]], list[tuple[OutcomeKey, OutcomeSum]]
+]
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Packed).decode
 
 
 class LedgerKey(NamedTuple):

@@ -4,7 +4,7 @@ from apps.telemetry.models.calls import Pair, RawCalls
 from apps.telemetry.models.ledger import BillLine, LedgerDay, LedgerHour, LedgerLine, LedgerTotal
 from apps.telemetry.models.sources import Heard, Instance, Mapping, Source, SuspectedShadow, Unassigned
 from apps.telemetry.models.streams import MetricBooking, MetricStream, Trace, UntoldUsage
-from apps.telemetry.models.sums import LatencyRange, OutcomeSum, RequestSum, RouteTokens, Window, Written
+from apps.telemetry.models.sums import GroupSums, LatencyRange, OutcomeSum, RequestSum, RouteTokens, Window, Written
 from apps.telemetry.models.writing import Batch, CallId, CallMinute, Compacted, Cursor, Freshness, Writer
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Compacted",
     "Cursor",
     "Freshness",
+    "GroupSums",
     "Heard",
     "Instance",
     "LatencyRange",

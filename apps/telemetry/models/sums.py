@@ -1,4 +1,6 @@
-"""Append-only partial sums: one row per key and commit group. Readers add them up; `tasks` makes few rows of many."""
+"""Append-only partial sums: one row per key and commit group, or per key and some groups that came in a crowd.
+
+Readers add them up; `tasks` makes few rows of many."""
 
 from django.db import models
 
@@ -115,6 +117,22 @@ class OutcomeSum(Written):
 
     def __str__(self) -> str:
         return f"{self.count} {self.name} of {self.route}"
+
+
+class GroupSums(models.Model):
+    """Windows, requests and outcomes of one commit group that are not in rows of their own yet: see `gathering`."""
+
+    id = models.BigAutoField(primary_key=True)
+    writer = models.CharField(max_length=36)
+    seq = models.PositiveBigIntegerField()
+    at = models.DateTimeField()
+    body = models.BinaryField()  # domain.sums.Sums
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["writer", "seq"], name="one_row_per_group")]
+
+    def __str__(self) -> str:
+        return f"{self.writer} {self.seq}"
 
 
 class RouteTokens(models.Model):

@@ -11,8 +11,13 @@ from django.db.models import QuerySet
 from apps.telemetry.domain import ranges
 from apps.telemetry.domain.histogram import Histogram
 from apps.telemetry.domain.ranges import Bounds, Ranges
+from apps.telemetry.domain.sums import OutcomeKey, RequestKey, Sums, WindowKey
 from apps.telemetry.models import LatencyRange, OutcomeSum, RequestSum, Window
 from apps.telemetry.queries.steps import ALL, Steps, floor
+from apps.telemetry.queries.waiting import with_waiting
+from apps.telemetry.rows import moment
+
+Key = WindowKey | RequestKey | OutcomeKey
 
 TOO_COARSE = (
     "The sender's buckets are too coarse for percentiles. Set there"
@@ -89,36 +94,74 @@ CALL_SUMS = (
 def windows(environment: str, route: str, since: datetime, until: datetime, step: str | int = ALL) -> list[WindowRow]:
     """By time, variant and arm; a window belongs to the step in which it starts."""
     steps = Steps.of(since, until, step)
-    found: dict[tuple[datetime, str, str], WindowRow] = {}
+    table, waiting = with_waiting(lambda: in_rows(environment, route, steps))
+    table.add_waiting(waiting, environment, route)
+    return [table.found[key] for key in sorted(table.found)]
 
-    def row_of(at: datetime, variant: str, arm: str) -> WindowRow:
-        begin = steps.begin(at)
+
+@dataclass(slots=True)
+class Table:
+    steps: Steps
+    found: dict[tuple[datetime, str, str], WindowRow] = field(default_factory=dict)
+
+    def row_of(self, at: datetime, variant: str, arm: str) -> WindowRow:
+        begin = self.steps.begin(at)
         key = (begin, variant, arm)
-        if key not in found:
-            found[key] = WindowRow(begin, steps.end(begin), variant, arm)
-        return found[key]
+        if key not in self.found:
+            self.found[key] = WindowRow(begin, self.steps.end(begin), variant, arm)
+        return self.found[key]
 
+    def add_calls(self, row: WindowRow, counts: Sequence[int], latency: Histogram) -> None:
+        add_up(row, CALL_SUMS, counts)
+        row.latency.merge(latency)
+
+    def add_requests(self, row: WindowRow, counts: Sequence[int]) -> None:
+        row.requests += counts[0]
+        row.seen.add(*counts)
+
+    def add_outcome(self, row: WindowRow, name: str, count: int, total: float) -> None:
+        before = row.outcomes.get(name, (0, 0.0))
+        row.outcomes[name] = (before[0] + count, before[1] + total)
+
+    def add_waiting(self, sums: Sums, environment: str, route: str) -> None:
+        for window, calls in sums.windows.items():
+            if row := self.row_of_waiting(window, window.variant, environment, route):
+                self.add_calls(row, counts_of(calls, CALL_SUMS), calls.latency)
+        for request, told in sums.requests.items():
+            if row := self.row_of_waiting(request, request.assigned, environment, route):
+                self.add_requests(row, counts_of(told, SEEN_OF))
+        for key, outcome in sums.outcomes.items():
+            if row := self.row_of_waiting(key, key.variant, environment, route):
+                self.add_outcome(row, key.name, outcome.count, outcome.total)
+
+    def row_of_waiting(self, key: Key, variant: str, environment: str, route: str) -> WindowRow | None:
+        at = moment(key.starts_at)
+        if (key.environment, key.route) == (environment, route) and begin_of(self.steps) <= at < self.steps.until:
+            return self.row_of(at, variant, key.arm)
+        return None
+
+
+def in_rows(environment: str, route: str, steps: Steps) -> Table:
+    table = Table(steps)
     calls = between(Window.objects.all(), environment, route, steps)
     for starts_at, variant, arm, latency, *counts in calls.values_list(
         "starts_at", "variant", "arm", "latency", *CALL_SUMS
     ):
-        row = row_of(starts_at, variant, arm)
-        add_up(row, CALL_SUMS, counts)
-        row.latency.merge(Histogram.unpack(latency))
+        table.add_calls(table.row_of(starts_at, variant, arm), counts, Histogram.unpack(latency))
     for coarse in between(LatencyRange.objects.all(), environment, route, steps):
         key = (steps.begin(coarse.starts_at), coarse.variant, coarse.arm)
-        if key in found:  # else its window was drawn together with others
-            ranges.add(found[key].ranges, [((coarse.above, coarse.up_to), coarse.n)])
+        if key in table.found:  # else its window was drawn together with others
+            ranges.add(table.found[key].ranges, [((coarse.above, coarse.up_to), coarse.n)])
     requests = between(RequestSum.objects.all(), environment, route, steps)
     for starts_at, assigned, arm, *counts in requests.values_list("starts_at", "assigned", "arm", *SEEN_OF):
-        row = row_of(starts_at, assigned, arm)
-        row.requests += counts[0]
-        row.seen.add(*counts)
-    for outcome in between(OutcomeSum.objects.all(), environment, route, steps):
-        row = row_of(outcome.starts_at, outcome.variant, outcome.arm)
-        count, total = row.outcomes.get(outcome.name, (0, 0.0))
-        row.outcomes[outcome.name] = (count + outcome.count, total + outcome.total)
-    return [found[key] for key in sorted(found)]
+        table.add_requests(table.row_of(starts_at, assigned, arm), counts)
+    for told in between(OutcomeSum.objects.all(), environment, route, steps):
+        table.add_outcome(table.row_of(told.starts_at, told.variant, told.arm), told.name, told.count, told.total)
+    return table
+
+
+def counts_of(sums: object, names: Sequence[str]) -> list[int]:
+    return [getattr(sums, name) for name in names]
 
 
 def add_up(sums: object, names: Sequence[str], counts: Sequence[int]) -> None:
@@ -128,10 +171,13 @@ def add_up(sums: object, names: Sequence[str], counts: Sequence[int]) -> None:
 
 
 def between(rows: "QuerySet[Any]", environment: str, route: str, steps: Steps) -> "QuerySet[Any]":
-    since = floor(steps.since, settings.WINDOW_SECONDS)  # the whole window in which the time begins
-    return rows.filter(environment=environment, route=route, starts_at__gte=since, starts_at__lt=steps.until).order_by(
-        "starts_at", "id"
-    )
+    within = {"starts_at__gte": begin_of(steps), "starts_at__lt": steps.until}
+    return rows.filter(environment=environment, route=route, **within).order_by("starts_at", "id")
+
+
+def begin_of(steps: Steps) -> datetime:
+    """Of the whole window in which the time begins."""
+    return floor(steps.since, settings.WINDOW_SECONDS)
 
 
 def coarse_routes(since: datetime) -> set[tuple[str, str]]:
