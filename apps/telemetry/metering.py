@@ -16,7 +16,7 @@ from apps.telemetry.domain import aliases, points
 from apps.telemetry.domain.fold import Fold
 from apps.telemetry.domain.intake import Intake
 from apps.telemetry.domain.otlp import Point
-from apps.telemetry.domain.points import Delta, State
+from apps.telemetry.domain.points import Delta, State, Stream
 from apps.telemetry.memory import WriterMemory
 from apps.telemetry.metric_bookings import (
     AT_ONCE,
@@ -33,7 +33,7 @@ Taken = tuple[str, Intake, Sequence[bool]]
 COUNTS_AFTER = timedelta(hours=24)  # a better source that fell silent for longer no longer has the money
 
 encode = msgspec.msgpack.Encoder().encode
-decode_state = msgspec.msgpack.Decoder(State).decode
+decode, decode_life = msgspec.msgpack.Decoder(Stream).decode, msgspec.msgpack.Decoder(State).decode
 
 
 def meet(taken: Sequence[Taken], now: datetime) -> None:
@@ -70,17 +70,19 @@ def take(taken: Sequence[Taken], fold: Fold, writer: WriterMemory, now: datetime
         return
     fresh.sort(key=lambda one: one[1].at)
     keys = [stream_key(environment, point) for environment, point in fresh]
-    states = load_states(sorted(set(keys)))
+    streams = load_streams(sorted(set(keys)))
     known = known_since({environment for environment, _ in fresh})
     sources = Sources({environment for environment, _ in fresh})
     bookings = Bookings(fold, writer)
-    kept: dict[str, State] = {}
+    kept: dict[str, Stream] = {}
     for key, (environment, point) in zip(keys, fresh, strict=True):
         since = known.get((environment, service_of(point), instance_of(point)), now)
-        before = states.get(key)
-        delta, state, kind = points.read(point, before, int(since.timestamp() * 1e9))
-        if state is not None:
-            states[key] = kept[key] = state
+        before = streams.get(key, Stream())
+        delta, stream, kind = points.read(point, before, int(since.timestamp() * 1e9))
+        if stream is not None:
+            streams[key] = kept[key] = stream
+            if before.is_shared_with(point):
+                fold.hear(environment, service_of(point), METRIC, "two_writers")
         if kind in ("gap", "late", "reset"):
             fold.hear(environment, service_of(point), METRIC, kind)
         if delta is not None:
@@ -88,15 +90,15 @@ def take(taken: Sequence[Taken], fold: Fold, writer: WriterMemory, now: datetime
             book(environment, point, delta, sources, bookings)
     rows.insert(
         MetricStream,
-        [(key, now, encode(state)) for key, state in sorted(kept.items())],
+        [(key, now, encode(stream)) for key, stream in sorted(kept.items())],
         "ON CONFLICT (key) DO UPDATE SET at = excluded.at, body = excluded.body",
     )
     bookings.write()
 
 
-def hear_interval(environment: str, point: Point, before: State | None, fold: Fold) -> None:
+def hear_interval(environment: str, point: Point, before: Stream, fold: Fold) -> None:
     """No window that metrics feed is finer than the time between two points of theirs."""
-    since = before.at if before is not None and before.begin == point.begin else point.begin
+    since = before.since(point)
     if points.meaning_of(point) == aliases.DURATION and 0 < since < point.at:
         fold.hear(environment, service_of(point), METRIC, "points")
         fold.hear(environment, service_of(point), METRIC, "point_seconds", round((point.at - since) / 1e9))
@@ -110,13 +112,20 @@ def instance_of(point: Point) -> str:
     return str(point.resource.attributes.get("service.instance.id") or "")[:200]
 
 
-def load_states(keys: Sequence[str]) -> dict[str, State]:
-    states = {}
+def load_streams(keys: Sequence[str]) -> dict[str, Stream]:
+    streams = {}
     for position in range(0, len(keys), AT_ONCE):
         found = MetricStream.objects.select_for_update().filter(key__in=keys[position : position + AT_ONCE])
         for key, body in found.order_by("key").values_list("key", "body"):
-            states[key] = decode_state(bytes(body))
-    return states
+            streams[key] = stream_in(bytes(body))
+    return streams
+
+
+def stream_in(body: bytes) -> Stream:
+    try:
+        return decode(body)
+    except msgspec.ValidationError:  # a row from when a stream had one life
+        return Stream([decode_life(body)])
 
 
 def known_since(environments: set[str]) -> dict[tuple[str, str, str], datetime]:

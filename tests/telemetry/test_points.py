@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from apps.telemetry.domain import points, ranges
 from apps.telemetry.domain.histogram import Histogram, index_of
 from apps.telemetry.domain.otlp import Point, Resource
+from apps.telemetry.domain.points import Stream
 
 settings.register_profile("points", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
 settings.load_profile("points")
@@ -26,10 +27,10 @@ def point(count=0, total=0.0, cells=None, *, at=NOW, begin=NOW - 100 * SECOND, t
 
 
 def booked(told, known_since):
-    state, deltas, kinds = None, [], []
+    stream, deltas, kinds = Stream(), [], []
     for one in told:
-        delta, after, kind = points.read(one, state, known_since)
-        state = after or state
+        delta, after, kind = points.read(one, stream, known_since)
+        stream = after or stream
         deltas += [delta] if delta else []
         kinds.append(kind)
     return sum(delta.count for delta in deltas), round(sum(delta.total for delta in deltas)), kinds
@@ -40,9 +41,9 @@ RUNS = st.lists(
 )
 
 
-def exported(runs):
+def exported(runs, at=NOW):
     """What a process exports that is started again and again: cumulative sums of each life."""
-    at, told = NOW, []
+    told = []
     for run in runs:
         begin = at + 1
         count = total = 0
@@ -83,6 +84,50 @@ def test_repeated_and_late_points_book_nothing_more(runs, random):
     assert booked(shuffled, known_since=0)[:2] == whole[:2]
 
 
+@given(st.lists(RUNS, min_size=2, max_size=4), st.randoms(), st.booleans())
+def test_workers_that_share_a_stream_are_each_counted_once(workers, random, in_order):
+    """Points of each interleaved with those of the others, through all their restarts, in time or not."""
+    told = [one for number, runs in enumerate(workers) for one in exported(runs, at=NOW + number * 7 * SECOND)]
+    random.shuffle(told)
+    told = sorted(told, key=lambda one: one.at) if in_order else told
+
+    count, total, _ = booked(told, known_since=NOW)
+
+    assert count == sum(calls for runs in workers for run in runs for calls, _ in run)
+    assert total == sum(tokens for runs in workers for run in runs for _, tokens in run)
+
+
+def minute(n, count, begin):
+    return point(count, float(count), at=NOW + n * 60 * SECOND, begin=begin)
+
+
+def test_of_workers_that_were_there_before_we_knew_them_only_the_first_points_are_missing():
+    told = [minute(0, 10, NOW - 2), minute(0.5, 20, NOW - 1), minute(1, 13, NOW - 2), minute(1.5, 24, NOW - 1)]
+
+    assert booked(told, known_since=NOW) == (3 + 4, 7, ["gap", "gap", "delta", "delta"])
+
+
+def test_it_is_seen_that_several_write_one_stream():
+    one, other, restarted = minute(1, 10, NOW), minute(2, 20, NOW + 1), minute(4, 3, NOW + 150 * SECOND)
+    alone = Stream().after(points.state_of(one))
+
+    assert alone.is_shared_with(other)
+    assert alone.after(points.state_of(other)).is_shared_with(minute(3, 12, NOW))
+    assert not alone.is_shared_with(minute(2, 12, NOW))
+    assert not alone.is_shared_with(restarted)
+
+
+def test_a_worker_that_was_forgotten_is_not_counted_again():
+    lives = points.MOST_LIVES
+    told = [minute(1 + n / 1000, 5, NOW + n) for n in range(lives + 1)]  # the first one makes way
+    again = [minute(2, 8, NOW), minute(3, 9, NOW)]
+
+    count, _, kinds = booked(told + again, known_since=NOW)
+
+    assert kinds == ["first"] * (lives + 1) + ["gap", "delta"]
+    assert count == 5 * (lives + 1) + 1
+
+
 def test_the_same_totals_once_more_at_shutdown_add_nothing():
     told = [point(5, 10.0, at=NOW), point(5, 10.0, at=NOW + 1)]
 
@@ -95,7 +140,7 @@ def test_the_same_totals_once_more_at_shutdown_add_nothing():
      point(9, 12.0, {0: 4, 1: 5}, at=NOW + SECOND)],
 )  # fmt: skip
 def test_who_counts_less_or_begins_later_has_begun_anew(after):
-    delta, _, kind = points.read(after, points.state_of(point(5, 10.0)), 0)
+    delta, _, kind = points.read(after, Stream([points.state_of(point(5, 10.0))]), 0)
 
     assert kind == "reset"
     assert (delta.count, delta.total) == (after.count, after.total)
@@ -116,7 +161,7 @@ def exponential(values, scale):
 @given(st.lists(st.floats(0.0011, 900), min_size=1, max_size=50), st.integers(4, 20))
 def test_finer_exponential_cells_become_ours(values, scale):
     told = point(len(values), sum(values), exponential(values, scale), kind="exponential", scale=scale)
-    delta, _, _ = points.read(told, None, 0)
+    delta, _, _ = points.read(told, Stream(), 0)
 
     assert delta.is_fine
     assert delta.histogram.count == len(values)
@@ -135,7 +180,7 @@ def test_a_stream_that_grows_coarser_on_its_way_still_subtracts(values, first, s
     half = len(values) // 2
     before = point(half, sum(values[:half]), exponential(values[:half], first), kind="exponential", scale=first)
     after = point(len(values), sum(values), exponential(values, second), kind="exponential", scale=second, at=NOW + 1)
-    delta, _, kind = points.read(after, points.state_of(before), 0)
+    delta, _, kind = points.read(after, Stream([points.state_of(before)]), 0)
 
     if kind == "delta":  # an edge may round differently at two scales: then it looks like a reset
         assert delta.count == delta.histogram.count == len(values) - half
@@ -148,7 +193,7 @@ def test_a_stream_that_grows_coarser_on_its_way_still_subtracts(values, first, s
      (point(1, 0.4, {10: 1}, kind="exponential", scale=20), True)],
 )  # fmt: skip
 def test_only_fine_cells_in_seconds_have_percentiles(told, is_fine):
-    assert points.read(told, None, 0)[0].is_fine is is_fine
+    assert points.read(told, Stream(), 0)[0].is_fine is is_fine
 
 
 @given(
@@ -168,7 +213,7 @@ def test_a_quantile_of_coarse_buckets_lies_between_the_bounds_that_are_told(valu
     found = {}
     for told in (explicit, coarse):
         assert points.fault_of(told, NOW) == ""
-        ranges.add(found, points.ranges_of(told, points.read(told, None, 0)[0]).items())
+        ranges.add(found, points.ranges_of(told, points.read(told, Stream(), 0)[0]).items())
 
     low, high = ranges.quantile(q, Histogram.of([0.5] * 3), found, unknown)
 
@@ -183,7 +228,7 @@ def test_the_newest_instrumentations_buckets_say_between_2_56_and_5_12_seconds()
     bounds = tuple(0.01 * 2**k for k in range(14))
     told = replace(point(100, 150.0, {7: 90, 9: 10}), bounds=bounds)
 
-    found = points.ranges_of(told, points.read(told, None, 0)[0])
+    found = points.ranges_of(told, points.read(told, Stream(), 0)[0])
 
     assert ranges.quantile(0.95, Histogram(), found) == (2.56, 5.12)
 
@@ -191,12 +236,12 @@ def test_the_newest_instrumentations_buckets_say_between_2_56_and_5_12_seconds()
 def test_the_last_bucket_ends_at_the_largest_value_that_is_told():
     told = replace(point(3, 60.0, {1: 3}, unit="ms"), bounds=(10.0,), most=25.0)
 
-    assert points.ranges_of(told, points.read(told, None, 0)[0]) == {(0.01, 0.025): 3}
+    assert points.ranges_of(told, points.read(told, Stream(), 0)[0]) == {(0.01, 0.025): 3}
 
 
 def test_values_below_a_threshold_of_zero_are_somewhere_below_it():
     told = replace(point(5, 1.0, {10: 3}, kind="exponential", scale=4, zero=2), zero_threshold=0.25)
-    delta = points.read(told, None, 0)[0]
+    delta = points.read(told, Stream(), 0)[0]
 
     assert not delta.is_fine
     assert points.ranges_of(told, delta)[0.0, 0.25] == 2
@@ -206,18 +251,18 @@ def test_a_tiny_export_at_scale_20_has_its_offset_in_the_millions_and_few_cells(
     index = math.ceil(math.log2(0.4) * 2**20) - 1
     told = point(2, 0.8, {index: 1, index + 1: 1}, kind="exponential", scale=20, temporality=1)
 
-    assert points.read(told, None, 0)[0].histogram == Histogram.of([0.4, 0.4])
+    assert points.read(told, Stream(), 0)[0].histogram == Histogram.of([0.4, 0.4])
 
 
 def test_other_buckets_than_before_are_a_new_beginning():
-    before = points.state_of(replace(point(5, 10.0, {0: 5}), bounds=(1.0,)))
+    before = Stream([points.state_of(replace(point(5, 10.0, {0: 5}), bounds=(1.0,)))])
     delta, _, kind = points.read(replace(point(9, 12.0, {0: 9}, at=NOW + 1), bounds=(2.0,)), before, 0)
 
     assert (kind, delta.count) == ("reset", 9)
 
 
 def test_milliseconds_in_explicit_buckets_become_seconds():
-    assert points.read(point(2, 900.0, unit="ms"), None, 0)[0].total == 0.9
+    assert points.read(point(2, 900.0, unit="ms"), Stream(), 0)[0].total == 0.9
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,17 @@
 
 from datetime import timedelta
 
+import msgspec
 import pytest
 import time_machine
 from rest_framework.test import APIClient
 
 from apps.journal.models import Entry
-from apps.telemetry import queries, services
-from apps.telemetry.domain import aliases, intake, otlp_json
+from apps.telemetry import metering, queries, services
+from apps.telemetry.domain import aliases, intake, otlp_json, points
+from apps.telemetry.domain.points import Stream
 from apps.telemetry.memory import WriterMemory
-from apps.telemetry.models import LatencyRange, LedgerLine, SuspectedShadow
+from apps.telemetry.models import Instance, LatencyRange, LedgerLine, SuspectedShadow
 from apps.telemetry.reception import batch_of
 from apps.telemetry.services import Sent
 from tests.telemetry.make_otlp import CALL, counter, durations, logs, metrics, pairs, span, tokens, traces
@@ -69,6 +71,29 @@ def test_spans_and_metrics_of_one_service_are_compared_in_a_sentence(bob):
 
     assert row["comparison"] == "spans 412 calls, metrics 430: 4 % reach us without a span"
     assert (row["calls"], row["resolution_seconds"]) == ({"span": 412, "metric": 430}, 60)
+
+
+def test_two_workers_that_do_not_say_which_they_are_are_counted_once_each_and_named(bob):
+    """Each tells its whole sum every minute: 10, 20, 37 of the one, 15, 30, 40 of the other."""
+    Instance.objects.create(
+        environment="production", service="payments", instance="", first_at=NOW - timedelta(hours=1), last_at=NOW
+    )
+    for n, (one, other) in enumerate([(10, 15), (20, 30), (37, 40)]):
+        for begin, total in ((400, one), (395, other)):
+            told = tokens("input", total, count=total, begin=begin, seconds_ago=begin - 60 * (n + 1))
+            send(metrics(told), otlp_json.read_metrics)
+
+    (row,) = client_of(bob).get("/api/v1/sources/", {"environment": "production"}).json()["results"]
+
+    (spent,) = queries.spend("production", NOW - timedelta(hours=1), NOW)
+    assert spent.input_tokens == 77
+    assert row["notes"] == {"two_writers": 5}
+
+
+def test_a_stream_that_was_kept_before_workers_were_told_apart_goes_on():
+    life = points.State(begin=5, at=9, count=3, total=4.0, cells={0: 3}, scale=0, zero=0)
+
+    assert metering.stream_in(msgspec.msgpack.encode(life)) == Stream([life])
 
 
 @pytest.mark.parametrize("first", ["span", "log"])

@@ -3,6 +3,9 @@
 A delta point is new itself. Of a cumulative stream the difference to its last point is; if it began anew, or any of its
 counts is smaller than before, the point itself. The first point of a stream is only what later ones are subtracted
 from, unless the stream began after its sender was first heard of: then everything in it is new.
+
+Workers that do not say which of them they are share one stream. Each began at a nanosecond of its own: a point is
+subtracted from the one before it with the same beginning, and so are the points of each restart.
 """
 
 from __future__ import annotations
@@ -26,8 +29,11 @@ DELTA, CUMULATIVE = 1, 2
 MOST = 2**53  # of anything: beyond it floats do not count
 
 
+MOST_LIVES = 100  # of one stream: who has been silent for longest makes way
+
+
 class State(Struct, gc=False, array_like=True):
-    """The newest point of a cumulative stream."""
+    """The newest point of one life of a cumulative stream: of those with the same beginning."""
 
     begin: int
     at: int
@@ -37,6 +43,31 @@ class State(Struct, gc=False, array_like=True):
     scale: int
     zero: int
     bounds: tuple[float, ...] = ()
+
+
+class Stream(Struct, gc=False, array_like=True):
+    """The lives of a cumulative stream: mostly one, one more for each restart and for each worker beside it."""
+
+    lives: list[State] = []  # who told something last stands first
+    forgotten: int = 0  # no life that made way began later
+
+    def life(self, begin: int) -> State | None:
+        return next((life for life in self.lives if life.begin == begin), None)
+
+    def after(self, now: State) -> Stream:
+        others = [life for life in self.lives if life.begin != now.begin]
+        lives = sorted([now, *others], key=lambda life: life.at, reverse=True)
+        return Stream(lives[:MOST_LIVES], max([self.forgotten, *(life.begin for life in lives[MOST_LIVES:])]))
+
+    def since(self, point: Point) -> int:
+        """When what a point tells of began."""
+        before = self.life(point.begin)
+        return before.at if before else point.begin
+
+    def is_shared_with(self, point: Point) -> bool:
+        """Has another life told something in the time of which a point tells?"""
+        since = self.since(point)
+        return any(life.at >= since for life in self.lives if life.begin != point.begin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,20 +180,27 @@ def coarser(cells: dict[int, int], steps: int) -> dict[int, int]:
     return merged
 
 
-def read(point: Point, before: State | None, known_since: int) -> tuple[Delta | None, State | None, str]:
-    """What is new, the state to keep, and what kind of point it was: delta, first, gap, reset, late."""
+def read(point: Point, stream: Stream, known_since: int) -> tuple[Delta | None, Stream | None, str]:
+    """What is new, what to keep of the stream, and what kind of point it was: delta, first, gap, reset, late."""
     now = state_of(point)
     if point.temporality == DELTA:
         return difference(point, now, None), None, "delta"
+    before = stream.life(point.begin)
     if before is None:
-        if now.begin >= known_since:
-            return difference(point, now, None), now, "first"
-        return None, now, "gap"
+        kind = kind_of_beginning(now, stream, known_since)
+        return None if kind == "gap" else difference(point, now, None), stream.after(now), kind
     if now.at <= before.at:
         return None, None, "late"
-    if now.begin > before.at or has_shrunk(now, before):
-        return difference(point, now, None), now, "reset"
-    return difference(point, now, before), now, "delta"
+    if has_shrunk(now, before):
+        return difference(point, now, None), stream.after(now), "reset"
+    return difference(point, now, before), stream.after(now), "delta"
+
+
+def kind_of_beginning(now: State, stream: Stream, known_since: int) -> str:
+    """Of the first point of a life. One whose beginning may have been forgotten is not counted a second time."""
+    if stream.lives and now.begin > stream.lives[0].at:
+        return "reset"
+    return "first" if now.begin >= known_since and now.begin > stream.forgotten else "gap"
 
 
 def has_shrunk(now: State, before: State) -> bool:

@@ -23,11 +23,11 @@ class Trace(models.Model):
 
 
 class MetricStream(models.Model):
-    """The newest point of a cumulative stream: the next one is told from it by subtraction."""
+    """The newest points of a cumulative stream: the next one is told from one of them by subtraction."""
 
     key = models.CharField(primary_key=True, max_length=64)
     at = models.DateTimeField()
-    body = models.BinaryField()  # domain.points.State
+    body = models.BinaryField()  # domain.points.Stream
 
     class Meta:
         indexes = [models.Index(fields=["at"], name="stream_by_moment")]
