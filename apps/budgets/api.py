@@ -193,6 +193,9 @@ class BudgetOut(serializers.Serializer[Any]):
     assumed_usd = serializers.CharField(help_text="The part of spent_usd that calls without a price are taken for.")
     reserved_usd = serializers.CharField(help_text="By open holds, of a hard cap.")
     left_usd = serializers.CharField()
+    unverified_usd = serializers.CharField(
+        help_text="Told afterwards by callers that could not ask a hard cap for room: in this period, a week back at most."
+    )
     may_overshoot_usd = serializers.CharField(help_text="By how much a soft cap can be passed before anybody acts.")
     requests_over = serializers.IntegerField(allow_null=True, help_text="Of a budget per request, in the last hour.")
     sentence = serializers.CharField()
@@ -242,6 +245,7 @@ def budget_dict(row: queries.BudgetStatus) -> dict[str, Any]:
         "assumed_usd": nano_to_text(verdict.assumed_nano),
         "reserved_usd": nano_to_text(row.reserved_nano),
         "left_usd": nano_to_text(row.left_nano),
+        "unverified_usd": nano_to_text(row.unverified_nano),
         "may_overshoot_usd": nano_to_text(row.may_overshoot_nano),
         "requests_over": verdict.requests.over if verdict.requests else None,
         "sentence": verdict.sentence,

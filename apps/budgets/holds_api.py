@@ -39,7 +39,7 @@ class HoldIn(serializers.Serializer[Any]):
     environment = serializers.CharField(required=False)
     hold = serializers.CharField(max_length=200, help_text="Your own name for it. The same again is the same hold.")
     scope = serializers.DictField(child=serializers.CharField(max_length=512, allow_blank=True), help_text=SCOPE)
-    usd = NanoField(min_value=0, help_text="The most that it may cost: input tokens and max_tokens at full price.")
+    usd = NanoField(min_value=0, help_text="The most that it may cost: input tokens at their dearest rate, max_tokens.")
     slice = serializers.BooleanField(
         default=False,
         help_text="Take room for more calls of that amount at once: 1 % of what is left, 20 calls or more.",
@@ -86,6 +86,8 @@ class RatesOut(serializers.Serializer[Any]):
     above = serializers.IntegerField(help_text="For whole calls of more input tokens than this.")
     input_usd_per_million = serializers.CharField()
     cached_input_usd_per_million = serializers.CharField()
+    cache_write_usd_per_million = serializers.CharField()
+    cache_write_1h_usd_per_million = serializers.CharField()
     output_usd_per_million = serializers.CharField()
     request_usd = serializers.CharField()
 
@@ -120,12 +122,15 @@ def hold_dict(row: Hold, held: holding.Held | None = None) -> dict[str, Any]:
 
 
 def rates_dict(above: int, rates: Rates) -> dict[str, Any]:
-    per_million = {
+    written = rates.input if rates.cache_write is None else rates.cache_write
+    amounts = {
         "input_usd_per_million": rates.input,
         "cached_input_usd_per_million": rates.input if rates.cached_input is None else rates.cached_input,
+        "cache_write_usd_per_million": written,
+        "cache_write_1h_usd_per_million": written if rates.cache_write_1h is None else rates.cache_write_1h,
         "output_usd_per_million": rates.output,
+        "request_usd": rates.per_request,
     }
-    amounts = per_million | {"request_usd": rates.per_request}
     return {"above": above} | {name: f"{usd.normalize():f}" for name, usd in amounts.items()}
 
 
@@ -182,13 +187,23 @@ class HoldsView(HoldView):
 
 class TermsView(HoldView):
     @extend_schema(
-        parameters=[IN_ENVIRONMENT, *(OpenApiParameter(name, str) for name in holding.FACTS)],
+        parameters=[
+            IN_ENVIRONMENT,
+            *(OpenApiParameter(name, str) for name in holding.FACTS),
+            OpenApiParameter("service_tier", str, description="At whose rates: flex, priority … Default: standard."),
+        ],
         responses=TermsOut,
         summary="What a call may cost, and which hard caps count it",
     )
     def get(self, request: Request) -> Response:
         scope = {name: request.query_params[name] for name in holding.FACTS if name in request.query_params}
-        return Response(terms_dict(holding.terms(environment=self.own_environment(), scope=scope, now=self.now)))
+        told = holding.terms(
+            environment=self.own_environment(),
+            scope=scope,
+            service_tier=request.query_params.get("service_tier", ""),
+            now=self.now,
+        )
+        return Response(terms_dict(told))
 
 
 class SettleView(HoldView):

@@ -94,6 +94,7 @@ class BudgetStatus:
     next_threshold: Threshold | None
     reserved_nano: int = 0  # by holds that are open, of a hard cap
     may_overshoot_nano: int = 0  # by which a soft cap can be passed before anybody acts
+    unverified_nano: int = 0  # spent in this period while nobody could be asked for room
 
     @property
     def next_action(self) -> str:
@@ -151,6 +152,7 @@ def status_of(budget: Budget, now: datetime, asked: ledger.Asked | None = None) 
         money.next_threshold(budget.rule, verdict.fraction),
         reserved_nano=reserved_nano(budget.id) if budget.is_hard else 0,
         may_overshoot_nano=ledger.overshoot_nano(budget.rule, now, asked) if soft else 0,
+        unverified_nano=unverified_nano(budget.id, verdict.period_from) if budget.is_hard else 0,
     )
 
 
@@ -165,6 +167,13 @@ def status_at_end(budget: Budget, ended_at: datetime, asked: ledger.Asked) -> Bu
 
 def reserved_nano(budget: str) -> int:
     found = HoldPart.objects.filter(budget=budget, state=Hold.State.OPEN).aggregate(nano=Sum("nano"))
+    return int(found["nano"] or 0)
+
+
+def unverified_nano(budget: str, since: datetime) -> int:
+    """As far as holds are kept: for a week."""
+    told = HoldPart.objects.filter(budget=budget, state=Hold.State.SETTLED, ended_at__gte=since)
+    found = told.filter(hold__is_unverified=True).aggregate(nano=Sum("nano"))
     return int(found["nano"] or 0)
 
 

@@ -1,7 +1,7 @@
 """Changeover for services: which model does this request get, what did the call cost, how long did it take."""
 
 from changeover.client import Client
-from changeover.holds import Hold
+from changeover.hold import Hold
 from changeover.resolution import Resolution, Resolved
 from changeover.snapshot import Snapshot, UnreadableDocument
 from changeover.terms import BudgetExceeded, BudgetUnverifiable

@@ -16,7 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from changeover.holds import Hold, Holds
+from changeover.hold import Hold
+from changeover.holds import Holds
 from changeover.ids import new_id
 from changeover.remote import Remote, version_of
 from changeover.reporting import Reporter
@@ -49,6 +50,7 @@ class Client:
         stream: bool = True,
         wait_seconds: float = 5.0,
         timeout_seconds: float = 5.0,
+        hold_timeout_seconds: float = 1.0,
         flush_seconds: float = 1.0,
         max_queued: int = 10_000,
         snapshot_file: str | os.PathLike[str] | None = None,
@@ -74,7 +76,7 @@ class Client:
             max_queued=max_queued,
             timeout=timeout_seconds,
         )
-        self._holds = Holds(url, key, timeout=timeout_seconds)
+        self._holds = Holds(url, key, timeout=min(hold_timeout_seconds, timeout_seconds))
         self._starting = threading.Lock()
         self._is_started = False
         self._is_closed = False
@@ -171,10 +173,12 @@ class Client:
         *,
         input_tokens: int | None = None,
         max_tokens: int | None = None,
+        cache_write_tokens: int | None = None,
         usd: Decimal | str | float | None = None,
         variant: str | None = None,
         provider: str | None = None,
         model: str | None = None,
+        service_tier: str | None = None,
         arm: str | None = None,
         tag: str | None = None,
         on_unreachable: Literal["open", "closed"] = "closed",
@@ -185,13 +189,21 @@ class Client:
                 answer = ask(…, max_tokens=hold.max_tokens)
                 hold.settle(input_tokens=812, output_tokens=64)
 
+        Tokens that are not said to be written to a cache may be, at the dearest rate of the model. `service_tier` is
+        what the provider will be asked for; the variant's own, if it has one.
         Raises BudgetExceeded, and BudgetUnverifiable where nobody can be asked and a cap is closed to such calls.
         """
         facts = self._facts(resolved, None, variant)
         scope = {name: facts[name] for name in ("route", "variant")}
         more = {"model": model or facts["model"], "provider": provider, "arm": arm, "tag": tag}
         return self._holds.hold(
-            scope | more, input_tokens=input_tokens, max_tokens=max_tokens, usd=usd, on_unreachable=on_unreachable
+            scope | more,
+            input_tokens=input_tokens,
+            max_tokens=max_tokens,
+            cache_write_tokens=cache_write_tokens,
+            usd=usd,
+            service_tier=service_tier or _config(resolved, variant).get("service_tier"),
+            on_unreachable=on_unreachable,
         )
 
     # Reporting
@@ -213,6 +225,7 @@ class Client:
         cached_input_tokens: int | None = None,
         output_tokens: int | None = None,
         cache_write_tokens: int | None = None,
+        cache_write_1h_tokens: int | None = None,
         output_chars: int | None = None,
         tokens_source: str | None = None,
         service_tier: str | None = None,
@@ -247,6 +260,7 @@ class Client:
             "cached_input_tokens": cached_input_tokens,
             "output_tokens": output_tokens,
             "cache_write_tokens": cache_write_tokens,
+            "cache_write_1h_tokens": cache_write_1h_tokens,
             "output_chars": output_chars,
             "tokens_source": tokens_source,
             "service_tier": service_tier,
@@ -293,8 +307,7 @@ class Client:
             "route": resolved.flag,
             "request_id": request_id or resolved.request_id,
             "variant": variant or resolved.variant,
-            # Of another variant than the assigned one, a fallback say, we do not know the model.
-            "model": resolved.config.get("model") if variant in (None, resolved.variant) else None,
+            "model": _config(resolved, variant).get("model"),
             "snapshot": resolved.snapshot or None,
             "assigned": resolved.variant,
             "assigned_by": resolved.assigned_by,
@@ -376,6 +389,11 @@ def _restart_clients() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_restart_clients)
+
+
+def _config(resolved: Resolved | str, variant: str | None) -> Mapping[str, Any]:
+    """Of another variant than the assigned one, a fallback say, nothing is known."""
+    return {} if isinstance(resolved, str) or variant not in (None, resolved.variant) else resolved.config
 
 
 def _moment(at: datetime) -> str:

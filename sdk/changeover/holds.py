@@ -6,7 +6,9 @@ there. It is shared for some seconds only, since what its calls have cost is rep
 then it is settled at what they came to, and what was not needed goes back.
 
 A cap that cannot be asked is not a cap with room: whether the call is made is the choice of each budget, and it was
-told with the terms. What is spent without asking is told as soon as somebody can be told.
+told with the terms. What is spent without asking is told as soon as somebody can be told. Calls do not wait for a
+control plane that hangs: after the first question without an answer none of them asks, until this keeper's own thread
+has had an answer again.
 """
 
 from __future__ import annotations
@@ -17,15 +19,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
+from changeover.circuit import Circuit
+from changeover.hold import Account, Hold, Slice
 from changeover.ids import new_id
-from changeover.terms import CLOSED, NANO, BudgetExceeded, BudgetUnverifiable, Terms, nano_of
+from changeover.terms import CLOSED, NANO, BudgetExceeded, BudgetUnverifiable, Terms, Usage, nano_of
 from changeover.transport import Connection, Unreachable
 
 log = logging.getLogger("changeover")
@@ -39,92 +41,6 @@ ENDS_SOON = 60.0  # before its end a slice is made longer while calls of it are 
 LOOK_EVERY = 1.0
 
 
-@dataclass(slots=True)
-class Slice:
-    """Room that was given at once, in nano-USD."""
-
-    id: str
-    given: int
-    free: int  # neither held by a call under way nor spent
-    made_at: float
-    ends_at: float
-    calls: int = 0  # under way
-
-    @property
-    def used(self) -> int:
-        """What its calls came to; those under way may still come to all that they hold."""
-        return self.given - self.free
-
-
-@dataclass(slots=True)
-class Account:
-    """All calls of one kind: one route, variant, model, tag …"""
-
-    scope: dict[str, str]
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    terms: Terms | None = None
-    terms_until: float = 0.0
-    slice: Slice | None = None
-    ending: list[Slice] = field(default_factory=list)  # no call draws from them any more
-
-
-class Hold:
-    """What one call may cost. Settled once; left without settling it counts as a whole: the call may have been made."""
-
-    def __init__(
-        self, keeper: Holds, account: Account, terms: Terms, nano: int, max_tokens: int | None, drawn: Slice | None
-    ) -> None:
-        self._keeper, self._account, self._terms = keeper, account, terms
-        self._nano, self._slice = nano, drawn
-        self._is_settled = False
-        self.max_tokens = max_tokens
-        """Give it to the provider: with more the call may cost more than is held."""
-        self.is_verified = drawn is not None or not terms.is_capped
-        self.at_cap = terms.at_cap
-        """finish, or cut: what becomes of an answer under way for which `extend` finds no room."""
-
-    @property
-    def usd(self) -> Decimal:
-        return self._nano / NANO
-
-    def extend(self, usd: Decimal | str | float) -> None:
-        """More for a call under way. Raises BudgetExceeded where there is no room."""
-        more = nano_of(usd)
-        if self._slice is not None:
-            self._keeper.widen(self._account, self._slice, more)
-        self._nano += more
-
-    def settle(
-        self,
-        usd: Decimal | str | float | None = None,
-        *,
-        input_tokens: int | None = None,
-        cached_input_tokens: int = 0,
-        output_tokens: int | None = None,
-    ) -> bool:
-        """What the call cost, or its tokens; neither: nobody knows, and all that was held counts. False if settled."""
-        nano = None if usd is None else nano_of(usd)
-        if nano is None and input_tokens is not None and output_tokens is not None:
-            nano = self._terms.cost(input_tokens, cached_input_tokens, output_tokens)
-        if self._is_settled:
-            return False
-        self._is_settled = True
-        self._keeper.settled(self._account, self._slice, self._nano, self._nano if nano is None else nano, self)
-        return True
-
-    def release(self) -> bool:
-        """The provider did not take the call: it cost nothing."""
-        return self.settle(0)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.settle()
-
-
 class Holds:
     """One for each client; threads may share it. Its own thread gives back what is not needed."""
 
@@ -135,7 +51,8 @@ class Holds:
     def reset(self) -> None:
         """Empty: after a fork the slices are the parent's, which will settle them."""
         self._idle: deque[Connection] = deque()
-        self._accounts: dict[tuple[tuple[str, str], ...], Account] = {}
+        self._circuit = Circuit(lambda: self._clock())
+        self._accounts: dict[tuple[str, tuple[tuple[str, str], ...]], Account] = {}
         self._changed = threading.Condition()
         self._to_settle: deque[tuple[str, dict[str, Any]]] = deque()
         self._thread: threading.Thread | None = None
@@ -149,29 +66,34 @@ class Holds:
         *,
         input_tokens: int | None = None,
         max_tokens: int | None = None,
+        cache_write_tokens: int | None = None,
         usd: Decimal | str | float | None = None,
+        service_tier: str | None = None,
         on_unreachable: Literal["open", "closed"] = "closed",
     ) -> Hold:
         """Room for one call, by its tokens or by `usd`. Raises BudgetExceeded, BudgetUnverifiable.
 
         `on_unreachable` counts until the control plane has told the caps once: then each budget's own choice does.
         """
-        facts = {name: value for name, value in scope.items() if value}
-        account = self._accounts.setdefault(tuple(sorted(facts.items())), Account(facts))
+        facts, tier = {name: value for name, value in scope.items() if value}, service_tier or ""
+        account = self._accounts.setdefault((tier, tuple(sorted(facts.items()))), Account(facts, tier))
         with account.lock:
             terms = self._terms(account)
             if terms is None:
                 unknown = Terms(closed=("every budget",) if on_unreachable == CLOSED else ())
-                return self._unverified(account, unknown, usd)
-            nano, most = (nano_of(usd), max_tokens) if usd is not None else terms.most(input_tokens, max_tokens)
+                most = None if input_tokens is None or max_tokens is None else Usage(input_tokens, max_tokens)
+                return self._unverified(account, unknown, None if usd is None else nano_of(usd), max_tokens, most)
+            nano, cut = nano_of(usd) if usd is not None else None, max_tokens
+            if nano is None:
+                nano, cut = terms.most(input_tokens, max_tokens, cache_write_tokens)
             if not terms.is_capped:
-                return Hold(self, account, terms, nano, most, None)
+                return Hold(self, account, terms, nano, cut, None)
             drawn = account.slice if self._fits(account.slice, nano) else self._new_slice(account, nano)
             if drawn is None:
-                return self._unverified(account, terms, nano / NANO, most)
+                return self._unverified(account, terms, nano, cut)
             drawn.free -= nano
             drawn.calls += 1
-            return Hold(self, account, terms, nano, most, drawn)
+            return Hold(self, account, terms, nano, cut, drawn)
 
     def widen(self, account: Account, drawn: Slice, nano: int) -> None:
         with account.lock:
@@ -186,16 +108,21 @@ class Holds:
                     raise BudgetUnverifiable(_closed(account.terms))
             drawn.free -= nano
 
-    def settled(self, account: Account, drawn: Slice | None, held: int, nano: int, hold: Hold) -> None:
-        if drawn is None:
-            if not hold.is_verified:
-                self._settle_later(new_id(), {"usd": _usd(nano), "unverified": True, "scope": account.scope})
-            return
+    def settled(self, account: Account, drawn: Slice, held: int, nano: int) -> None:
         with account.lock:
             drawn.calls -= 1
             drawn.free += held - nano
             if drawn.calls == 0 and drawn in account.ending:
                 self._end(account, drawn)
+
+    def note_unverified(self, account: Account, nano: int | None, usage: Usage | None) -> None:
+        """`nano` None: to be priced once there are terms."""
+        with account.lock:
+            if nano is None:
+                account.unpriced.append(usage)
+            else:
+                account.unverified += nano
+        self._start()
 
     def _fits(self, piece: Slice | None, nano: int) -> bool:
         return piece is not None and piece.free >= nano and not self._is_old(piece)
@@ -206,7 +133,8 @@ class Holds:
     def _terms(self, account: Account) -> Terms | None:
         """The newest that could be read; None while nobody has ever told any."""
         if self._clock() >= account.terms_until:
-            status, told = self._ask("GET", f"terms/?{urlencode(account.scope)}")
+            tier = {"service_tier": account.service_tier} if account.service_tier else {}
+            status, told = self._ask("GET", f"terms/?{urlencode(account.scope | tier)}")
             if status == 200:
                 account.terms, account.terms_until = Terms.of(told), self._clock() + TERMS_STAY
             elif account.terms is not None:
@@ -215,6 +143,8 @@ class Holds:
 
     def _new_slice(self, account: Account, nano: int) -> Slice | None:
         """None: nobody could be asked."""
+        if self._circuit.is_open:
+            return None
         if account.slice is not None:  # first of all, what is left of it goes back
             self._retire(account, account.slice)
         piece = Slice(new_id(), 0, 0, made_at=self._clock(), ends_at=self._clock() + SLICE_LASTS)
@@ -237,10 +167,12 @@ class Holds:
         if status == 400:
             raise ValueError(told.get("detail"))
 
-    def _unverified(self, account: Account, terms: Terms, usd: Any, max_tokens: int | None = None) -> Hold:
+    def _unverified(
+        self, account: Account, terms: Terms, nano: int | None, max_tokens: int | None, most: Usage | None = None
+    ) -> Hold:
         if terms.closed:
             raise BudgetUnverifiable(_closed(terms))
-        return Hold(self, account, terms, nano_of(usd or 0), max_tokens, None)
+        return Hold(self, account, terms, nano, max_tokens, None, most)
 
     # Giving back
 
@@ -270,11 +202,35 @@ class Holds:
             log.error("the hold %s was not settled at %s: %s", id, body, told.get("detail"))
         return 200 <= status < 500 and status not in (401, 403, 408, 429)
 
+    def _tell_unverified(self, account: Account) -> None:
+        """As one sum: while nobody answered it may have been many calls."""
+        if not account.unverified and not account.unpriced:
+            return
+        if (terms := self._terms(account)) is None:
+            return
+        for usage in account.unpriced:
+            nano = None if usage is None else terms.cost(usage)
+            account.unverified += (terms.max_cost or 0) if nano is None else nano
+        if account.unverified and terms.is_capped:
+            told = {"usd": _usd(account.unverified), "unverified": True, "scope": account.scope}
+            self._settle_later(new_id(), told)
+        account.unverified = 0
+        account.unpriced.clear()
+
+    def _is_answered(self) -> bool:
+        """Of all threads only this one asks whether a control plane that did not answer does so again."""
+        if self._circuit.is_open and self._circuit.may_probe:
+            self._ask("GET", "terms/", is_probe=True)
+        return not self._circuit.is_open
+
     def look_after(self) -> None:
         """What was shared for long enough is given back; what calls still use is held longer."""
+        if not self._is_answered():
+            return
         now = self._clock()
         for account in list(self._accounts.values()):
             with account.lock:
+                self._tell_unverified(account)
                 piece = account.slice
                 if piece is not None and self._is_old(piece):
                     self._retire(account, piece)
@@ -311,8 +267,10 @@ class Holds:
             self._changed.notify_all()
         if self._thread is not None:
             self._thread.join(timeout)
+        self._circuit.close()  # the last chance: one more question
         for account in self._accounts.values():
             with account.lock:
+                self._tell_unverified(account)
                 for piece in [*account.ending, *([account.slice] if account.slice else [])]:
                     self._to_settle.append((piece.id, {"usd": _usd(piece.used)}))
                 account.slice, account.ending = None, []
@@ -324,17 +282,31 @@ class Holds:
 
     # Asking
 
-    def _ask(self, method: str, address: str, body: Mapping[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
+    def _ask(
+        self, method: str, address: str, body: Mapping[str, Any] | None = None, *, is_probe: bool = False
+    ) -> tuple[int, dict[str, Any]]:
         """(status, what was told); 0: nobody answered."""
+        if self._circuit.is_open and not is_probe:
+            return 0, {}
         connection = self._idle.pop() if self._idle else Connection(self._url, self._key, timeout=self._timeout)
         data = None if body is None else json.dumps(body).encode()
         try:
             answer = connection.request(method, HOLDS + address, body=data, headers=JSON)
             told = json.loads(answer.body)
         except (Unreachable, ValueError):
+            self._fail()
             return 0, {}
         self._idle.append(connection)
-        return answer.status, told if isinstance(told, dict) else {}
+        told = told if isinstance(told, dict) else {}
+        if answer.status >= 500 and not told.get("budget"):  # with a budget it is an answer: that cap cannot be read
+            self._fail()
+        else:
+            self._circuit.close()
+        return answer.status, told
+
+    def _fail(self) -> None:
+        self._circuit.fail()
+        self._start()  # whose thread will ask again
 
 
 def _usd(nano: int) -> str:

@@ -31,24 +31,49 @@ class BudgetUnverifiable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of a call. What was read from a cache and what was written to one are parts of the input."""
+
+    input: int
+    output: int
+    cached: int = 0
+    written: int = 0
+    written_1h: int = 0  # a part of what was written
+
+
+@dataclass(frozen=True, slots=True)
 class Rates:
     """For calls of more input tokens than `above`: nano-USD a token, and a request."""
 
     above: int
     input: Decimal
     cached_input: Decimal
+    cache_write: Decimal
+    cache_write_1h: Decimal
     output: Decimal
     request: Decimal
 
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> Self:
+        def rate(name: str) -> Decimal:
+            return Decimal(told[f"{name}_usd_per_million"]) * 1000
+
         return cls(
             above=int(told["above"]),
-            input=Decimal(told["input_usd_per_million"]) * 1000,
-            cached_input=Decimal(told["cached_input_usd_per_million"]) * 1000,
-            output=Decimal(told["output_usd_per_million"]) * 1000,
+            input=rate("input"),
+            cached_input=rate("cached_input"),
+            cache_write=rate("cache_write"),
+            cache_write_1h=rate("cache_write_1h"),
+            output=rate("output"),
             request=Decimal(told["request_usd"]) * NANO,
         )
+
+    def most_of_prompt(self, input_tokens: int, cache_write_tokens: int | None) -> Decimal:
+        """Without knowing how much of it is written to a cache, all of it may be, and may stay there for an hour."""
+        written = input_tokens if cache_write_tokens is None else min(cache_write_tokens, input_tokens)
+        plain = max(self.input, self.cached_input)
+        per_written = max(plain, self.cache_write, self.cache_write_1h)
+        return (input_tokens - written) * plain + written * per_written + self.request
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +100,16 @@ class Terms:
     def rates_of(self, input_tokens: int) -> Rates | None:
         return next((rates for rates in reversed(self.rates) if input_tokens > rates.above or not rates.above), None)
 
-    def most(self, input_tokens: int | None, max_tokens: int | None) -> tuple[int, int | None]:
+    def most(
+        self, input_tokens: int | None, max_tokens: int | None, cache_write_tokens: int | None = None
+    ) -> tuple[int, int | None]:
         """(nano-USD, max_tokens) that a call may come to. Its max_tokens are cut to what `max_cost` allows."""
         rates = None if input_tokens is None else self.rates_of(input_tokens)
         if rates is None or input_tokens is None:
             if self.max_cost is None:
                 raise ValueError("nobody knows what this call may cost: say usd, or give its variant a max_cost_usd")
             return self.max_cost, max_tokens
-        prompt = input_tokens * rates.input + rates.request
+        prompt = rates.most_of_prompt(input_tokens, cache_write_tokens)
         if self.max_cost is not None and rates.output:
             fits = int((self.max_cost - prompt) // rates.output)
             if fits < 1:
@@ -92,9 +119,15 @@ class Terms:
             raise ValueError("an answer without an end may cost anything: say max_tokens, or usd")
         return int((prompt + max_tokens * rates.output).to_integral_value(ROUND_CEILING)), max_tokens
 
-    def cost(self, input_tokens: int, cached_input_tokens: int, output_tokens: int) -> int | None:
-        if (rates := self.rates_of(input_tokens)) is None:
+    def cost(self, usage: Usage) -> int | None:
+        if (rates := self.rates_of(usage.input)) is None:
             return None
-        fresh = input_tokens - cached_input_tokens
-        nano = fresh * rates.input + cached_input_tokens * rates.cached_input + output_tokens * rates.output
-        return int((nano + rates.request).to_integral_value(ROUND_HALF_EVEN))
+        nano = (
+            (usage.input - usage.cached - usage.written) * rates.input
+            + usage.cached * rates.cached_input
+            + (usage.written - usage.written_1h) * rates.cache_write
+            + usage.written_1h * rates.cache_write_1h
+            + usage.output * rates.output
+            + rates.request
+        )
+        return int(nano.to_integral_value(ROUND_HALF_EVEN))

@@ -1,8 +1,11 @@
 """The client holds room under hard caps before it calls, asks for many calls at once, and gives back what it did not
 need: against a real server."""
 
+import socket
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from decimal import Decimal
+from time import monotonic
 
 import pytest
 from django.utils import timezone
@@ -10,6 +13,7 @@ from django.utils import timezone
 from apps.access import services as access
 from apps.budgets import caps, services
 from apps.budgets.models import Hold
+from apps.catalog import shipped
 from apps.journal.models import Entry
 from changeover import BudgetExceeded, BudgetUnverifiable, Client, Resolved
 from tests.budgets.make_rows import ALICE, ROUTE
@@ -27,8 +31,8 @@ def connect(server, environment):
         environment=environment, name="edge", scopes=["telemetry:write", "flags:read"], by=ALICE, now=now
     )
 
-    def make():
-        clients.append(Client(server.url, key, name="invoices", stream=False))
+    def make(**options):
+        clients.append(Client(server.url, key, name="invoices", stream=False, **options))
         return clients[-1]
 
     yield make
@@ -45,8 +49,18 @@ def resolved(variant="gpt-4.1", **config):
     return Resolved(ROUTE, "r-1", value, variant, "SPLIT", None, None, 1, "split")
 
 
+def plug(client, url):
+    client._holds._url, client._holds._idle = url, type(client._holds._idle)()
+
+
 def unplug(client):
-    client._holds._url, client._holds._idle = "http://127.0.0.1:9", type(client._holds._idle)()
+    plug(client, "http://127.0.0.1:9")
+
+
+def look_after(client, seconds):
+    """As the keeper's own thread will, after so many seconds."""
+    client._holds._clock = lambda real=client._holds._clock: real() + seconds
+    client._holds.look_after()
 
 
 def test_many_calls_are_held_by_few_questions_and_settled_to_the_cent(connect):
@@ -118,8 +132,7 @@ def test_a_slice_is_shared_for_seconds_only(connect):
         hold.settle("0.004")
     before = left(cap)
 
-    client._holds._clock = lambda real=client._holds._clock: real() + 16
-    client._holds.look_after()
+    look_after(client, 16)
 
     assert (before, left(cap)) == (0.8, pytest.approx(0.996))
 
@@ -129,8 +142,7 @@ def test_a_long_call_keeps_no_more_than_it_may_cost(connect):
     hold = client.budgeted(resolved(), usd="0.01")
     whole = left(cap)
 
-    client._holds._clock = lambda real=client._holds._clock: real() + 16
-    client._holds.look_after()
+    look_after(client, 16)
     kept = left(cap)
     hold.settle("0.004")
 
@@ -143,8 +155,7 @@ def test_a_slice_under_a_long_call_is_held_longer(connect):
     hold = client.budgeted(resolved(), usd="0.01")
     ends_at = Hold.objects.get().expires_at
 
-    client._holds._clock = lambda real=client._holds._clock: real() + 250
-    client._holds.look_after()
+    look_after(client, 250)
 
     assert Hold.objects.get().expires_at > ends_at
     assert hold.settle("0.02")
@@ -193,11 +204,39 @@ def test_an_open_cap_that_cannot_be_asked_is_told_afterwards(connect):
 
     with client.budgeted(resolved(), usd="0.5") as hold:
         hold.settle("0.25")
-    client._holds._url = url
-    client._holds.look_after()
+    plug(client, url)
+    look_after(client, 2)
 
     assert (hold.is_verified, left(cap)) == (False, pytest.approx(0.74))
-    assert Entry.objects.filter(kind="budget.spend_unverified", effect="opens").count() == 1
+    told = Entry.objects.get(kind="budget.spend_unverified", effect="opens")
+    assert told.sentence == f"$0.250000 were spent under the cap of route {ROUTE} without asking for room."
+
+
+def test_a_control_plane_that_hangs_delays_no_call_but_those_that_were_asking(connect):
+    make_cap(timezone.now(), 1, on_unreachable="open")
+    client = connect(hold_timeout_seconds=0.3)
+    client.budgeted(resolved(), usd="0.01").settle("0.01")
+    url = client._holds._url
+
+    def timed(_):
+        began = monotonic()
+        with client.budgeted(resolved(), usd="0.5") as hold:
+            hold.settle("0.001")
+        return monotonic() - began, hold.is_verified
+
+    with socket.create_server(("127.0.0.1", 0)) as hanging, ThreadPoolExecutor(10) as pool:
+        plug(client, f"http://127.0.0.1:{hanging.getsockname()[1]}")
+        first = list(pool.map(timed, range(10)))
+        later = list(pool.map(timed, range(10)))
+
+    assert max(waited for waited, _ in first) < 2 * 0.3  # one question for all, and not one after the other
+    assert max(waited for waited, _ in later) < 0.1  # nobody asks
+    assert {is_verified for _, is_verified in first + later} == {False}
+    plug(client, url)
+    look_after(client, 20)
+    unverified = Hold.objects.filter(is_unverified=True)
+    assert sum(unverified.values_list("settled_nano", flat=True)) == 20 * 0.001 * USD
+    assert client.budgeted(resolved(), usd="0.01").is_verified
 
 
 def test_whoever_has_never_been_told_the_caps_decides_for_itself(connect):
@@ -207,6 +246,53 @@ def test_whoever_has_never_been_told_the_caps_decides_for_itself(connect):
     with pytest.raises(BudgetUnverifiable):
         client.budgeted(resolved(), usd="0.01")
     assert not client.budgeted(resolved(), usd="0.01", on_unreachable="open").is_verified
+
+
+def test_what_was_spent_before_any_price_was_told_is_priced_once_there_is_one(connect):
+    cap, client = make_cap(timezone.now(), 1, on_unreachable="open"), connect()
+    url = client._holds._url
+    unplug(client)
+
+    for settled in ({"input_tokens": 1000, "output_tokens": 50}, {}):
+        client.budgeted(resolved(), input_tokens=1000, max_tokens=500, on_unreachable="open").settle(**settled)
+    client.budgeted(resolved(), on_unreachable="open").settle()  # it may have cost all that its variant allows
+    plug(client, url)
+    look_after(client, 2)
+
+    assert left(cap) == pytest.approx(1 - 0.0024 - 0.006 - 0.02)
+
+
+@pytest.mark.parametrize(
+    ("asked", "held", "used", "settled"),
+    [  # of 100,000 tokens all may be written for an hour
+        ({}, "0.6015", {"cache_write_tokens": 100_000, "cache_write_1h_tokens": 100_000}, "0.6015"),
+        ({"cache_write_tokens": 0}, "0.3015", {"cached_input_tokens": 50_000}, "0.1665"),
+        ({"cache_write_tokens": 50_000}, "0.4515", {"cache_write_tokens": 50_000}, "0.339"),
+    ],
+)
+def test_what_is_written_to_a_cache_is_held_at_its_own_rate(connect, asked, held, used, settled):
+    make_cap(timezone.now(), 10, scope={})
+    told = connect().budgeted(
+        "notes", provider="anthropic", model="claude-sonnet-4-5", input_tokens=100_000, max_tokens=100, **asked
+    )
+
+    told.settle(input_tokens=100_000, output_tokens=100, **used)
+
+    slice = told._slice
+    assert (told.usd, Decimal(slice.used) / USD) == (Decimal(held), Decimal(settled))
+    price = shipped.price_book().find("anthropic", "claude-sonnet-4-5", datetime.now(UTC))
+    tokens = [used.get(name, 0) for name in ("cache_write_tokens", "cache_write_1h_tokens")]
+    assert slice.used == price.cost_nano(100_000, used.get("cached_input_tokens", 0), 100, *tokens)
+
+
+@pytest.mark.parametrize(("tier", "held"), [({}, "0.0225"), ({"service_tier": "priority"}, "0.045")])
+def test_a_dearer_service_tier_is_held_at_its_own_rate(connect, tier, held):
+    make_cap(timezone.now(), 10, scope={})
+    in_config = resolved("gpt-5", model="openai/gpt-5", **tier)
+
+    for call in (in_config, "invoices"):
+        said = {} if call is in_config else {"model": "openai/gpt-5", **tier}
+        assert connect().budgeted(call, input_tokens=10_000, max_tokens=1000, **said).usd == Decimal(held)
 
 
 def test_without_a_cap_nothing_is_held(connect):

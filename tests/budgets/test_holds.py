@@ -7,7 +7,7 @@ import pytest
 from django.db import DatabaseError, connection, connections
 from django.test.utils import CaptureQueriesContext
 
-from apps.budgets import caps, holding, ledger, services
+from apps.budgets import caps, holding, ledger, queries, services
 from apps.budgets.models import Hold, Settled
 from apps.core.refusals import Invalid, NotFound
 from apps.journal.models import Entry
@@ -218,7 +218,10 @@ def test_unverified_spend_counts_and_is_told_once(now):
         )
 
     assert left(now, cap) == 6
-    assert Entry.objects.filter(kind="budget.spend_unverified").count() == 1
+    assert queries.status_of(cap, now).unverified_nano == 4 * USD
+    assert queries.status_of(cap, now + timedelta(days=1)).unverified_nano == 0
+    told = Entry.objects.get(kind="budget.spend_unverified")
+    assert told.sentence == "$2.000000 were spent under the cap of route invoice-extraction without asking for room."
     services.compare(now=now + timedelta(minutes=11))
     assert Entry.objects.filter(kind="budget.spend_verified", effect="closes").count() == 1
 

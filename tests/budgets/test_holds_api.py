@@ -54,9 +54,11 @@ def test_the_terms_tell_what_a_call_may_cost_and_which_caps_count_it(service, cl
     assert terms["rates"] == [
         {
             "above": 0, "input_usd_per_million": "2", "cached_input_usd_per_million": "0.5",
-            "output_usd_per_million": "8", "request_usd": "0",
+            "cache_write_usd_per_million": "2", "cache_write_1h_usd_per_million": "2", "output_usd_per_million": "8",
+            "request_usd": "0",
         }
     ]  # fmt: skip
+    assert service.get(f"{asked}&service_tier=priority").json()["rates"][0]["input_usd_per_million"] == "3.5"
     assert service.get(f"{HOLDS}terms/?route={ROUTE}&variant=flash-lite").json()["caps"] == []
     for who, status in ((bob, 403), (charlie, 404)):
         client.force_login(who)
@@ -100,14 +102,17 @@ def test_a_ledger_that_cannot_be_read_is_503(service, now, monkeypatch):
     assert service(HOLDS, hold="h-1", scope=CALL, usd="1").status_code == 503
 
 
-def test_spend_that_could_not_be_verified_is_told_afterwards(service, now):
-    make_cap(now)
+def test_spend_that_could_not_be_verified_is_told_afterwards(service, client, bob, now):
+    cap = make_cap(now)
 
     answer = service(f"{HOLDS}u-1/settle/", usd="1", unverified=True, scope=CALL)
 
     assert (answer.status_code, answer.json()["state"]) == (200, "settled")
     assert service(f"{HOLDS}u-2/settle/", usd=None, unverified=True, scope=CALL).status_code == 400
     assert service(f"{HOLDS}u-3/settle/", usd="1").status_code == 404
+    client.force_login(bob)
+    assert client.get(f"/api/v1/budgets/{cap.id}/").json()["unverified_usd"] == "1.000000"
+    assert "Spent without asking for room" in client.get(f"/budgets/{cap.id}/").content.decode()
 
 
 def test_alice_may_hold_and_bob_and_charlie_may_not(client, alice, bob, charlie, environment, now):
