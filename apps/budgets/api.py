@@ -194,7 +194,7 @@ class BudgetOut(serializers.Serializer[Any]):
     reserved_usd = serializers.CharField(help_text="By open holds, of a hard cap.")
     left_usd = serializers.CharField()
     unverified_usd = serializers.CharField(
-        help_text="Told afterwards by callers that could not ask a hard cap for room: in this period, a week back at most."
+        help_text="Told by callers that could not ask a hard cap for room: in this period, a week back at most."
     )
     may_overshoot_usd = serializers.CharField(help_text="By how much a soft cap can be passed before anybody acts.")
     requests_over = serializers.IntegerField(allow_null=True, help_text="Of a budget per request, in the last hour.")
