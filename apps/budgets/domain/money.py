@@ -14,11 +14,12 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from apps.budgets.domain import periods, thresholds
+from apps.budgets.domain import lasting, periods, thresholds
 from apps.budgets.domain.forecast import Forecast, NotYet
+from apps.budgets.domain.lasting import Lasting
 from apps.budgets.domain.periods import Period
-from apps.budgets.domain.season import Season
-from apps.budgets.domain.thresholds import ACTS, AT, BURN, FORECAST, Threshold
+from apps.budgets.domain.season import HOUR, Season
+from apps.budgets.domain.thresholds import ACTS, AT, BURN, FORECAST, RUNS_OUT, Threshold
 
 __all__ = ["ACTS", "AT", "BURN", "FORECAST", "Threshold"]
 
@@ -44,10 +45,15 @@ class Spent:
     unpriced: int = 0
     as_of: datetime | None = None
     assumed_nano: int = 0  # what calls without a price are taken for: their cap, else the dearest that is known
+    unknown: int = 0  # calls without a price that nothing is known to take them for
 
     @property
     def nano(self) -> int:
-        return self.confirmed_nano + self.estimated_nano + self.assumed_nano
+        return self.confirmed_nano + self.unconfirmed_nano
+
+    @property
+    def unconfirmed_nano(self) -> int:
+        return self.estimated_nano + self.assumed_nano
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +139,7 @@ class MoneyVerdict:
     assumed_nano: int = 0
     as_of: datetime | None = None
     burns: tuple[Burn, ...] = ()
+    lasting: Lasting | None = None  # at the present rate; of a calendar period of days
     requests: Requests | None = None  # of a budget per request
     is_new: bool = False  # it was not crossed before, in this period
     began: Mapping[str, datetime] = field(default_factory=dict)  # since when each threshold is crossed
@@ -184,6 +191,7 @@ class MoneyVerdict:
             "threshold": self.threshold.plain() if self.threshold else None,
             "do": self.do,
             "burns": [burn.as_dict() for burn in self.burns],
+            "lasting": self.lasting.as_dict() if self.lasting else None,
             "sentence": self.sentence,
         }
 
@@ -205,7 +213,7 @@ def judge(
 ) -> MoneyVerdict:
     """`burn_spend` is asked for the spend of the last minutes or hours, only where a threshold needs it.
 
-    `before`: names of the thresholds that were crossed when last looked at.
+    `before`: names of the thresholds that were crossed in this period when last looked at.
     """
     burns = tuple(
         burn
@@ -217,15 +225,32 @@ def judge(
     nano = spent.nano if requests is None else requests.highest_nano
     fraction = nano / rule.limit_nano
 
+    built_in = thresholds.built_in(rule.period, rule.thresholds)
+    lasts = None
+    if built_in and burn_spend is not None:
+        lasts = lasting.lasting(
+            rule.limit_nano - nano,
+            lambda window: burn_spend(window).nano if burn_spend(HOUR).calls >= LEAST_BURN_CALLS else 0,
+            season or Season(),
+            until=period.until,
+            now=now,
+            zone=rule.zone,
+            was_red=any(threshold.name in before for threshold in built_in),
+        )
+
     def is_crossed(threshold: Threshold) -> bool:
+        if threshold.kind == RUNS_OUT:
+            return lasts is not None and lasts.level == lasting.RED
         if threshold.kind == AT:
             return nano >= threshold.level * rule.limit_nano
         if threshold.kind == BURN:
             return threshold.level in burning
-        level = threshold.level * (FORECAST_CLEARS if threshold.name in before else 1.0)
-        return isinstance(outlook, Forecast) and outlook.nano >= level * rule.limit_nano
+        was_crossed = threshold.name in before
+        if not isinstance(outlook, Forecast):
+            return was_crossed  # not to know is no reason to say that it is over
+        return outlook.nano >= threshold.level * (FORECAST_CLEARS if was_crossed else 1.0) * rule.limit_nano
 
-    crossed = [threshold for threshold in rule.thresholds if is_crossed(threshold)]
+    crossed = [threshold for threshold in (*rule.thresholds, *built_in) if is_crossed(threshold)]
     worst = max(crossed, key=lambda threshold: threshold.harm, default=None)
     verdict = MoneyVerdict(
         budget=rule.id,
@@ -252,9 +277,10 @@ def judge(
         assumed_nano=spent.assumed_nano,
         as_of=spent.as_of,
         burns=burns,
+        lasting=lasts,
         requests=requests,
     )
-    return replace(verdict, sentence=_sentence(rule, verdict))
+    return replace(verdict, sentence=sentence_of(rule, verdict, verdict.threshold))
 
 
 def burn_of(
@@ -286,7 +312,8 @@ def dollars(nano: int) -> str:
     return f"${usd:,.2f}" if abs(usd) >= 1 or nano == 0 else f"${usd:.4f}"
 
 
-def _sentence(rule: Rule, verdict: MoneyVerdict) -> str:
+def sentence_of(rule: Rule, verdict: MoneyVerdict, threshold: Threshold | None) -> str:
+    """What is spent, and what one of the thresholds says about it."""
     spent, limit = dollars(verdict.spent_nano), dollars(verdict.limit_nano)
     scope = f"{rule.scope_words[0].upper()}{rule.scope_words[1:]}"
     if verdict.requests is not None:
@@ -296,11 +323,15 @@ def _sentence(rule: Rule, verdict: MoneyVerdict) -> str:
     text = f"{scope} spent {spent} of {limit} {periods.words(rule.period)}"
     if verdict.assumed_nano:
         text += f", {dollars(verdict.assumed_nano)} of it assumed for {verdict.unpriced} calls without a price"
-    if verdict.threshold is None:
+    if threshold is None:
         return f"{text}."
-    if verdict.threshold.kind == FORECAST and verdict.forecast is not None:
+    if threshold.kind == RUNS_OUT and verdict.lasting is not None and verdict.lasting.runs_out_at is not None:
+        rate = dollars(round(verdict.lasting.nano_per_hour))
+        gone = verdict.lasting.runs_out_at.astimezone(rule.zone)
+        return f"{text}, and at {rate} an hour, as in {verdict.lasting.of}, all is spent by {gone:%H:%M %Z}."
+    if threshold.kind == FORECAST and verdict.forecast is not None:
         by = "within that time" if periods.is_rolling(rule.period) else "by its end"
         return f"{text}, and may reach {dollars(verdict.forecast.nano)} {by}."
-    if verdict.threshold.kind == BURN:
-        return f"{text}, and {verdict.threshold.words}."
+    if threshold.kind == BURN:
+        return f"{text}, and {threshold.words}."
     return f"{text} ({math.floor(verdict.fraction * 100)} %)."

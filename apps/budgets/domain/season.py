@@ -39,16 +39,13 @@ class Season:
         return total
 
     def share(self, window: timedelta, length: float, now: datetime, zone: ZoneInfo) -> float:
-        """Which part of a limit the time up to `now` may use: even by the clock, seasonal once two weeks are known.
-
-        Spend is kept by the minute: a window is as long as what is summed for it, from the whole minute it begins in.
-        """
-        since = (now - window).replace(second=0, microsecond=0)
-        even = (now - since).total_seconds() / length
+        """Which part of a limit the time up to `now` may use: even by the clock, seasonal once two weeks are known."""
+        window = summed(window, now)
+        even = window.total_seconds() / length
         of_a_day = sum(self.usual)
         if self.days < SEASONAL_DAYS or not of_a_day:
             return even
-        usual = self.expected(since, now, zone) / (of_a_day * (length / DAY.total_seconds()))
+        usual = self.expected(now - window, now, zone) / (of_a_day * (length / DAY.total_seconds()))
         # An hour that usually costs nothing would make the first call in it burn infinitely fast.
         return max(usual, even / 4)
 
@@ -87,6 +84,11 @@ def season(hours: Mapping[datetime, int], calls: int, now: datetime, zone: ZoneI
 
     whole_days = [by_day[day] for day in sorted(by_day) if len(by_day[day]) == 24]
     return Season(usual, ratio(by_day.get(0, {})), tuple(ratio(day) for day in whole_days), days, calls)
+
+
+def summed(window: timedelta, now: datetime) -> timedelta:
+    """How much time is summed for a window up to now. Spend is kept by the minute: all of the first one is in it."""
+    return now - (now - window).replace(second=0, microsecond=0)
 
 
 def _hour_of(at: datetime) -> datetime:

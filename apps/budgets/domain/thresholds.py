@@ -1,7 +1,8 @@
 """At how much, or how fast, a budget asks for what.
 
 A threshold looks at actual spend (`at`, a fraction of the limit), at the forecast (`forecast`) or at the rate of
-burning (`burn`). In: what people write. Out: plain thresholds, or what is wrong with them in words.
+burning (`burn`). In: what people write. Out: plain thresholds, or what is wrong with them in words. Who asks for a
+forecast is also alerted where, at the present rate, the money lasts less than two hours (`lasting`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from apps.budgets.domain import periods
+from apps.budgets.domain import lasting, periods
 
 # In order of harm, least first.
 ACTS = ("alert", "hold", "stop_shadow", "cap_share", "step_back", "pause", "roll_back", "fall_back", "block")
@@ -21,7 +22,8 @@ SHADOW_ACTS = ("alert", "hold", "stop_shadow")
 AT = "at"
 FORECAST = "forecast"
 BURN = "burn"
-KINDS = (AT, FORECAST, BURN)
+KINDS = (AT, FORECAST, BURN)  # that people set
+RUNS_OUT = "runs_out"
 PAGE = "page"
 TICKET = "ticket"
 
@@ -48,7 +50,7 @@ BURN_WINDOWS: dict[str, tuple[Window, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    kind: str  # at, forecast or burn
+    kind: str  # at, forecast, burn or runs_out
     level: float
     do: str
     share: int | None = None  # cap_share: in percent
@@ -65,11 +67,22 @@ class Threshold:
     def words(self) -> str:
         if self.kind == BURN:
             return f"spend burns {self.level:g} times as fast as the limit allows"
+        if self.kind == RUNS_OUT:
+            return "at the present rate the money lasts less than 2 h"
         return f"{self.level:.0%} of the limit" if self.kind == AT else f"the forecast reaches {self.level:.0%}"
 
     @property
     def harm(self) -> tuple[int, bool, float]:
         return ACTS.index(self.do), self.kind == AT, self.level
+
+
+SOON_GONE = Threshold(RUNS_OUT, lasting.SOON / _H, "alert")
+
+
+def built_in(period: str, some: Iterable[Threshold]) -> tuple[Threshold, ...]:
+    """Beside those that people set. A rolling period has no end before which its money could be gone."""
+    is_forecast = any(threshold.kind == FORECAST for threshold in some)
+    return (SOON_GONE,) if is_forecast and not periods.is_rolling(period) else ()
 
 
 def windows_of(period: str, level: float) -> Window | None:
@@ -80,8 +93,10 @@ def windows_of(period: str, level: float) -> Window | None:
 
 def windows(period: str, some: Iterable[Threshold]) -> set[timedelta]:
     """All windows in which spend is looked at for these thresholds."""
+    some = tuple(some)
     rates = (windows_of(period, threshold.level) for threshold in some if threshold.kind == BURN)
-    return {window for rate in rates if rate is not None for window in rate[1:3]}
+    burning = {window for rate in rates if rate is not None for window in rate[1:3]}
+    return burning | set(lasting.WINDOWS if built_in(period, some) else ())
 
 
 def parse(raw: Any, *, period: str, scope: Mapping[str, str]) -> tuple[tuple[Threshold, ...], str]:
