@@ -17,7 +17,7 @@ import msgspec
 from apps.catalog.domain.names import service_tier_of
 from apps.catalog.domain.pricing import Price
 from apps.telemetry import rows
-from apps.telemetry.domain import aliases, endings, points, providers
+from apps.telemetry.domain import aliases, attribution, endings, model_names, naming, points, providers
 from apps.telemetry.domain.attributes import text
 from apps.telemetry.domain.fold import Fold
 from apps.telemetry.domain.otlp import Point
@@ -60,7 +60,7 @@ class Subject(NamedTuple):
     variant: str
     provider: str
     model: str
-    asked: str  # the model as its sender spells it
+    asked: str  # the model, without its provider
     tier: str
     is_mapped: bool  # to some route: named, or by what people have settled
 
@@ -248,28 +248,23 @@ class Bookings:
 def subject_of(environment: str, point: Point, writer: WriterMemory) -> Subject:
     told = points.told_of(point)
     asked, answered = text(told, "asked_model", 200), text(told, "response_model", 200)
-    route, variant = text(told, "route", 512), text(told, "variant")
-    flag, service = text(told, "flag", 512), service_of(point)
-    if not route and flag in writer.routes.get(environment, {}):
-        route, variant = flag, text(told, "flag_variant")
-    if not route:
-        route = str(point.resource.attributes.get("changeover.route") or "")[:512]
-    rules = writer.rules.get(environment, {})
-    ruled = rules.get((service, asked)) or rules.get((service, answered)) or rules.get((service, ""))
+    service, routes = service_of(point), writer.routes.get(environment, {})
+    named = attribution.of_point(naming.namings_of(told), naming.namings_of(point.resource.told), routes)
+    ruled = model_names.ruled(writer.rules.get(environment, {}), service, asked, answered)
     provider, at, model = providers.provider_of(told), moment(point.at), asked or answered
     found = (writer.price_book.find(provider or None, name, at) for name in (answered, asked) if name)
     price = next((one for one in found if one), None)
     return Subject(
         environment=environment,
         service=service,
-        named=route,
-        route=route or ruled or f"{service or 'unknown'}: {model or 'unknown'}"[:512],
-        variant=variant,
+        named=named.route,
+        route=named.route or ruled or model_names.name_of_unassigned(service, model),
+        variant=named.variant,
         provider=price.provider if price else provider,
         model=price.model if price else model.lower(),
-        asked=model,
+        asked=model_names.plain_name(model),
         tier=text(told, "tier", 32),
-        is_mapped=bool(route or ruled),
+        is_mapped=bool(named.route or ruled),
     )
 
 

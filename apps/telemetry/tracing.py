@@ -15,14 +15,16 @@ from django.db import connection
 from apps.catalog.domain.names import normalised
 from apps.catalog.domain.pricing import PriceBook
 from apps.telemetry import rows
-from apps.telemetry.domain import traces
+from apps.telemetry.domain import model_names, traces
 from apps.telemetry.domain.attempts import Attempt
+from apps.telemetry.domain.attribution import Settled
 from apps.telemetry.domain.batch import AssignedBy, Call
 from apps.telemetry.domain.fold import Fold
 from apps.telemetry.domain.intake import Intake
 from apps.telemetry.domain.lines import sums_of_one
+from apps.telemetry.domain.readings import Reading, read
 from apps.telemetry.domain.span_calls import SpanCall
-from apps.telemetry.domain.traces import Booked, Line, Reading, Settled, Trace
+from apps.telemetry.domain.traces import Booked, Line, Trace
 from apps.telemetry.memory import WriterMemory
 from apps.telemetry.models import SuspectedShadow
 from apps.telemetry.models import Trace as TraceRow
@@ -34,7 +36,6 @@ FIND_AND_LOCK = {  # SQLite has one writer at a time: its transaction is the loc
     "sqlite": f"{FIND} IN (SELECT value FROM json_each(%s))",
     "postgresql": f"{FIND} = ANY(%s) ORDER BY trace_id FOR UPDATE",
 }
-UNKNOWN = "unknown"
 ASSIGNED_BY: dict[str, AssignedBy] = {name: name for name in get_args(AssignedBy)}
 
 Key = tuple[str, str]  # environment, trace
@@ -57,6 +58,7 @@ def take(taken: Sequence[Taken], fold: Fold, writer: WriterMemory, now: datetime
         return
     known = load(keys)
     states = {key: known.get(key) or Trace() for key in keys}
+    beyond: dict[Key, Trace] = {}
     for environment, intake, new in taken:
         for trace_id, part in intake.parts.items():
             state = states[environment, trace_id]
@@ -64,10 +66,14 @@ def take(taken: Sequence[Taken], fold: Fold, writer: WriterMemory, now: datetime
                 state.link(span, parent)
             for evaluation in part.evaluations:
                 state.evaluate(evaluation)
-            for number in part.calls:
-                if new[number]:
-                    state.add(intake.calls[number])
+            for call in (intake.calls[number] for number in part.calls if new[number]):
+                if state.has_room_for(call):
+                    state.add(call)
+                else:
+                    beyond.setdefault((environment, trace_id), Trace(state.links, state.evaluations)).add(call)
+                    fold.hear(environment, call.service, call.source, "beyond_its_trace")
     settle(states, fold, writer, is_last=False)
+    settle(beyond, fold, writer, is_last=True)  # by what is known now: they are not remembered
     save(states, known, now)
     suspect(states)
 
@@ -98,28 +104,31 @@ def save(states: dict[Key, Trace], known: Collection[Key], now: datetime) -> Non
 
 def settle(states: dict[Key, Trace], fold: Fold, writer: WriterMemory, *, is_last: bool) -> None:
     """Reads each trace again, and books what is read otherwise than before. First all is learned, then priced."""
-    read: list[Read] = []
+    found: list[Read] = []
     priced: dict[str, list[Call]] = {}  # by environment
     book_of_prices = writer.price_book
     settled = {environment: settled_in(writer, environment) for environment, _ in states}
     for (environment, _), state in states.items():
-        for span, reading in traces.read(state, settled[environment]).items():
+        for span, reading in read(state, settled[environment]).items():
             call = plain(reading, book_of_prices)
             of = "covered" if reading.is_covered else mmh3.hash_bytes(fingerprint(call)).hex()
             booked = state.booked.get(span)
             if booked is None:
                 booked = state.booked[span] = Booked("")
-            hear_source(environment, booked, reading.call, fold)
-            read.append((environment, booked, reading, call, of))
+            for other in reading.covers:
+                if other in state.booked:
+                    booked.take_over(state.booked[other])
+            hear_source(environment, booked, reading, fold)
+            found.append((environment, booked, reading, call, of))
             if booked.of != of and not reading.is_covered:
                 priced.setdefault(environment, []).append(call)
-    writer.load_histories({(environment, call.route) for environment, _, _, call, _ in read})
+    writer.load_histories({(environment, call.route) for environment, _, _, call, _ in found})
     attempts: dict[int, Attempt] = {}
     for environment, calls in priced.items():
         fold.learn_told(environment, calls)
         attempts |= {id(attempt.call): attempt for attempt in fold.attempts(environment, calls)}
     countable: dict[str, list[tuple[Booked, Attempt, SpanCall]]] = {}
-    for environment, booked, reading, call, of in read:
+    for environment, booked, reading, call, of in found:
         attempt = attempts.get(id(call))
         if booked.of != of:
             book(environment, booked, reading, attempt, of, fold)
@@ -134,8 +143,13 @@ def settle(states: dict[Key, Trace], fold: Fold, writer: WriterMemory, *, is_las
             booked.is_counted = True
 
 
-def hear_source(environment: str, booked: Booked, call: SpanCall, fold: Fold) -> None:
+def hear_source(environment: str, booked: Booked, reading: Reading, fold: Fold) -> None:
     """A log event may come before the span of its call: then the call is the span's from there on."""
+    call = reading.call
+    told_nano = 0 if reading.is_covered else call.told_cost_nano or 0
+    if told_nano != booked.told_nano:
+        fold.hear(environment, call.service, call.source, "told_nano", told_nano - booked.told_nano)
+        booked.told_nano = told_nano
     if booked.source == call.source:
         return
     if booked.source:
@@ -145,11 +159,11 @@ def hear_source(environment: str, booked: Booked, call: SpanCall, fold: Fold) ->
 
 
 def is_settled(reading: Reading) -> bool:
-    return reading.attributed_by != "unassigned" and not reading.is_waiting and reading.call.has_latency
+    return bool(reading.found.route) and not reading.is_waiting and reading.call.has_latency
 
 
 def settled_in(writer: WriterMemory, environment: str) -> Settled:
-    return Settled(writer.routes.get(environment, {}), writer.rules.get(environment, {}))
+    return Settled(writer.routes.get(environment, {}), writer.rules.get(environment, {}), writer.price_book)
 
 
 def plain(reading: Reading, book: PriceBook) -> Call:
@@ -160,9 +174,9 @@ def plain(reading: Reading, book: PriceBook) -> Call:
     return Call(  # in the order of its fields: names would cost six times as much
         call.id[:200],
         at,
-        reading.route or name_of_unassigned(call),
+        reading.found.route or model_names.name_of_unassigned(call.service, call.asked_model or call.response_model),
         (call.end - call.begin) / 1e6,
-        reading.variant or None,
+        reading.found.variant or None,
         provider or None,
         model or None,
         call.request_id or None,
@@ -198,13 +212,8 @@ def priced_model(call: SpanCall, book: PriceBook, at: datetime) -> tuple[str, st
     return provider[:128], model[:200]
 
 
-def name_of_unassigned(call: SpanCall) -> str:
-    return f"{call.service or UNKNOWN}: {call.asked_model or call.response_model or UNKNOWN}"[:512]
-
-
 def book(environment: str, booked: Booked, reading: Reading, attempt: Attempt | None, of: str, fold: Fold) -> None:
     """Takes back what was booked, and books what is known now."""
-    is_new = not booked.of
     if booked.line is not None:
         unbook(environment, booked, booked.line, reading.call, fold)
     booked.of = of
@@ -217,11 +226,9 @@ def book(environment: str, booked: Booked, reading: Reading, attempt: Attempt | 
     if not attempt.facts.is_known:
         count_unassigned(environment, attempt.call.route, reading, fold)
         booked.is_unassigned = True
-    booked.by = reading.attributed_by
+    booked.by = reading.found.by
     fold.hear(environment, reading.call.service, reading.call.source, f"by:{booked.by}")
-    if is_new and reading.call.told_cost_nano is not None:
-        fold.hear(environment, reading.call.service, reading.call.source, "told_nano", reading.call.told_cost_nano)
-    if reading.is_ambiguous or is_conflict(attempt):
+    if reading.found.is_ambiguous or is_conflict(attempt, fold.book):
         fold.hear(environment, reading.call.service, reading.call.source, "attribution_conflict")
 
 
@@ -237,17 +244,18 @@ def unbook(environment: str, booked: Booked, line: Line, call: SpanCall, fold: F
 
 def count_unassigned(environment: str, route: str, reading: Reading, fold: Fold) -> None:
     fold.unassign(environment, route, 1)
-    if not reading.route:
+    if not reading.found.route:
         call = reading.call
-        fold.unassigned_of[environment, route] = (call.service, call.asked_model or call.response_model)
+        model = model_names.plain_name(call.asked_model or call.response_model)
+        fold.unassigned_of[environment, route] = (call.service, model)
 
 
-def is_conflict(attempt: Attempt) -> bool:
+def is_conflict(attempt: Attempt, book: PriceBook) -> bool:
     """A variant whose model is not the call's: so a silent fallback looks. It is booked by its own model."""
-    planned = attempt.facts.model_of(attempt.variant)
-    if planned is None or not attempt.call.model:
+    planned, call = attempt.facts.model_of(attempt.variant), attempt.call
+    if planned is None or not call.model:
         return False
-    return normalised("", planned)[1] != normalised(attempt.call.provider, attempt.call.model)[1]
+    return not model_names.is_same(book, planned, call.provider or "", call.model, call.at)
 
 
 class Suspect(msgspec.Struct, array_like=True):

@@ -5,11 +5,24 @@ from datetime import timedelta
 
 import pytest
 
-from apps.telemetry import queries
-from apps.telemetry.models import LedgerLine
-from tests.telemetry.make_otlp import CALL, COST, TRACES, evaluation, flag_log, logs, pairs, span, traces
+from apps.telemetry import queries, tracing
+from apps.telemetry.domain import traces as kept
+from apps.telemetry.models import LedgerLine, Mapping
+from tests.telemetry.make_otlp import (
+    CALL,
+    COST,
+    TRACES,
+    durations,
+    evaluation,
+    flag_log,
+    logs,
+    metrics,
+    pairs,
+    span,
+    traces,
+)
 from tests.telemetry.make_telemetry import NOW, ROUTE, heard, make_route, spent
-from tests.telemetry.otlp_samples import post
+from tests.telemetry.otlp_samples import JSON, PROTOBUF, as_protobuf, post
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NAMELESS = {name: held for name, held in CALL.items() if name != "changeover.route"}
@@ -206,3 +219,56 @@ def test_an_openai_compatible_server_elsewhere_is_not_openai(key):
         row.keys["provider"] for row in queries.spend("production", NOW - timedelta(hours=1), NOW, ["provider"])
     ]
     assert providers == ["deepseek", "llm.example.com", "openai"]
+
+
+def test_a_mapping_of_one_model_takes_it_in_every_spelling(key):
+    """What people wrote down, and what senders say, in spans as in metrics."""
+    for service in ("payments", "search"):
+        told = {"service": service, "model": "openai/GPT-4.1", "route": ROUTE, "by": "alice", "at": NOW}
+        Mapping.objects.create(id=service, environment="production", **told)
+    for name in ("gpt-4.1", "openai/gpt-4.1", "GPT-4.1", "gpt-4o"):
+        asked = {"gen_ai.request.model": name, "changeover.route": ""}
+        post(TRACES, traces(span(CALL | asked)), key)
+        body = metrics(durations({0: 1}, [1.0], seconds_ago=1, **asked), service__name="search")
+        post("/otlp/v1/metrics", body, key)
+
+    assert spent(route=ROUTE).calls == 3 + 3
+    assert {(one.name, one.model) for one in queries.unassigned("production")} == {
+        ("payments: gpt-4o", "gpt-4o"), ("search: gpt-4o", "gpt-4o")
+    }  # fmt: skip
+
+
+def test_an_outer_span_that_was_counted_before_its_inner_one_came_is_not_counted_twice(key):
+    inner = span(NAMELESS)
+    outer = span(CALL | {"gen_ai.cost.total_cost": 0.5}, traceId=inner["traceId"], took=0.5)
+    inner["parentSpanId"] = outer["spanId"]
+    for body in (traces(outer), traces(inner), traces(span(traceId=inner["traceId"]))):
+        post(TRACES, body, key)
+
+    rows = queries.windows("production", ROUTE, NOW - timedelta(hours=1), NOW)
+    assert (spent(route=ROUTE).calls, sum(row.calls for row in rows), sum(row.requests for row in rows)) == (2, 2, 2)
+    assert (heard("covered"), heard("told_nano")) == (1, 5 * 10**8)
+
+
+def test_calls_beyond_what_a_trace_holds_are_counted_by_what_is_known_of_them(key, monkeypatch):
+    monkeypatch.setattr(kept, "MOST_CALLS", 2)
+    root = span({}, seconds_ago=30, events=[evaluation(seconds_ago=20)])
+    calls = [span(NAMELESS, traceId=root["traceId"], parentSpanId=root["spanId"]) for _ in range(5)]
+    body = traces(root, *calls)
+    for sent in (body, body, traces(*calls[3:])):
+        post(TRACES, sent, key)
+
+    assert spent(route=ROUTE, variant="flash-lite").calls == spent().calls == 5
+    assert sum(row.calls for row in queries.windows("production", ROUTE, NOW - timedelta(hours=1), NOW)) == 5
+    assert heard("beyond_its_trace") == 3
+    assert len(tracing.load([("production", root["traceId"])])["production", root["traceId"]].calls) == 2
+
+
+def test_logged_calls_with_ids_of_nothing_but_zeros_are_not_one_call(key):
+    record = {"eventName": "gen_ai.client.inference.operation.details", "traceId": "0" * 32, "spanId": "0" * 16}
+    ends = [str(int(span()["endTimeUnixNano"]) + n) for n in range(3)]
+    for kind in (PROTOBUF, JSON):
+        body = json.loads(logs(*(record | {"timeUnixNano": end, "attributes": pairs(CALL)} for end in ends)))
+        post("/otlp/v1/logs", as_protobuf(body, "logs") if kind == PROTOBUF else json.dumps(body).encode(), key, kind)
+
+    assert spent(route=ROUTE).calls == 3

@@ -66,7 +66,8 @@ class Intake:
         self.moments.append(call.begin)
         if call.end > now + AHEAD:
             self.hear(call.service, call.source, "clock_ahead")
-            call.begin, call.end = now - (call.end - call.begin), now
+            call.ahead = call.end - now
+            call.begin, call.end = call.begin - call.ahead, now
         self.hear(call.service, call.source, f"read:{aliases.VERSION}:{call.scope}")
         if call.attempt is not None:
             self.hear(call.service, call.source, "with_attempts")

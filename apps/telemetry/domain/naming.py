@@ -8,27 +8,33 @@ from typing import Any
 from apps.telemetry.domain import aliases
 from apps.telemetry.domain.attributes import fields_of, text
 from apps.telemetry.domain.otlp import Log, Span, Told
-from apps.telemetry.domain.span_calls import Evaluation, SpanCall
+from apps.telemetry.domain.span_calls import Evaluation, Naming, SpanCall
 from apps.telemetry.domain.usage import tokens
 
 
 def name_route(call: SpanCall, told: Told) -> None:
-    """What the call itself says of its route: ours, a flag's, a gateway's tags."""
+    """What the call itself says of its route: ours, a flag's, a gateway's tags. Who believes which comes later."""
     if not told.keys().isdisjoint(OURS):
         describe_attempt(call, told)
-    if route := text(told, "route", 512):
-        call.route, call.variant, call.named_by = route, text(told, "variant"), "changeover"
-        return
-    if route := text(told, "flag", 512):
-        call.route, call.variant, call.named_by = route, text(told, "flag_variant"), "flag"
-        return
+    for naming in namings_of(told):
+        call.name(naming)
     if told.keys().isdisjoint(TAGS):
         return
+    told_route, told_variant = text(told, "told_route", 512).strip('"'), text(told, "told_variant").strip('"')
+    if told_route or told_variant:
+        call.name(Naming(told_route, told_variant, "tags"))
     name_by_tags(call, told.get("tags"))
-    told_route, told_variant = text(told, "told_route", 512), text(told, "told_variant")
-    if told_route:
-        call.route, call.named_by = told_route.strip('"'), "tags"
-    call.variant = call.variant or told_variant.strip('"')
+
+
+def namings_of(told: Told) -> list[Naming]:
+    """Of a span, a point or a resource."""
+    found = []
+    route, variant, flag = text(told, "route", 512), text(told, "variant"), text(told, "flag", 512)
+    if route or variant:
+        found.append(Naming(route, variant, "changeover"))
+    if flag:
+        found.append(Naming(flag, text(told, "flag_variant"), "flag"))
+    return found
 
 
 def describe_attempt(call: SpanCall, told: Told) -> None:
@@ -65,31 +71,34 @@ TAGS = frozenset({"tags", "told_route", "told_variant"})
 def name_by_tags(call: SpanCall, told: Any) -> None:
     """`route:…`, `variant:…`, `arm:shadow` among a gateway's tags."""
     tags: Iterable[Any] = told if isinstance(told, list) else ()
+    route = variant = ""
     for tag in tags:
         name, colon, value = tag.partition(":") if isinstance(tag, str) else ("", "", "")
         if not colon or not value:
             continue
         if name == "route":
-            call.route, call.named_by = value[:512], "tags"
+            route = value[:512]
         elif name == "variant":
-            call.variant = value[:128]
+            variant = value[:128]
         elif name == "arm" and value in ("live", "shadow"):
             call.arm = value
+    if route or variant:
+        call.name(Naming(route, variant, "tags"))
 
 
 def evaluations_of(span: Span) -> list[Evaluation]:
-    """Flag events on a span, as OpenFeature's hook leaves them. One without a variant was a failure."""
+    """Flag events on a span, as OpenFeature's hook leaves them. One that failed names no variant, but its route."""
     found = []
     for event in span.events:
         if event.name in aliases.FLAG_EVENTS:
             told = fields_of(event.attributes)
-            route, variant = text(told, "flag", 512), text(told, "flag_variant")
-            if route and variant:
-                found.append(Evaluation(span.span_id, event.at, route, variant))
+            if route := text(told, "flag", 512):
+                found.append(Evaluation(span.span_id, event.at, route, text(told, "flag_variant")))
     return found
 
 
 def evaluation_of_log(log: Log) -> Evaluation | None:
-    told = log.told
-    route, variant = text(told, "flag", 512), text(told, "flag_variant")
-    return Evaluation(log.span_id, log.at, route, variant, "log") if route and variant and log.trace_id else None
+    route = text(log.told, "flag", 512)
+    if not route or not log.trace_id:
+        return None
+    return Evaluation(log.span_id, log.at, route, text(log.told, "flag_variant"), "log")

@@ -29,6 +29,7 @@ from apps.telemetry.domain.otlp import (
     Span,
     Told,
     clean,
+    id_of,
     identity,
     is_of_sdk,
 )
@@ -104,7 +105,7 @@ def read_traces(raw: bytes) -> Body:
         for of_scope in of_resource.scope_spans:
             scope = clean(of_scope.scope.name)
             for span in each(of_scope.spans, resource, body):
-                trace_id, span_id = span.trace_id.hex(), span.span_id.hex()
+                trace_id, span_id, parent_id = span.trace_id.hex(), span.span_id.hex(), span.parent_span_id.hex()
                 if len(trace_id) != 32 or len(span_id) != 16 or trace_id == NO_TRACE or span_id == NO_SPAN:
                     body.fault(resource, NO_ID)
                     continue
@@ -112,7 +113,7 @@ def read_traces(raw: bytes) -> Body:
                     Span(
                         trace_id,
                         span_id,
-                        span.parent_span_id.hex(),
+                        "" if parent_id == NO_SPAN else parent_id,
                         span.start_time_unix_nano,
                         span.end_time_unix_nano,
                         span.status.code,
@@ -146,8 +147,8 @@ def read_logs(raw: bytes) -> Body:
                 if name == aliases.CALL_EVENT or name in aliases.FLAG_EVENTS:
                     body.logs.append(
                         Log(
-                            record.trace_id.hex(),
-                            record.span_id.hex(),
+                            id_of(record.trace_id.hex(), 32),
+                            id_of(record.span_id.hex(), 16),
                             record.time_unix_nano or record.observed_time_unix_nano,
                             name,
                             told_of(record.attributes),

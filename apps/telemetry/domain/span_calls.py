@@ -15,6 +15,14 @@ class Evaluation(Struct, frozen=True, gc=False, array_like=True):
     told_by: str = "ancestor"  # or log
 
 
+class Naming(Struct, frozen=True, gc=False, array_like=True):
+    """A route that something names, with the variant; without a route: the variant of whichever it is."""
+
+    route: str
+    variant: str
+    by: str  # changeover, flag, tags: in this order they are believed
+
+
 class SpanCall(Struct, gc=False, array_like=True, kw_only=True):
     """What is kept of a call until its trace is complete. Moments are nanoseconds, None is unknown."""
 
@@ -39,7 +47,7 @@ class SpanCall(Struct, gc=False, array_like=True, kw_only=True):
     response_id: str = ""
     told_cost_nano: int | None = None
     group: str = ""  # LiteLLM's model group
-    route: str = ""  # named on the call itself
+    route: str = ""  # the first that the call itself names
     variant: str = ""
     named_by: str = ""
     resource_route: str = ""
@@ -60,6 +68,39 @@ class SpanCall(Struct, gc=False, array_like=True, kw_only=True):
     cache_write_1h_tokens: int | None = None  # a part of that
     service_tier: str = ""
     is_from_cache: bool = False  # of a gateway: no provider was called
+    also_named: list[Naming] = []  # after the first
+    resource_flag: str = ""
+    resource_flag_variant: str = ""
+    ahead: int = 0  # by how much its sender's clock was: its begin and end are moved back so far
+
+    def name(self, naming: Naming) -> None:
+        """Mostly there is one, and it costs no object that is kept."""
+        if self.named_by:
+            self.also_named = [*self.also_named, naming]
+        else:
+            self.route, self.variant, self.named_by = naming.route, naming.variant, naming.by
+
+    @property
+    def namings(self) -> list[Naming]:
+        """By the call itself."""
+        first = Naming(self.route, self.variant, self.named_by)
+        return [first, *self.also_named] if self.route or self.variant else []
+
+    @property
+    def resource_namings(self) -> list[Naming]:
+        return [
+            Naming(self.resource_route, self.resource_variant, "changeover"),
+            Naming(self.resource_flag, self.resource_flag_variant, "flag"),
+        ]
+
+    @property
+    def told_begin(self) -> int:
+        """By the sender's clock, as all else that it tells."""
+        return self.begin + self.ahead
+
+    @property
+    def told_end(self) -> int:
+        return self.end + self.ahead
 
     @property
     def has_usage(self) -> bool:

@@ -103,6 +103,8 @@ def of_resource(call: SpanCall, resource: Resource, scope: str) -> None:
     call.scope = scope[:128]
     call.resource_route = resource.told["route"][:512]
     call.resource_variant = resource.told["variant"][:128]
+    call.resource_flag = resource.told["flag"][:512]
+    call.resource_flag_variant = resource.told["flag_variant"][:128]
 
 
 def describe(told: Told, kind: str, *, source: str, begin: int, end: int) -> SpanCall:
