@@ -1,6 +1,7 @@
 """Channels: made, changed, tested, broken and mended."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import transaction
 
-from apps.alerts import long_tail, outgoing, sending
+from apps.alerts import long_tail, outgoing, sending, telling
 from apps.alerts.domain.formats import PAGERDUTY
 from apps.alerts.domain.life import SEVERITIES
 from apps.alerts.domain.messages import Message, Notice
@@ -22,6 +23,7 @@ from apps.journal import services as journal
 
 OVERLAP = timedelta(hours=24)
 LONGEST_OVERLAP = timedelta(days=30)
+ROUTING_KEY = 32  # characters
 SECRET_FIELDS = ("secret", "old_secret", "old_secret_until")
 
 
@@ -50,6 +52,7 @@ def create_channel(
         created_at=now,
     )
     record("channel.created", channel, by=by, because=because, now=now, after=shown(channel))
+    telling.tell_newcomers(environment, now)
     return channel
 
 
@@ -67,8 +70,8 @@ def checked(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
         return {"url": checked_url(config)}
     if kind == Channel.Kind.PAGERDUTY:
         key = config.get("routing_key")
-        if not isinstance(key, str) or not key.strip():
-            raise Invalid("PagerDuty needs the integration's routing key.", config="routing_key")
+        if not isinstance(key, str) or len(key.strip()) != ROUTING_KEY:
+            raise Invalid(f"PagerDuty's routing key has {ROUTING_KEY} characters.", config="routing_key")
         return {"routing_key": key.strip(), "url": checked_url({"url": config.get("url") or PAGERDUTY})}
     if kind == Channel.Kind.APPRISE:
         urls = texts(config.get("urls"))
@@ -155,6 +158,8 @@ def update_channel(
         record("channel.changed", channel, by=by, because=because, now=now, before=before, after=shown(channel))
     if is_active and not before["is_active"]:
         tell("channel.switched_on", channel, effect="closes", sentence=f"{channel.name} is on again.", now=now)
+    if "is_active" in fields or "least_severity" in fields:
+        telling.tell_newcomers(channel.environment, now)
     return channel
 
 
@@ -192,7 +197,8 @@ def locked(id: str) -> Channel:
 
 
 def test_channel(*, channel: Channel, by: Actor, now: datetime) -> sending.Outcome:
-    """Really sends, and tells what the receiver answered. A test that is taken mends a broken channel."""
+    """Really sends, and tells what the receiver answered. A test that is taken mends a broken channel. PagerDuty makes
+    an incident of it, which ends at once."""
     notice = Notice(
         event="test",
         alert="",
@@ -210,9 +216,15 @@ def test_channel(*, channel: Channel, by: Actor, now: datetime) -> sending.Outco
     id = new_id()
     message = Message(id=id, key=id, notices=(notice,), home=settings.PUBLIC_URL)
     outcome = sending.send(channel, message, now=now)
-    if outcome.taken:
-        note_taken(channel, answer=outcome.answer, now=now)
-    return outcome
+    if not outcome.taken:
+        return outcome
+    note_taken(channel, answer=outcome.answer, now=now)
+    if channel.kind != Channel.Kind.PAGERDUTY:
+        return outcome
+    over = sending.send(channel, replace(message, notices=(replace(notice, event="resolved"),)), now=now)
+    if over.taken:
+        return outcome
+    return replace(outcome, answer=f"{outcome.answer}; the incident of the test is still open: {over.answer}")
 
 
 @transaction.atomic

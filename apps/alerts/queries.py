@@ -120,7 +120,7 @@ def told(entry: Entry, now: datetime) -> Told | None:
     newest: dict[str, Delivery] = {}
     since = alert.deliveries.filter(created_at__gte=entry.at).select_related("channel").order_by("created_at", "id")
     for one in since:
-        if one.replaced_at is None or one.done_at:
+        if one.replaced_at is None or one.done_at or one.is_dead:
             newest[one.channel.name] = one
     took = [name for name, one in newest.items() if one.done_at]
     failed = [name for name, one in newest.items() if not one.done_at and one.is_dead]

@@ -265,10 +265,11 @@ def set_escalation(
         before={"steps": before.steps if before else []},
         after={"steps": kept},
     )
-    # Who fires already goes on from the steps that its age has reached.
+    # Who fires already goes on from the steps that its age has reached, and those who are new to it hear of it now.
     for alert in Alert.objects.firing().filter(environment=environment):
         reached = escalation.reached(in_order, since=alert.firing_since or now, now=now)
         Alert.objects.filter(pk=alert.pk).update(escalated=reached)
+    telling.tell_newcomers(environment, now)
     return row
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from django.conf import settings
-from django.db.models import Max, QuerySet
+from django.db.models import F, Max, QuerySet
 
 from apps.alerts.domain import escalation, life
 from apps.alerts.domain.messages import Notice
@@ -84,6 +84,21 @@ def recipients(
     if steps:
         active = [one for one in active if one.pk in wanted]
     return [one for one in active if life.rank(alert.severity) >= life.rank(one.least_severity)]
+
+
+def tell_newcomers(environment: str, now: datetime) -> None:
+    """What fires is told to the channels that have not heard of it and should: made or switched on since, told from a
+    lower severity on, or of a step that was reached before there was one."""
+    steps = policy(environment)
+    active = list(Channel.objects.active(environment))
+    firing = Alert.objects.firing().of_environment(environment).filter(muted_by="")
+    heard = Delivery.objects.filter(alert__in=firing, event=FIRING, created_at__gte=F("alert__firing_since"))
+    told = set(heard.exclude(is_dead=True).values_list("alert", "channel"))
+    for alert in firing.select_for_update().order_by("id"):
+        reached = escalation.reached(steps, since=alert.firing_since or now, now=now)
+        due = recipients(alert, steps, first=0, last=reached, active=active)
+        if new := [channel for channel in due if (alert.pk, channel.pk) not in told]:
+            leave(alert, new, event=FIRING, occasion=alert.occasion("newcomers"), at=now, now=now)
 
 
 def tell_those_who_know(

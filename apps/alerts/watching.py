@@ -10,7 +10,7 @@ from django.db.models import Min
 
 from apps.alerts import outgoing
 from apps.alerts.domain.life import PROVIDER
-from apps.alerts.models import Alert, Delivery, SeenEntry, Watch
+from apps.alerts.models import Alert, Delivery, DeliveryQuerySet, SeenEntry, Watch
 from apps.core.actors import Actor
 from apps.journal import services as journal
 from apps.journal.models import Entry
@@ -94,19 +94,23 @@ OVER = {
 }
 
 
+def due(now: datetime) -> DeliveryQuerySet:
+    """What a living worker sends now: not to channels that are off or keep still."""
+    return Delivery.objects.due(now).filter(channel__is_active=True).exclude(channel__quiet_until__gt=now)
+
+
 def queue_age(now: datetime, environment: str | None = None) -> timedelta:
-    """For how long the oldest message has been due. Those of channels that are off or keep still do not count."""
-    due = Delivery.objects.due(now).filter(channel__is_active=True)
-    due = due.exclude(channel__quiet_until__gt=now)
+    """For how long the oldest message has been due. A broken channel does not count: it is an alert of its own."""
+    waiting = due(now).filter(channel__broken_at=None)
     if environment is not None:
-        due = due.filter(channel__environment=environment)
-    oldest: datetime | None = due.aggregate(oldest=Min("next_try_at"))["oldest"]
+        waiting = waiting.filter(channel__environment=environment)
+    oldest: datetime | None = waiting.aggregate(oldest=Min("next_try_at"))["oldest"]
     return now - oldest if oldest else timedelta(0)
 
 
 def is_waiting(now: datetime) -> bool:
     """Work that a living worker would have done by now."""
-    if queue_age(now) > UNREAD:
+    if due(now).filter(next_try_at__lt=now - UNREAD).exists():
         return True
     lately = Entry.objects.with_condition().filter(at__gt=now - timedelta(hours=1), at__lte=now - UNREAD)
     return lately.exclude(pk__in=SeenEntry.objects.values("entry")).exists()

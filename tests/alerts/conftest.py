@@ -59,6 +59,10 @@ class Receiver:
     def types(self) -> list[str]:
         return [told["type"] for told in self.told()]
 
+    def routes(self) -> list[str]:
+        """Of the alerts that came, each in a message of its own."""
+        return [told["data"]["route"] for told in self.told()]
+
     def wait_for(self, n: int, seconds: float = 5) -> None:
         deadline = time.monotonic() + seconds
         while len(self.got) < n and time.monotonic() < deadline:

@@ -91,6 +91,32 @@ def test_pagerduty_is_triggered_acknowledged_and_resolved_under_one_key(receiver
     assert "payload" not in told[1]
 
 
+def test_a_test_of_pagerduty_leaves_no_incident_open(receiver, now):
+    receiver.answers = [(202, {}), (202, {}), (202, {}), (429, {})]
+    duty = channel("pagerduty", now, routing_key="k" * 32, url=receiver.url)
+
+    outcomes = [services.test_channel(channel=duty, by=ALICE, now=now) for _ in range(2)]
+
+    told = receiver.told()
+    assert [event["event_action"] for event in told] == ["trigger", "resolve"] * 2
+    assert told[0]["dedup_key"] == told[1]["dedup_key"] != told[2]["dedup_key"]
+    assert [outcome.answer for outcome in outcomes] == [
+        "202",
+        "202; the incident of the test is still open: 429 Too Many Requests",
+    ]
+
+
+@pytest.mark.parametrize(("status", "state"), [(400, "dead"), (429, "failing"), (500, "failing")])
+def test_pagerdutys_no_is_final_only_where_it_does_not_understand(receiver, now, status, state):
+    receiver.answers = [(status, {})]
+    channel("pagerduty", now, routing_key="k" * 32, url=receiver.url)
+    say(now)
+
+    services.dispatch(now)
+
+    assert Delivery.objects.get().state == state
+
+
 def test_pagerdutys_digest_is_one_incident_that_ends_with_its_last_alert(receiver, now):
     receiver.answers = [(202, {})]
     channel("pagerduty", now, routing_key="k" * 32, url=receiver.url)
@@ -209,6 +235,7 @@ def environ():
         ("slack", {}, "needs an address"),
         ("teams", {"url": "ftp://x"}, "begins with https://"),
         ("pagerduty", {}, "routing key"),
+        ("pagerduty", {"routing_key": "k" * 31}, "32 characters"),
         ("email", {"to": "ops@example.com"}, "list of addresses"),
         ("email", {"to": ["ops@example.com; night@example.com"]}, "no mail address"),
         ("apprise", {"urls": ["nonsense"]}, "does not understand address 1"),

@@ -304,7 +304,7 @@ def test_a_broken_channel_is_tried_once_a_minute_and_mends_itself(receiver, othe
 
 
 def test_410_switches_a_channel_off_and_another_is_told(receiver, other, now):
-    receiver.answers = [(410, {})]
+    receiver.answers = [(410, {}), (200, {})]
     gone = webhook(receiver, now, "gone")
     webhook(other, now, "sound")
     say(now)

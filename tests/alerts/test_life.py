@@ -14,6 +14,7 @@ from tests.alerts.make_alerts import (
     ROUTE,
     SECOND,
     SENTENCE,
+    channel,
     end,
     play,
     say,
@@ -43,6 +44,22 @@ def test_the_first_of_a_route_leaves_at_once_and_later_ones_join_the_next_messag
     joined = receiver.told()[1]["data"]
     assert {one["condition"] for one in joined["alerts"]} == {"budget:b:0.8", "money:c"}
     assert joined["sentence"] == f"{ROUTE}: 2 alerts are firing in production."
+
+
+def test_what_becomes_critical_while_it_waits_for_its_group_leaves_at_once(receiver, now):
+    webhook(receiver, now)
+    say(now, key="stale:a", severity="error")
+    services.dispatch(now)
+    say(now + 10 * SECOND, key="budget:b:at:0.8", severity="warning")
+    services.dispatch(now + 10 * SECOND)
+    early = len(receiver.got)
+    say(now + 20 * SECOND, key="budget:b:at:0.8", severity="critical")
+
+    services.dispatch(now + 20 * SECOND)
+    services.dispatch(now + 10 * MINUTE)
+
+    assert early == 1
+    assert [told["data"]["severity"] for told in receiver.told()] == ["error", "critical"]
 
 
 def test_what_is_critical_does_not_wait_and_takes_the_waiting_along(receiver, now):
@@ -290,6 +307,42 @@ def test_after_a_silence_the_steps_begin_again(receiver, other, now):
     assert early == (2, 1)
     assert (len(receiver.got), len(other.got)) == (2, 2)
     assert the_alert().escalated == 2
+
+
+def test_a_step_that_comes_late_is_told_of_what_has_fired_for_so_long(receiver, other, now):
+    first, second = webhook(receiver, now, "first"), webhook(other, now, "second")
+    steps = [{"after_minutes": 0, "channels": [first.id]}]
+    services.set_escalation(environment="production", steps=steps, by=ALICE, now=now)
+    say(now)
+    services.dispatch(now)
+    steps.append({"after_minutes": 15, "channels": [second.id]})
+
+    services.set_escalation(environment="production", steps=steps, by=ALICE, now=now + HOUR)
+    play(now + HOUR, now + 2 * HOUR, step=10 * MINUTE)
+
+    assert (len(receiver.got), len(other.got)) == (1, 1)
+    assert other.told()[0]["data"]["again"] is True
+
+
+def test_what_fired_before_there_was_a_channel_is_told_to_the_first(receiver, other, now):
+    say(now)
+    say(now, route="search", severity="warning")
+    say(now, route="chat")
+    services.dispatch(now)
+    services.acknowledge(alert=the_alert("rollout:chat"), by=ALICE, now=now)
+    grave = channel("webhook", now + HOUR, "grave", least_severity="critical", url=receiver.url)
+    off = webhook(other, now + HOUR, "off")
+    services.update_channel(channel=off, is_active=False, by=ALICE, now=now + HOUR)
+    services.dispatch(now + HOUR)
+    first = (receiver.routes(), other.routes())
+
+    services.update_channel(channel=grave, least_severity="info", by=ALICE, now=now + HOUR + MINUTE)
+    services.update_channel(channel=off, is_active=True, by=ALICE, now=now + HOUR + MINUTE)
+    services.dispatch(now + HOUR + MINUTE)
+
+    assert first == ([ROUTE], [])
+    assert receiver.routes() == [ROUTE, "search"]
+    assert sorted(other.routes()) == [ROUTE, "search"]
 
 
 def test_an_acknowledgement_stops_the_escalation(receiver, other, now):

@@ -10,7 +10,7 @@ from django.utils import timezone
 from apps.access.models import Environment
 from apps.alerts import queries, services, watching
 from apps.alerts.domain import outages
-from apps.alerts.models import Alert, Delivery
+from apps.alerts.models import Alert, Channel, Delivery
 from apps.alerts.watching import Sign
 from apps.journal.models import Entry
 from apps.rollouts.models import Shard
@@ -116,6 +116,26 @@ def test_a_queue_that_is_older_than_five_minutes_is_told(environment, now, setti
 
     services.update_channel(channel=hook, is_active=False, by=watching.WATCHMAN, now=now)
     assert watch.old_queue("production", now + 6 * MINUTE) == ""
+
+
+def test_a_broken_channel_is_no_old_queue_at_any_second(receiver, environment, now):
+    """Between its probes it keeps still; at the probe it does not, and what waits for it has been due for long."""
+    receiver.answers = [(500, {})]
+    hook = webhook(receiver, now)
+    Channel.objects.filter(pk=hook.pk).update(failures_in_row=9)
+    say(now)
+    say(now, route="search")
+    services.dispatch(now)
+    at = now + 6 * MINUTE
+    for _ in range(3):
+        services.deliver_due(at)
+        at += 58 * SECOND
+
+    found = {watch.old_queue("production", at + second * SECOND) for second in range(10)}
+
+    assert Channel.objects.get().state == "broken"
+    assert Delivery.objects.waiting().count() == 2
+    assert found == {""}
 
 
 def test_no_telemetry_under_a_live_rollout_is_told(environment, now, settings, monkeypatch):

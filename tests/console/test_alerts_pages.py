@@ -225,7 +225,39 @@ def test_a_channel_that_cannot_be_says_why(environment, client, alice):
     answer = client.post(reverse("channels"), {"kind": "email", "name": "ops", "to": "nobody"})
 
     assert answer.status_code == 422
-    assert "An e-mail channel needs a list of addresses." in text(answer)
+    assert "nobody is no mail address." in text(answer)
+
+
+def test_mail_addresses_and_pagerdutys_region_are_read_as_people_write_them(environment, client, alice):
+    client.force_login(alice)
+    eu = "https://events.eu.pagerduty.com/v2/enqueue"
+
+    client.post(
+        reverse("channels"), {"kind": "email", "name": "ops", "to": "ops@example.com; night@example.com, x@y.org"}
+    )
+    client.post(reverse("channels"), {"kind": "pagerduty", "name": "us", "to": "k" * 32})
+    client.post(reverse("channels"), {"kind": "pagerduty", "name": "eu", "to": f"{'k' * 32} {eu}"})
+
+    configs = {channel.name: channel.config for channel in Channel.objects.all()}
+    assert configs["ops"] == {"to": ["ops@example.com", "night@example.com", "x@y.org"]}
+    assert configs["us"]["url"] == "https://events.pagerduty.com/v2/enqueue"
+    assert configs["eu"] == {"routing_key": "k" * 32, "url": eu}
+
+
+def test_teams_has_accepted_an_alert_and_not_taken_it(environment, client, alice):
+    client.force_login(alice)
+    teams = Channel.objects.create(
+        environment="production", kind="teams", name="ops", config={"url": "https://x"}, created_at=NOW
+    )
+    say(NOW)
+    alerts.read_journal(NOW)
+    Delivery.objects.get(channel=teams).finish(answer="202 accepted", at=NOW + timedelta(seconds=2))
+
+    page = text(client.get(reverse("alerts")))
+
+    assert "ops (accepted)" in page
+    assert "accepted it after 2 s." in page and "202 accepted" in page
+    assert "took it" not in page and "elivered" not in page
 
 
 def test_quiet_says_when_the_last_alert_was(environment, client, alice):

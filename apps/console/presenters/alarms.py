@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from apps.access.domain.roles import Role
 from apps.alerts.domain.life import BUDGET, PROVIDER
-from apps.alerts.models import Alert
+from apps.alerts.models import Alert, Channel, Delivery
 from apps.console import figures
 from apps.console.acts import Act
 from apps.console.presenters import presses
@@ -104,7 +104,8 @@ def rows(visit: Visit, found: Sequence[Alert], around: Around) -> list[AlertRow]
 
 def row(visit: Visit, one: Alert, around: Around, *, is_first: bool = False) -> AlertRow:
     now, show = visit.now, around.show
-    told = [each for each in one.deliveries.all() if each.event == "firing" and each.state != "replaced"]
+    firing = [each for each in one.deliveries.all() if each.event == "firing"]
+    told = [each for each in firing if each.state != "replaced" or each.is_dead]
     sent, took = {each.channel.name for each in told}, {each.channel.name for each in told if each.done_at}
     failed = sorted({each.channel.name for each in told if not each.done_at and each.attempts} - took)
     is_open = one.state != Alert.State.RESOLVED
@@ -127,7 +128,7 @@ def row(visit: Visit, one: Alert, around: Around, *, is_first: bool = False) -> 
         lasted=figures.span((ended - one.opened_at).total_seconds()),
         owner=owner(one),
         delivered=f"{len(took)} of {len(sent)}" if sent else "",
-        channels=", ".join(sorted(took)) or ("" if sent else why_quiet(one)),
+        channels=", ".join(sorted({taker(each) for each in told if each.done_at})) or ("" if sent else why_quiet(one)),
         failed=", ".join(failed),
         acts=acts(visit, one, is_first=is_first) if is_open else [],
         silence_href=address(show=show, silence=one.id)
@@ -139,6 +140,11 @@ def row(visit: Visit, one: Alert, around: Around, *, is_first: bool = False) -> 
         closed_href=address(show=show),
         runbook=one.runbook,
     )
+
+
+def taker(one: Delivery) -> str:
+    """Teams has only started a flow."""
+    return f"{one.channel.name} (accepted)" if one.channel.kind == Channel.Kind.TEAMS else one.channel.name
 
 
 def why_quiet(one: Alert) -> str:

@@ -36,6 +36,14 @@ CHANNEL_STATES = {
 }
 
 
+HINTS = {
+    Channel.Kind.PAGERDUTY: "PagerDuty: for the EU region, its address behind the routing key: "
+    "https://events.eu.pagerduty.com/v2/enqueue. A test makes an incident that ends at once.",
+    Channel.Kind.TEAMS: "Microsoft Teams: a flow belongs to a person and ends with their account, so let a shared "
+    "account own it. Teams says only that the flow was started: accepted, not delivered.",
+}
+
+
 def channel_row(visit: Visit, one: Channel, last: Delivery | None, stuck: Delivery | None) -> ChannelRow:
     word, tone, glyph = CHANNEL_STATES[one.state]
     if one.state == "working" and (one.failures_in_row or stuck is not None):

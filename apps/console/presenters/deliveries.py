@@ -7,7 +7,7 @@ from datetime import datetime
 from django.urls import reverse
 
 from apps.access.domain.roles import Role
-from apps.alerts.models import Delivery
+from apps.alerts.models import Channel, Delivery
 from apps.console import figures
 from apps.console.acts import Act
 from apps.console.presenters import presses
@@ -79,12 +79,15 @@ def log_line(one: Delivery) -> LogLine:
     if one.done_at is not None:
         took = figures.took((one.done_at - one.created_at).total_seconds())
         tries = f" at try {one.attempts}" if one.attempts > 1 else ""
+        verb = "accepted" if one.channel.kind == Channel.Kind.TEAMS else "took"
         return LogLine(
-            at=one.done_at, glyph="within", tone="ok", name=name, words=f"took it after {took}{tries}.", second=second
-        )
+            at=one.done_at, glyph="within", tone="ok", name=name, words=f"{verb} it after {took}{tries}.",
+            second=f"{second} · {one.answer}",
+        )  # fmt: skip
     if one.state == "replaced":
+        why = f"answered {one.answer or 'nothing'}" if one.attempts else "not sent"
         return LogLine(
-            at=one.created_at, glyph="holding", tone="", name=name, words="not sent: a newer state replaced it.",
+            at=one.created_at, glyph="holding", tone="", name=name, words=f"{why}: a newer state replaced it.",
             second=second,
         )  # fmt: skip
     if one.is_dead:

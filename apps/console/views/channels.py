@@ -60,6 +60,7 @@ def shown(
         asked=asked or dict.fromkeys(FIELDS, ""),
         wrong=wrong,
         kinds=Channel.Kind.choices,
+        hints=list(presented.HINTS.values()),
         severities=SEVERITIES,
         may_edit=visit.may(Role.OPERATOR),
         who_may=visit.who_may(Role.OPERATOR),
@@ -98,12 +99,15 @@ def secret_once(visit: Visit, channel: Channel, title: str) -> HttpResponse:
 
 
 def config_of(kind: str, to: str) -> dict[str, Any]:
+    """`to` is one address or several; of PagerDuty the routing key, and behind it the region's address if there is
+    one."""
     between = r"[,;\n]" if kind == Channel.Kind.EMAIL else r"[,\n]"
     many = [one.strip() for one in re.split(between, to) if one.strip()]
     if kind == Channel.Kind.EMAIL:
         return {"to": many}
     if kind == Channel.Kind.PAGERDUTY:
-        return {"routing_key": to}
+        key, _, url = to.partition(" ")
+        return {"routing_key": key} | ({"url": url.strip()} if url else {})
     return {"urls": many} if kind == Channel.Kind.APPRISE else {"url": to}
 
 
@@ -146,6 +150,7 @@ def one(request: ConsoleRequest, *, id: str) -> HttpResponse:
         current="alerts",
         channel=channel,
         kind=Channel.Kind(channel.kind).label,
+        hints=[hint for kind, hint in presented.HINTS.items() if kind == channel.kind],
         is_mail=channel.kind == Channel.Kind.EMAIL,
         is_signed=channel.kind == Channel.Kind.WEBHOOK,
         asked=asked,
