@@ -330,7 +330,7 @@ def verdict_of(budget: Budget, reading: Reading, now: datetime, asked: Asked | N
         now=now,
         season=reading.season,
         requests=reading.requests,
-        before=budget.crossed,
+        before=budget.crossed_in_period(reading.period.since),
     )
 
 

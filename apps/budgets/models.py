@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from django.db import models
 
-from apps.budgets.domain import money, rules, thresholds
+from apps.budgets.domain import money, periods, rules, thresholds
 from apps.budgets.domain.thresholds import Threshold
 from apps.core import ids
 
@@ -159,6 +159,9 @@ class BudgetQuerySet(models.QuerySet["Budget"]):
         return self.select_for_update().get(pk=id)
 
 
+COUNTED_BY = ("scope", "period", "limit_nano", "timezone")  # what was read of the ledger holds for these
+
+
 class Budget(models.Model):
     """How much money may be spent, by scope and period, and what happens at each threshold."""
 
@@ -196,6 +199,7 @@ class Budget(models.Model):
     crossed = models.JSONField(default=list)
     crossed_in = models.DateTimeField(null=True)
     began = models.JSONField(default=dict)  # since when, by the threshold's name
+    told = models.JSONField(default=dict)  # how severe it was told to be, by the threshold's name
     # What was last asked of the ledger, where asking at every tick would cost too much (`queries.Reading`).
     kept = models.JSONField(default=dict)
     hours = models.JSONField(default=list)  # [seconds since 1970, nano-USD, priced calls] of the last four weeks
@@ -226,10 +230,11 @@ class Budget(models.Model):
         )
 
     def change(self, fields: dict[str, Any], *, by: str, now: datetime) -> None:
+        if any(name in fields and fields[name] != getattr(self, name) for name in COUNTED_BY):
+            self.kept, self.hours = {}, []
         for name, value in fields.items():
             setattr(self, name, value)
         self.revision += 1
-        self.kept, self.hours = {}, []  # of another scope, limit or period
         self.changed_by, self.changed_at = by, now
         self.save()
 
@@ -237,12 +242,25 @@ class Budget(models.Model):
         self.change({"ended_at": now}, by=by, now=now)
 
     def note_crossed(
-        self, crossed: Sequence[Threshold], *, period_from: datetime, began: Mapping[str, datetime]
+        self,
+        crossed: Sequence[Threshold],
+        *,
+        period_from: datetime,
+        began: Mapping[str, datetime],
+        told: Mapping[str, str],
     ) -> None:
+        """`told`: as how severe, by the threshold's name."""
         self.crossed = [threshold.name for threshold in crossed]
         self.crossed_in = period_from
         self.began = {threshold.name: began[threshold.name].isoformat() for threshold in crossed}
-        self.save(update_fields=["crossed", "crossed_in", "began"])
+        self.told = dict(told)
+        self.save(update_fields=["crossed", "crossed_in", "began", "told"])
+
+    def crossed_in_period(self, period_from: datetime) -> dict[str, datetime]:
+        """Since when each threshold is crossed. What was crossed in a calendar period that is over does not count: a
+        crossing in the next one is another."""
+        is_over = not periods.is_rolling(self.period) and self.crossed_in != period_from
+        return {} if is_over else self.crossed_since
 
     @property
     def crossed_since(self) -> dict[str, datetime]:

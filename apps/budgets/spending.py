@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import Any
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, get_args
 from zoneinfo import ZoneInfo, available_timezones
 
 from django.db import transaction
 
 from apps.budgets import conditions, ledger, queries, repairing
-from apps.budgets.domain import money, periods, thresholds
+from apps.budgets.domain import lasting, money, periods, thresholds
 from apps.budgets.domain.money import MoneyVerdict
-from apps.budgets.domain.thresholds import AT, BURN, Threshold
+from apps.budgets.domain.thresholds import AT, BURN, RUNS_OUT, Threshold
 from apps.budgets.models import Budget
 from apps.core.actors import Actor
 from apps.core.refusals import Invalid, NotFound, Stale
 from apps.journal import services as journal
 from apps.journal.services import Severity
 
-SOON = timedelta(hours=2)
 FORECASTS_A_TICK = 2  # each reads four weeks of hours: a hundred budgets are spread over the ticks of five minutes
 
 
@@ -66,39 +65,52 @@ def look_ahead(*, now: datetime) -> int:
     return len(due)
 
 
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """A threshold that is newly crossed, or that is worse than it was told to be."""
+
+    threshold: Threshold
+    severity: Severity
+    is_new: bool
+
+
 def _tell_crossings(row: Budget, verdict: MoneyVerdict, now: datetime) -> MoneyVerdict:
     """Since when each threshold is crossed is kept: whoever acts must know one crossing from the next."""
-    verdict, new = _told(row, verdict, now)
-    if new or verdict.cleared:
+    verdict, untold = _compared(row, verdict, now)
+    if untold or verdict.cleared:
         verdict = _note_crossings(row, verdict, now=now)
     return verdict
 
 
-def _told(row: Budget, verdict: MoneyVerdict, now: datetime) -> tuple[MoneyVerdict, list[Threshold]]:
-    """Against what the row says: what is new, what has cleared, and since when the others are crossed."""
-    known = row.crossed_since
-    if not periods.is_rolling(row.period) and row.crossed_in != verdict.period_from:
-        known = {}  # a new period begins: what was crossed in the last one is another crossing now
+def _compared(row: Budget, verdict: MoneyVerdict, now: datetime) -> tuple[MoneyVerdict, list[Crossing]]:
+    """Against what the row says: what is to be told, what has cleared, and since when the others are crossed."""
+    known = row.crossed_in_period(verdict.period_from)
     began = {threshold.name: known.get(threshold.name, now) for threshold in verdict.crossed}
-    new = [threshold for threshold in verdict.crossed if threshold.name not in known]
     cleared = tuple(sorted(set(row.crossed) - set(began)))
-    return replace(verdict, is_new=bool(new), began=began, cleared=cleared), new
+    untold = []
+    for threshold in verdict.crossed:
+        severity, is_new = severity_of(threshold, verdict, now), threshold.name not in known
+        if is_new or is_worse(severity, row.told.get(threshold.name, severity)):
+            untold.append(Crossing(threshold, severity, is_new))
+    is_new = any(crossing.is_new for crossing in untold)
+    return replace(verdict, is_new=is_new, began=began, cleared=cleared), untold
 
 
 @transaction.atomic
 def _note_crossings(row: Budget, verdict: MoneyVerdict, *, now: datetime) -> MoneyVerdict:
     locked = Budget.objects.locked(row.pk)
-    verdict, new = _told(locked, verdict, now)  # another worker may have told it
-    for threshold in new:
+    verdict, untold = _compared(locked, verdict, now)  # another worker may have told it
+    for crossing in untold:
+        threshold = crossing.threshold
         is_over = threshold.kind == AT and threshold.level >= 1
         conditions.tell(
             locked,
             "budget.exceeded" if is_over else "budget.threshold_crossed",
             threshold.name,
             effect="opens",
-            severity=severity_of(threshold, verdict, now),
-            sentence=verdict.sentence,
-            because=f"Crossed: {threshold.words}.",
+            severity=crossing.severity,
+            sentence=money.sentence_of(locked.rule, verdict, threshold),
+            because=f"Crossed: {threshold.words}." if crossing.is_new else f"More urgent now: {threshold.words}.",
             after=verdict.as_dict(),
             now=now,
         )
@@ -114,9 +126,16 @@ def _note_crossings(row: Budget, verdict: MoneyVerdict, *, now: datetime) -> Mon
             after=verdict.as_dict(),
             now=now,
         )
-    if new or verdict.cleared:
-        locked.note_crossed(verdict.crossed, period_from=verdict.period_from, began=verdict.began)
+    if untold or verdict.cleared:
+        told = {name: severity for name, severity in locked.told.items() if name in verdict.began}
+        told |= {crossing.threshold.name: crossing.severity for crossing in untold}
+        locked.note_crossed(verdict.crossed, period_from=verdict.period_from, began=verdict.began, told=told)
     return verdict
+
+
+def is_worse(severity: Severity, than: Severity) -> bool:
+    worst_first = get_args(Severity)
+    return worst_first.index(severity) < worst_first.index(than)
 
 
 def severity_of(threshold: Threshold, verdict: MoneyVerdict, now: datetime) -> Severity:
@@ -126,8 +145,10 @@ def severity_of(threshold: Threshold, verdict: MoneyVerdict, now: datetime) -> S
     if threshold.kind == BURN:
         window = thresholds.windows_of(verdict.period, threshold.level)
         return "error" if window is not None and window[3] == thresholds.PAGE else "warning"
+    if threshold.kind == RUNS_OUT:
+        return "error"
     ends_at = verdict.forecast.exhausted_at if verdict.forecast else None
-    return "error" if ends_at is not None and ends_at - now < SOON else "warning"
+    return "error" if ends_at is not None and ends_at - now < lasting.SOON else "warning"
 
 
 @transaction.atomic

@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from apps.budgets import queries, services
+from apps.budgets import queries, services, spending
 from apps.core.refusals import Invalid, NotFound, Stale
 from apps.journal.models import Entry
 from tests.budgets.make_rows import ALICE, ROUTE, spend
@@ -284,3 +284,59 @@ def test_a_forecast_is_made_anew_after_five_minutes_and_when_the_budget_changes(
     services.update_budget(budget=budget.id, changes={"limit_nano": 10**9}, by=ALICE, because="less", now=later)
     budget.refresh_from_db()
     assert queries.status_of(budget, later).verdict.forecast.exhausted_at == later
+
+
+def told_of_the_forecast(budget):
+    found = Entry.objects.filter(condition=f"budget:{budget.id}:forecast:1").order_by("at", "id")
+    return list(found.values_list("effect", "severity"))
+
+
+def test_a_forecast_that_becomes_urgent_is_told_again_as_such(now):
+    """Opened four hours ahead as something for office hours, it stayed so until all was gone."""
+    budget = make_budget(now, period="week", limit_nano=160 * 10**9, thresholds=[{"forecast": 1.0, "do": "alert"}])
+    for hour in range(24 * 5):
+        spend(now - timedelta(hours=hour), 5)
+    services.judge_money(now=now)
+    assert told_of_the_forecast(budget) == [("opens", "warning")]
+
+    for hour in range(1, 8):
+        spend(now + timedelta(hours=hour), 5)
+        for minutes in (0, 6, 12):
+            services.judge_money(now=now + timedelta(hours=hour, minutes=minutes))
+
+    assert told_of_the_forecast(budget) == [("opens", "warning"), ("opens", "error")]
+
+
+@pytest.mark.parametrize(("changes", "is_anew"), [({"name": "All of it"}, False), ({"limit_nano": 190 * 10**9}, True)])
+def test_a_crossed_forecast_stays_crossed_while_a_changed_budget_is_read_anew(now, changes, is_anew):
+    """A new name cleared it, and a minute later it crossed again under another name and acted again."""
+    budget = make_budget(
+        now, scope={}, period="week", limit_nano=200 * 10**9, thresholds=[{"forecast": 1.0, "do": "fall_back"}]
+    )
+    for hour in range(24 * 5):
+        spend(now - timedelta(hours=hour), 5)
+    spending.look_ahead(now=now)
+    before = services.judge_money(now=now)[0]
+
+    services.update_budget(budget=budget.id, changes=changes, by=ALICE, because="x", now=now)
+    budget.refresh_from_db()
+    assert (budget.kept == {}) is is_anew
+    at_once = services.judge_money(now=now + timedelta(seconds=5))[0]
+    spending.look_ahead(now=now + timedelta(minutes=1))
+    later = services.judge_money(now=now + timedelta(minutes=1, seconds=5))[0]
+
+    assert {verdict.once for verdict in (before, at_once, later)} == {before.once}
+    assert [verdict.state for verdict in (before, at_once, later)] == ["warning"] * 3
+    assert len(told_of_the_forecast(budget)) == 1
+
+
+def test_a_forecast_of_the_last_period_says_nothing_about_the_next(now):
+    budget = make_budget(now, scope={}, limit_nano=100 * 10**9, thresholds=[{"forecast": 1.0, "do": "alert"}])
+    for hour in range(24 * 5):
+        spend(now - timedelta(hours=hour), 5)
+    spending.look_ahead(now=now)
+    services.judge_money(now=now)
+
+    services.judge_money(now=now.replace(hour=0) + timedelta(days=1))  # before its own forecast is made
+
+    assert [effect for effect, _ in told_of_the_forecast(budget)] == ["opens", "closes"]
