@@ -149,6 +149,13 @@ class ForecastOut(serializers.Serializer[Any]):
     exhausted_latest = serializers.DateTimeField(allow_null=True)
 
 
+class LastingOut(serializers.Serializer[Any]):
+    usd_per_hour = serializers.CharField()
+    of = serializers.CharField(help_text="The highest of: the last 15 minutes, the last hour, this hour of the day.")
+    runs_out_at = serializers.DateTimeField(allow_null=True, help_text="Null: not in this period.")
+    level = serializers.CharField(help_text="amber: before the period's end; red: within 2 h; empty: neither.")
+
+
 class BurnOut(serializers.Serializer[Any]):
     burn = serializers.FloatField()
     long_seconds = serializers.IntegerField()
@@ -181,10 +188,11 @@ class BudgetOut(serializers.Serializer[Any]):
     estimated_usd = serializers.CharField(help_text="The part of spent_usd that nobody has confirmed.")
     fraction = serializers.FloatField()
     pace = serializers.FloatField(help_text="The share of the period that is over.")
-    state = serializers.ChoiceField(choices=[money.WITHIN, money.WARNING, money.EXCEEDED])
+    state = serializers.ChoiceField(choices=[money.WITHIN, money.WARNING, money.EXCEEDED, money.INCONCLUSIVE])
     next_action = serializers.CharField()
     forecast = ForecastOut(allow_null=True)
     no_forecast = serializers.CharField()
+    lasting = LastingOut(allow_null=True, help_text="At the present rate; null without a threshold on the forecast.")
     burns = BurnOut(many=True)
     crossed = serializers.DictField(
         child=serializers.DateTimeField(allow_null=True), help_text="Since when, by threshold."
@@ -239,6 +247,13 @@ def budget_dict(row: queries.BudgetStatus) -> dict[str, Any]:
             "exhausted_latest": outlook.exhausted_latest,
         },
         "no_forecast": verdict.no_forecast,
+        "lasting": verdict.lasting
+        and {
+            "usd_per_hour": nano_to_text(round(verdict.lasting.nano_per_hour)),
+            "of": verdict.lasting.of,
+            "runs_out_at": verdict.lasting.runs_out_at,
+            "level": verdict.lasting.level,
+        },
         "burns": [burn.as_dict() for burn in verdict.burns],
         "crossed": {threshold.name: verdict.began.get(threshold.name) for threshold in verdict.crossed},
         "unpriced_calls": verdict.unpriced,
@@ -288,7 +303,7 @@ class OdditiesView(ApiView):
     @extend_schema(
         parameters=[IN_ENVIRONMENT, OpenApiParameter("route", str)],
         responses=OddityOut(many=True),
-        summary="What is odd about money now: cost per call, attempts per request, the estimated share",
+        summary="What is odd about money now: cost per request, attempts per request, the estimated share",
     )
     def get(self, request: Request) -> Response:
         found = queries.oddities(self.asked_environment().key, request.query_params.get("route"))

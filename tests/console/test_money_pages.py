@@ -199,6 +199,57 @@ def test_a_new_budget_is_set(budget, client, alice):
     assert (made.limit_nano, made.period) == (12_500_000_000, "day")
 
 
+def test_what_callers_do_who_cannot_ask_is_chosen_with_a_budget_and_changed_later(budget, client, alice):
+    client.force_login(alice)
+    asked = posted(budget, scope="owner", scope_value="payments", is_hard="1", press="save")
+    client.post(reverse("budget-new"), asked | {"on_unreachable": "open", "at_cap": "cut"})
+    made = Budget.objects.get(scope={"owner": "payments"})
+    assert (made.on_unreachable, made.at_cap) == ("open", "cut")
+
+    edit = reverse("budget-edit", args=[made.id])
+    assert '<option value="open" selected>' in text(client.get(edit))
+    changed = posted(made, on_unreachable="closed", at_cap="cut")
+    review = text(client.post(edit, changed))
+    assert "<del>The call is made, and its spend told later as unverified</del>" in review
+    assert "<ins>The call is not made</ins>" in review
+    client.post(edit, changed | {"press": "save"})
+
+    made.refresh_from_db()
+    assert (made.on_unreachable, made.at_cap) == ("closed", "cut")
+
+
+def test_a_choice_that_there_is_not_is_refused_beneath_its_field(budget, client, alice):
+    client.force_login(alice)
+
+    answer = client.post(reverse("budget-edit", args=[budget.id]), posted(budget, on_unreachable="maybe", press="save"))
+
+    assert answer.status_code == 422
+    assert "Use one of open, closed." in text(answer)
+
+
+def test_a_hard_cap_set_without_a_choice_closes(budget, client, alice):
+    client.force_login(alice)
+    asked = posted(budget, scope="owner", scope_value="payments", is_hard="1", on_unreachable="", press="save")
+
+    client.post(reverse("budget-new"), asked)
+
+    assert Budget.objects.get(scope={"owner": "payments"}).on_unreachable == "closed"
+
+
+def test_the_page_says_when_money_is_gone_at_the_present_rate(environment, client, bob):
+    row = make_budget(NOW - 20 * DAY, 60, {}, period="day", thresholds=[{"forecast": 1.0, "do": "alert"}])
+    for minute in range(1, 31):
+        spend(NOW - timedelta(minutes=minute), 1.0)
+    budgets.judge_money(now=NOW)
+
+    client.force_login(bob)
+    shown = text(client.get(reverse("budget", args=[row.id])))
+
+    assert re.search(r"Gone at the rate of the last 15 minutes</dt><dd class=\"danger\">24 Nov 03:30", shown)
+    assert "lasts 2 h" in shown
+    assert "Soon gone" in text(client.get(reverse("budgets")))
+
+
 def test_without_any_budget_the_page_says_what_one_is_for(environment, client, alice):
     client.force_login(alice)
 

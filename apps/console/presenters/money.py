@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from apps.budgets.domain import periods
-from apps.budgets.domain.thresholds import AT, BURN, Threshold
+from apps.budgets.domain import periods, thresholds
+from apps.budgets.domain.lasting import AMBER, RED
+from apps.budgets.domain.thresholds import AT, BURN, FORECAST, RUNS_OUT, Threshold
 from apps.budgets.queries import BudgetStatus
 from apps.console import figures
 from apps.console.bars import Bars
@@ -19,6 +20,7 @@ from apps.rollouts.domain.plan import Cost
 from apps.rollouts.models import Decision
 from apps.telemetry.queries import SpendRow
 
+LEVELS = {AMBER: "warn", RED: "danger"}
 NOTES = {"fall_back": "never to a dearer variant", "stop_shadow": "it costs, and answers nobody"}
 
 
@@ -161,6 +163,10 @@ def pairs(money: Money, now: datetime) -> list[Pair]:
     for name, rate in (("Burn, last hour", money.hour), ("Burn, last 24 h", money.day)):
         if rate.times is not None:
             out.append(Pair(name=name, value=figures.times(rate.times)))
+    present = verdict.lasting
+    if verdict.fraction < 1 and present is not None and present.runs_out_at is not None:
+        gone, tone = figures.whole_minute(present.runs_out_at), LEVELS[present.level]
+        out.append(Pair(name=f"Gone at the rate of {present.of}", value=gone, tone=tone))
     if verdict.fraction < 1 and verdict.forecast is not None and verdict.forecast.exhausted_at is not None:
         used_up = figures.whole_minute(verdict.forecast.exhausted_at)
         out.append(Pair(name="Used up about", value=used_up, tone="danger"))
@@ -170,6 +176,8 @@ def pairs(money: Money, now: datetime) -> list[Pair]:
         out.append(Pair(name="Of it estimated", value=figures.nano(verdict.estimated_nano)))
     if one.reserved_nano:
         out.append(Pair(name="Reserved for calls under way", value=figures.nano(one.reserved_nano)))
+    if one.unverified_nano:
+        out.append(Pair(name="Spent without asking for room", value=figures.nano(one.unverified_nano), tone="warn"))
     if one.unverified_nano:
         out.append(Pair(name="Spent without asking for room", value=figures.nano(one.unverified_nano), tone="warn"))
     if one.may_overshoot_nano:
@@ -226,9 +234,10 @@ def hours_note(money: Money) -> str:
 
 def happens(one: BudgetStatus, now: datetime) -> list[Happens]:
     crossed = {threshold.name for threshold in one.verdict.crossed}
-    order = {AT: 0, "forecast": 1, BURN: 2}
-    out = []
-    for threshold in sorted(one.budget.rule.thresholds, key=lambda each: (order[each.kind], each.level)):
+    order = {AT: 0, FORECAST: 1, RUNS_OUT: 2, BURN: 3}
+    rule, out = one.budget.rule, []
+    watched = [*rule.thresholds, *thresholds.built_in(rule.period, rule.thresholds)]
+    for threshold in sorted(watched, key=lambda each: (order[each.kind], each.level)):
         is_crossed = threshold.name in crossed
         began = one.verdict.began.get(threshold.name)
         out.append(
@@ -254,6 +263,8 @@ def act_words(threshold: Threshold) -> str:
 
 def when(threshold: Threshold) -> str:
     level = figures.percent(threshold.level)
+    if threshold.kind == RUNS_OUT:
+        return f"lasts {threshold.level:g}{figures.NBSP}h"
     if threshold.kind == BURN:
         return f"burns {threshold.level:g}{figures.NBSP}times"
     return level if threshold.kind == AT else f"forecast {level}"

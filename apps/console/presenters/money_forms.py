@@ -15,6 +15,10 @@ from apps.core.money import nano_to_text, usd_to_nano
 SPARE = 2  # empty lines for thresholds that are new
 KIND_WORDS = {AT: "spent, % of the limit", FORECAST: "forecast, % of the limit", BURN: "burns, times the pace"}
 SCOPES = ("route", "owner", "variant", "model", "provider", "tag", "rollout", "arm")
+CAPS = (
+    ("on_unreachable", "when nobody can be asked", dict(Budget.OnUnreachable.choices)),
+    ("at_cap", "an answer under way", dict(Budget.AtCap.choices)),
+)
 PERIODS = {name: name.replace("_", " ") for name in periods.LENGTHS}
 
 
@@ -40,6 +44,8 @@ class Draft:
     timezone: str = "UTC"
     owner: str = ""
     is_hard: bool = False
+    on_unreachable: str = ""  # empty: what a cap of its kind does
+    at_cap: str = ""
     revision: int | None = None
     faults: dict[str, str] = field(default_factory=dict)
 
@@ -50,7 +56,13 @@ class Draft:
 
 def of_budget(row: Budget) -> Draft:
     limit = nano_to_text(row.limit_nano).rstrip("0").rstrip(".")
-    return Draft(limit=limit, lines=[line_of(one) for one in row.thresholds], revision=row.revision)
+    return Draft(
+        limit=limit,
+        lines=[line_of(one) for one in row.thresholds],
+        on_unreachable=row.on_unreachable,
+        at_cap=row.at_cap,
+        revision=row.revision,
+    )
 
 
 def line_of(plain: Mapping[str, Any]) -> Line:
@@ -76,6 +88,8 @@ def read(posted: Mapping[str, Any], lists: Any) -> Draft:
         timezone=posted.get("timezone", "UTC").strip() or "UTC",
         owner=posted.get("owner", "").strip(),
         is_hard=posted.get("is_hard") == "1",
+        on_unreachable=posted.get("on_unreachable", ""),
+        at_cap=posted.get("at_cap", ""),
         revision=int(revision) if revision.isdigit() else None,
     )
 
@@ -120,7 +134,16 @@ def differences(row: Budget, draft: Draft) -> list[tuple[str, str, str]]:
     before, after = [words(one) for one in row.thresholds], [words(one) for one in wanted]
     out += [("threshold", one, "none") for one in before if one not in after]
     out += [("threshold", "none", one) for one in after if one not in before]
+    for name, word, choices in CAPS:
+        is_now, would_be = getattr(row, name), getattr(draft, name)
+        if would_be and would_be != is_now:
+            out.append((word, str(choices[is_now]), str(choices.get(would_be, would_be))))
     return out
+
+
+def caps(draft: Draft) -> dict[str, str]:
+    """What was chosen for callers who cannot ask, and for answers under way at the cap."""
+    return {name: value for name, _, _ in CAPS if (value := getattr(draft, name))}
 
 
 def words(plain: Mapping[str, Any]) -> str:
@@ -137,4 +160,6 @@ def choices() -> dict[str, Any]:
         "acts": {act: DO[act] for act in ACTS},
         "scopes": [name for name in SCOPES if name in money.SCOPES],
         "periods": PERIODS,
+        "unreachable": dict(Budget.OnUnreachable.choices),
+        "caps": dict(Budget.AtCap.choices),
     }

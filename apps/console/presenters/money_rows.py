@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from django.utils.safestring import SafeString, mark_safe
 
 from apps.budgets.domain import periods
-from apps.budgets.domain.thresholds import AT, BURN
+from apps.budgets.domain.thresholds import AT, BURN, RUNS_OUT
 from apps.budgets.queries import BudgetStatus
 from apps.console import drawings, figures
 from apps.console.spending import Rate
@@ -76,6 +76,8 @@ def verdict_word(one: BudgetStatus) -> str:
     if verdict.state == "warning" and verdict.threshold is not None:
         if verdict.threshold.kind == BURN:
             return "Burns fast"
+        if verdict.threshold.kind == RUNS_OUT:
+            return "Soon gone"
         return f"Above {figures.percent(verdict.threshold.level)}" if verdict.threshold.kind == AT else "Forecast over"
     return "Forecast over" if verdict.state == "within" and is_over(one) else ""
 

@@ -25,7 +25,11 @@ def edit(visit: Visit, *, id: str) -> HttpResponse:
     if visit.request.method != "POST":
         return form(visit, row, money_forms.of_budget(row))
     draft = money_forms.read(visit.request.POST, visit.request.POST.getlist)
-    changes = {"limit_nano": money_forms.limit_nano(draft), "thresholds": money_forms.thresholds(draft)}
+    changes = {
+        "limit_nano": money_forms.limit_nano(draft),
+        "thresholds": money_forms.thresholds(draft),
+        **money_forms.caps(draft),
+    }
     differences = money_forms.differences(row, draft)
     if not draft.faults:
         check(draft, row, changes)
@@ -78,6 +82,7 @@ def new(visit: Visit) -> HttpResponse:
             name=draft.name,
             owner=draft.owner,
             is_hard=draft.is_hard,
+            **money_forms.caps(draft),
             by=visit.actor,
             because=draft.because or "Set in the console.",
             now=visit.now,
