@@ -12,7 +12,7 @@ import msgspec
 from django.db import connection
 
 from apps.telemetry import rows
-from apps.telemetry.domain import aliases, points
+from apps.telemetry.domain import aliases, attribution, points
 from apps.telemetry.domain.fold import Fold
 from apps.telemetry.domain.intake import Intake
 from apps.telemetry.domain.otlp import Point
@@ -36,7 +36,7 @@ encode = msgspec.msgpack.Encoder().encode
 decode, decode_life = msgspec.msgpack.Decoder(Stream).decode, msgspec.msgpack.Decoder(State).decode
 
 
-def meet(taken: Sequence[Taken], now: datetime) -> None:
+def meet(taken: Sequence[Taken], writer: WriterMemory, now: datetime) -> None:
     """Notes who sends, before anything of them is read: later streams of theirs are new from their beginning."""
     met = sorted({(environment, *sender) for environment, intake, _ in taken for sender in intake.senders})
     rows.insert(
@@ -48,7 +48,8 @@ def meet(taken: Sequence[Taken], now: datetime) -> None:
     for environment, intake, new in taken:
         for call, is_new in zip(intake.calls, new, strict=True):
             if is_new:
-                key = (environment, call.service, call.route, call.source)
+                route = attribution.named_by_itself(call, writer.routes[environment])
+                key = (environment, call.service, route, call.source)
                 first, last = moments.get(key, (call.begin, call.begin))
                 moments[key] = (min(first, call.begin), max(last, call.begin))
     least, most = ("LEAST", "GREATEST") if connection.vendor == "postgresql" else ("MIN", "MAX")
@@ -78,7 +79,7 @@ def take(taken: Sequence[Taken], fold: Fold, writer: WriterMemory, now: datetime
     for key, (environment, point) in zip(keys, fresh, strict=True):
         since = known.get((environment, service_of(point), instance_of(point)), now)
         before = streams.get(key, Stream())
-        delta, stream, kind = points.read(point, before, int(since.timestamp() * 1e9))
+        delta, stream, kind = points.read(point, before, int(since.timestamp() * 1e9) + point.ahead)
         if stream is not None:
             streams[key] = kept[key] = stream
             if before.is_shared_with(point):
@@ -153,7 +154,7 @@ def book(environment: str, point: Point, delta: Delta, sources: Sources, booking
     if points.meaning_of(point) == aliases.DURATION and delta.count:
         bookings.fold.hear(environment, service_of(point), METRIC, "calls", delta.count)
     subject = subject_of(environment, point, bookings.writer)
-    if not sources.tells_of(environment, subject.service, subject.named, moment(point.at)):
+    if not sources.tells_of(environment, subject.service, subject.named, moment(point.counted_at)):
         bookings.book(subject, point, delta)
 
 

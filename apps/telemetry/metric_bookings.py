@@ -120,18 +120,18 @@ class Bookings:
         if not any((calls, inputs, cached, outputs, written, unpriced)):
             return
         tokens = (inputs, cached, outputs, written)
-        line = self.line(subject, point.at // 10**9, confirmed, estimated, unpriced, tokens)
-        booking = self.booking(subject, line, point.at // 10**9)
+        line = self.line(subject, point.counted_at // 10**9, confirmed, estimated, unpriced, tokens)
+        booking = self.booking(subject, line, point.counted_at // 10**9)
         booking.calls, booking.errors, booking.coarse = calls, errors, coarse
         if meaning == aliases.DURATION:
             booking.ranges = list(points.ranges_of(point, delta).items())
             if delta.is_fine:
                 self.window(subject.environment, booking).latency.merge(delta.histogram)
-        self.keep(subject, booking, point.at // 10**9)
+        self.keep(subject, booking, point.counted_at // 10**9)
 
     def balance(self, subject: Subject, point: Point, delta: Delta, meaning: str | None) -> None:
         """Only of the pair of histograms of which each holds one value a call: counters of tokens count no calls."""
-        name, at = points.name_of(point), point.at // 10**9
+        name, at = points.name_of(point), point.counted_at // 10**9
         if name == aliases.CALLS_IN_PAIRS and meaning == aliases.DURATION:
             told = Balance(calls=delta.count, at=at)
         elif name == aliases.TOKENS_IN_PAIRS and meaning == aliases.INPUT:
@@ -153,7 +153,7 @@ class Bookings:
 
     def price_of(self, subject: Subject, point: Point) -> Price | None:
         price = self.writer.price_book.find(
-            subject.provider or None, subject.model, moment(point.at), subject.tier or None
+            subject.provider or None, subject.model, moment(point.counted_at), subject.tier or None
         )
         # Many calls in one number: a tier of large prompts cannot be seen in it.
         return replace(price, bands=()) if price else None
@@ -251,7 +251,7 @@ def subject_of(environment: str, point: Point, writer: WriterMemory) -> Subject:
     service, routes = service_of(point), writer.routes.get(environment, {})
     named = attribution.of_point(naming.namings_of(told), naming.namings_of(point.resource.told), routes)
     ruled = model_names.ruled(writer.rules.get(environment, {}), service, asked, answered)
-    provider, at, model = providers.provider_of(told), moment(point.at), asked or answered
+    provider, at, model = providers.provider_of(told), moment(point.counted_at), asked or answered
     found = (writer.price_book.find(provider or None, name, at) for name in (answered, asked) if name)
     price = next((one for one in found if one), None)
     return Subject(

@@ -189,7 +189,7 @@ def take_intakes(fresh: Sequence[Claimed], fold: Fold, writer: WriterMemory, now
     if taken:
         calls = [(environment, intake, new[: len(intake.calls)]) for environment, intake, new in taken]
         points = [(environment, intake, new[len(intake.calls) :]) for environment, intake, new in taken]
-        metering.meet(calls, now)
+        metering.meet(calls, writer, now)
         tracing.take(calls, fold, writer, now)
         metering.take(points, fold, writer, now)
         metering.give_back(fold, writer)

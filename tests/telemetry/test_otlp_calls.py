@@ -7,7 +7,7 @@ import pytest
 
 from apps.telemetry import queries, tracing
 from apps.telemetry.domain import traces as kept
-from apps.telemetry.models import LedgerLine, Mapping
+from apps.telemetry.models import Instance, LedgerLine, Mapping
 from tests.telemetry.make_otlp import (
     CALL,
     COST,
@@ -17,6 +17,7 @@ from tests.telemetry.make_otlp import (
     flag_log,
     logs,
     metrics,
+    nanos,
     pairs,
     span,
     traces,
@@ -272,3 +273,39 @@ def test_logged_calls_with_ids_of_nothing_but_zeros_are_not_one_call(key):
         post("/otlp/v1/logs", as_protobuf(body, "logs") if kind == PROTOBUF else json.dumps(body).encode(), key, kind)
 
     assert spent(route=ROUTE).calls == 3
+
+
+@pytest.mark.parametrize("hours", [-1, 0, 1])
+def test_metrics_of_a_clock_that_is_an_hour_off_lose_nothing_and_count_nothing_twice(key, hours):
+    def told(calls, seconds_ago, temporality):
+        point = durations({0: calls}, [1.0], seconds_ago=seconds_ago - 3600 * hours, temporality=temporality)
+        point["histogram"]["dataPoints"][0]["startTimeUnixNano"] = str(nanos(120 - 3600 * hours))
+        return metrics(point, service__instance__id=f"pod-{temporality}")
+
+    Instance.objects.create(
+        environment="production", service="payments", instance="pod-2", first_at=NOW - timedelta(hours=3), last_at=NOW
+    )
+    bodies = [told(3, 30, 1), told(3, 30, 2), told(5, 10, 2)]
+    for body in (*bodies, *(body + b" " for body in bodies)):  # once more in other bodies
+        assert post("/otlp/v1/metrics", body, key).body == b"{}"
+
+    assert spent(route=ROUTE).calls == 3 + 5
+    assert (heard("clock_ahead") > 0, heard("reset")) == (hours == 1, 0)
+
+
+def test_a_metric_finds_its_route_by_a_flag_of_its_resource(key):
+    told = {"feature_flag__key": ROUTE, "feature_flag__result__variant": "flash-lite"}
+    nameless = durations({0: 1}, [1.0], seconds_ago=1, **{"changeover.route": ""})
+    post("/otlp/v1/metrics", metrics(nameless, **told), key)
+    post("/otlp/v1/metrics", metrics(nameless, **told | {"feature_flag__key": "new-ui"}), key)
+
+    assert spent(route=ROUTE, variant="flash-lite").calls == 1
+    assert [(one.name, one.calls) for one in queries.unassigned("production")] == [("payments: gpt-4.1", 1)]
+
+
+def test_a_flag_of_something_else_on_a_span_leaves_its_metrics_only_for_comparison(key):
+    other = {"feature_flag.key": "new-ui", "feature_flag.result.variant": "on"}
+    post(TRACES, traces(span(NAMELESS | other), changeover__route=ROUTE), key)
+    post("/otlp/v1/metrics", metrics(durations({0: 1}, [1.0], seconds_ago=1)), key)
+
+    assert spent(route=ROUTE).calls == spent().calls == 1

@@ -274,7 +274,7 @@ def test_milliseconds_in_explicit_buckets_become_seconds():
      (replace(point(1, 1.0), bounds=(2.0, 1.0)), "no_bounds"),
      (replace(point(1, 1.0), bounds=(math.nan,)), "no_bounds"),
      (point(1, 1.0, fault="negative"), "negative"), (point(1, 1.0, at=NOW - 49 * 3600 * SECOND), "too_old"),
-     (point(1, 1.0, at=NOW + 301 * SECOND), "clock_ahead"), (point(2**60, 1.0), "no_number"), (point(1, 1.0), "")],
+     (point(2**60, 1.0), "no_number"), (point(1, 1.0), "")],
 )  # fmt: skip
 def test_points_that_cannot_be_are_refused(told, fault):
     assert points.fault_of(told, NOW) == fault

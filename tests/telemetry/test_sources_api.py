@@ -96,6 +96,14 @@ def test_a_stream_that_was_kept_before_workers_were_told_apart_goes_on():
     assert metering.stream_in(msgspec.msgpack.encode(life)) == Stream([life])
 
 
+def test_of_metrics_alone_it_tells_who_sent_them_and_how_they_were_read(bob):
+    send(metrics(durations({7: 4}, BUCKETS, seconds_ago=5)), otlp_json.read_metrics)
+
+    (row,) = client_of(bob).get("/api/v1/sources/", {"environment": "production"}).json()["results"]
+
+    assert (row["scopes"], row["alias_table_versions"]) == ({"test": 1}, [aliases.VERSION])
+
+
 @pytest.mark.parametrize("first", ["span", "log"])
 def test_a_call_that_a_log_event_and_a_span_tell_of_is_the_spans_whichever_comes_first(bob, first):
     told = span()

@@ -66,6 +66,12 @@ def attribute(trace: Trace, calls: Sequence[SpanCall], settled: Settled) -> Attr
     return Attribution()
 
 
+def named_by_itself(call: SpanCall, routes: Container[str]) -> str:
+    """The route; empty if the call names none, as most flags name none."""
+    named = believed(call.namings, routes)
+    return named.route if named else ""
+
+
 def of_point(own: Sequence[Naming], of_resource: Sequence[Naming], routes: Container[str]) -> Naming:
     """Of a point of metrics, which has no trace; with an empty route if nothing names one."""
     variant = next((one.variant for one in loose(own)), "")

@@ -77,6 +77,18 @@ class Intake:
         self.calls.append(call)
         return True
 
+    def add_point(self, point: Point, now: int) -> None:
+        service = point.resource.told["service"][:128]
+        fault = points.fault_of(point, now)
+        if fault:
+            self.reject(service, "metric", fault)
+            return
+        if point.at > now + AHEAD:
+            self.hear(service, "metric", "clock_ahead")
+            point.ahead = point.at - now
+        self.hear(service, "metric", f"read:{aliases.VERSION}:{point.scope}")
+        self.points.append(point)
+
     def fault_of(self, call: SpanCall, now: int) -> str:
         if call.begin <= 0 or call.end <= 0:
             return "no_time"
@@ -126,12 +138,7 @@ def of_body(body: Body, *, environment: str, now: int) -> Intake:
         meet(intake, point.resource, environment)
         if points.meaning_of(point) is None:
             continue
-        service = str(point.resource.attributes.get("service.name", ""))[:128]
-        fault = points.fault_of(point, now)
-        if fault:
-            intake.reject(service, "metric", fault)
-        else:
-            intake.points.append(point)
+        intake.add_point(point, now)
     intake.parts = {trace_id: part for trace_id, part in intake.parts.items()
                     if part.links or part.evaluations or part.calls}  # fmt: skip
     return intake

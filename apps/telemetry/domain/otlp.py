@@ -92,6 +92,12 @@ class Point:
     fault: str = ""
     zero_threshold: float = 0.0  # exponential: values up to this are counted as zero
     most: float = math.inf  # the largest value, where the sender tells it
+    ahead: int = 0  # by how much its sender's clock is
+
+    @property
+    def counted_at(self) -> int:
+        """By our clock. A stream is read by its sender's."""
+        return self.at - self.ahead
 
 
 @dataclass(slots=True)
