@@ -14,6 +14,7 @@ from typing import Any
 
 from django.conf import settings
 
+from apps.budgets import assuming
 from apps.budgets.domain import forecast, money, periods, season, thresholds
 from apps.budgets.domain.forecast import Forecast, NotYet
 from apps.budgets.domain.money import MoneyVerdict, Requests, Spent
@@ -21,10 +22,8 @@ from apps.budgets.domain.periods import Period
 from apps.budgets.domain.season import Season
 from apps.budgets.models import Budget
 from apps.catalog.domain.names import normalised
-from apps.flags import queries as flags
 from apps.telemetry import queries as telemetry
 from apps.telemetry.domain import histogram
-from apps.telemetry.domain.pricing import cap_of
 from apps.telemetry.queries import SpendRow
 
 FORECAST_STAYS = timedelta(minutes=5)  # it reads four weeks of hours
@@ -49,7 +48,11 @@ ON_THE_WAY = timedelta(seconds=15)  # what a call cost is known this long after 
 
 def where(rule: money.Rule) -> dict[str, str]:
     """A scope in the ledger's own columns and spelling: openai/GPT-4.1 is the model gpt-4.1 of openai."""
-    named = {("trial" if name == "rollout" else name): value for name, value in rule.scope.items()}
+    return columns_of(rule.scope)
+
+
+def columns_of(scope: Mapping[str, str]) -> dict[str, str]:
+    named = {("trial" if name == "rollout" else name): value for name, value in scope.items()}
     named.pop("environment", None)
     if "provider" in named or "model" in named:
         provider, model = normalised(named.get("provider"), named.get("model", ""))
@@ -121,15 +124,22 @@ class Asked:
         return self.known_hours[key].get(tuple(named[name] for name in by), {})
 
     def spent(self, rule: money.Rule, since: datetime, until: datetime) -> Spent:
-        rows = self.rows(rule, since, until)
-        unpriced = sum(row.unpriced for row in rows)
-        return Spent(
-            sum(row.confirmed_nano for row in rows),
-            sum(row.estimated_nano for row in rows),
-            sum(row.calls for row in rows),
-            unpriced,
-            assumed_nano=assume(rule, since, until) if unpriced > 0 else 0,
-        )
+        return summed_up(self.rows(rule, since, until), rule.environment, where(rule), since, until)
+
+
+def summed_up(
+    rows: Sequence[SpendRow], environment: str, named: Mapping[str, str], since: datetime, until: datetime
+) -> Spent:
+    unpriced = sum(row.unpriced for row in rows)
+    assumed = assuming.assume(environment, named, since, until) if unpriced > 0 else assuming.Assumed()
+    return Spent(
+        sum(row.confirmed_nano for row in rows),
+        sum(row.estimated_nano for row in rows),
+        sum(row.calls for row in rows),
+        unpriced,
+        assumed_nano=assumed.nano,
+        unknown=assumed.unknown,
+    )
 
 
 def minute_of(at: datetime) -> datetime:
@@ -144,26 +154,10 @@ def spent(rule: money.Rule, since: datetime, until: datetime) -> Spent:
     return Asked().spent(rule, since, until)
 
 
-def assume(rule: money.Rule, since: datetime, until: datetime) -> int:
-    """Calls that nobody could price are never free: each counts as much as its variant may cost, else as the dearest
-    variant that is known of its route."""
-    rows = telemetry.spend(rule.environment, since, until, by=("route", "variant"), where=where(rule))
-    by_route: dict[str, list[SpendRow]] = {}
-    for row in rows:
-        by_route.setdefault(row.keys["route"], []).append(row)
-    blind = [key for key, of_route in by_route.items() if any(row.unpriced > 0 for row in of_route)]
-    views = {view.key: view for view in flags.routes(rule.environment, blind)}
-    total = 0
-    for key in blind:
-        variants = views[key].variants if key in views else {}
-        caps = {name: cap_of(value) or 0 for name, value in variants.items()}
-        priced = [(row.spent_nano, row.calls - row.unpriced) for row in by_route[key]]
-        means = [nano // calls for nano, calls in priced if calls > 0]
-        dearest = max([*means, *([] if means else caps.values())], default=0)
-        for row in by_route[key]:
-            if row.unpriced > 0:
-                total += row.unpriced * (caps.get(row.keys["variant"]) or dearest)
-    return total
+def spent_in(environment: str, scope: Mapping[str, str], since: datetime, until: datetime) -> Spent:
+    """Of a scope that no budget has."""
+    named = columns_of(scope)
+    return summed_up(telemetry.spend(environment, since, until, where=named), environment, named, since, until)
 
 
 def by_route(rule: money.Rule, now: datetime) -> dict[str, int]:
@@ -219,6 +213,7 @@ class Reading:
                 found.unpriced,
                 None,
                 found.assumed_nano,
+                found.unknown,
             ],
             "spent_at": self.spent_at.isoformat(),
             "outlook": forecast.to_plain(self.outlook),

@@ -7,6 +7,7 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import OuterRef, Subquery
 
+from apps.budgets import ledger
 from apps.budgets.domain.verdicts import Verdict
 from apps.core.actors import WORKER
 from apps.flags.queries import RouteView
@@ -16,7 +17,6 @@ from apps.rollouts.domain import machine, sentences, words
 from apps.rollouts.domain.machine import Pressure
 from apps.rollouts.leases import Lease
 from apps.rollouts.models import Approval, Decision, Rollout
-from apps.telemetry import queries as telemetry
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,17 +97,17 @@ def warning_words(verdicts: Sequence[Verdict]) -> str:
 
 def shadow_spend(rollout: Rollout, limit_nano: int, now: datetime) -> Pressure | None:
     """What this shadow has cost, once that is more than its stage allows."""
-    where = {"trial": rollout.id, "arm": "shadow"}
-    (spent,) = telemetry.spend(rollout.environment, rollout.started_at or now, now, where=where)
-    if spent.spent_nano < limit_nano:
+    scope = {"rollout": rollout.id, "arm": "shadow"}
+    spent = ledger.spent_in(rollout.environment, scope, rollout.started_at or now, now)
+    if spent.nano < limit_nano:
         return None
     return Pressure(
         budget=f"shadow of {rollout.id}",
         do="stop_shadow",
         once=f"shadow/{rollout.id}/{rollout.stage}",
-        spent_nano=spent.spent_nano,
+        spent_nano=spent.nano,
         limit_nano=limit_nano,
-        estimated_nano=spent.estimated_nano,
+        estimated_nano=spent.unconfirmed_nano,
         scope=rollout.candidate_name,
         period="shadow",
     )

@@ -19,7 +19,7 @@ from apps.budgets.domain.forecast import Forecast, NotYet
 from apps.budgets.domain.lasting import Lasting
 from apps.budgets.domain.periods import Period
 from apps.budgets.domain.season import HOUR, Season
-from apps.budgets.domain.thresholds import ACTS, AT, BURN, FORECAST, RUNS_OUT, Threshold
+from apps.budgets.domain.thresholds import ACTS, AT, BURN, FORECAST, NO_PRICE, NOT_PRICED, RUNS_OUT, Threshold
 
 __all__ = ["ACTS", "AT", "BURN", "FORECAST", "Threshold"]
 
@@ -29,6 +29,7 @@ REQUEST_SCOPES = ("environment", "route", "variant", "rollout", "arm")  # that r
 WITHIN = "within"
 WARNING = "warning"
 EXCEEDED = "exceeded"
+INCONCLUSIVE = "inconclusive"  # calls are missing in what is spent: nobody can say what they cost
 
 LEAST_BURN_CALLS = 20
 LEAST_BURN_SHARE = 0.01
@@ -137,6 +138,7 @@ class MoneyVerdict:
     no_forecast: str = ""
     unpriced: int = 0
     assumed_nano: int = 0
+    unknown: int = 0  # calls that are missing in what is spent
     as_of: datetime | None = None
     burns: tuple[Burn, ...] = ()
     lasting: Lasting | None = None  # at the present rate; of a calendar period of days
@@ -239,6 +241,8 @@ def judge(
         )
 
     def is_crossed(threshold: Threshold) -> bool:
+        if threshold.kind == NO_PRICE:
+            return spent.unknown > 0
         if threshold.kind == RUNS_OUT:
             return lasts is not None and lasts.level == lasting.RED
         if threshold.kind == AT:
@@ -250,8 +254,9 @@ def judge(
             return was_crossed  # not to know is no reason to say that it is over
         return outlook.nano >= threshold.level * (FORECAST_CLEARS if was_crossed else 1.0) * rule.limit_nano
 
-    crossed = [threshold for threshold in (*rule.thresholds, *built_in) if is_crossed(threshold)]
+    crossed = [threshold for threshold in (*rule.thresholds, *built_in, NOT_PRICED) if is_crossed(threshold)]
     worst = max(crossed, key=lambda threshold: threshold.harm, default=None)
+    state = WITHIN if worst is None else INCONCLUSIVE if worst is NOT_PRICED else WARNING
     verdict = MoneyVerdict(
         budget=rule.id,
         environment=rule.environment,
@@ -266,7 +271,7 @@ def judge(
         limit_nano=rule.limit_nano,
         fraction=fraction,
         pace=period.gone(now),
-        state=EXCEEDED if fraction >= 1 else WARNING if crossed else WITHIN,
+        state=EXCEEDED if fraction >= 1 else state,
         threshold=worst,
         crossed=tuple(crossed),
         do=worst.do if worst else "",
@@ -275,6 +280,7 @@ def judge(
         no_forecast=outlook.sentence if isinstance(outlook, NotYet) else "",
         unpriced=spent.unpriced,
         assumed_nano=spent.assumed_nano,
+        unknown=spent.unknown,
         as_of=spent.as_of,
         burns=burns,
         lasting=lasts,
@@ -322,8 +328,11 @@ def sentence_of(rule: Rule, verdict: MoneyVerdict, threshold: Threshold | None) 
         return f"{scope} spent up to {spent} on one request in the last hour; {limit} are allowed{over}."
     text = f"{scope} spent {spent} of {limit} {periods.words(rule.period)}"
     if verdict.assumed_nano:
-        text += f", {dollars(verdict.assumed_nano)} of it assumed for {verdict.unpriced} calls without a price"
-    if threshold is None:
+        assumed_for = verdict.unpriced - verdict.unknown
+        text += f", {dollars(verdict.assumed_nano)} of it assumed for {assumed_for} calls without a price"
+    if verdict.unknown:
+        text += f", without {verdict.unknown} calls of which nobody knows what they cost"
+    if threshold is None or threshold.kind == NO_PRICE:
         return f"{text}."
     if threshold.kind == RUNS_OUT and verdict.lasting is not None and verdict.lasting.runs_out_at is not None:
         rate = dollars(round(verdict.lasting.nano_per_hour))

@@ -24,6 +24,7 @@ FORECAST = "forecast"
 BURN = "burn"
 KINDS = (AT, FORECAST, BURN)  # that people set
 RUNS_OUT = "runs_out"
+NO_PRICE = "no_price"
 PAGE = "page"
 TICKET = "ticket"
 
@@ -50,7 +51,7 @@ BURN_WINDOWS: dict[str, tuple[Window, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    kind: str  # at, forecast, burn or runs_out
+    kind: str  # at, forecast, burn, runs_out or no_price
     level: float
     do: str
     share: int | None = None  # cap_share: in percent
@@ -69,6 +70,8 @@ class Threshold:
             return f"spend burns {self.level:g} times as fast as the limit allows"
         if self.kind == RUNS_OUT:
             return "at the present rate the money lasts less than 2 h"
+        if self.kind == NO_PRICE:
+            return "there are calls of which nobody knows what they cost"
         return f"{self.level:.0%} of the limit" if self.kind == AT else f"the forecast reaches {self.level:.0%}"
 
     @property
@@ -77,6 +80,7 @@ class Threshold:
 
 
 SOON_GONE = Threshold(RUNS_OUT, lasting.SOON / _H, "alert")
+NOT_PRICED = Threshold(NO_PRICE, 0.0, "alert")  # of every budget
 
 
 def built_in(period: str, some: Iterable[Threshold]) -> tuple[Threshold, ...]:

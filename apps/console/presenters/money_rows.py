@@ -79,6 +79,8 @@ def verdict_word(one: BudgetStatus) -> str:
         if verdict.threshold.kind == RUNS_OUT:
             return "Soon gone"
         return f"Above {figures.percent(verdict.threshold.level)}" if verdict.threshold.kind == AT else "Forecast over"
+    if verdict.state == "inconclusive":
+        return "Not all priced"
     return "Forecast over" if verdict.state == "within" and is_over(one) else ""
 
 
