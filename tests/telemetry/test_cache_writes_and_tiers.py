@@ -6,7 +6,7 @@ import pytest
 
 from apps.telemetry.domain import intake, litellm, otlp_json
 from apps.telemetry.domain.attributes import fields_of
-from apps.telemetry.domain.usage import written_of
+from apps.telemetry.domain.usage import usage_of
 from tests.telemetry.make_otlp import CALL, SECOND, span, traces
 from tests.telemetry.make_telemetry import NOW
 
@@ -28,7 +28,9 @@ NOW_NANO = int(NOW.timestamp()) * SECOND
     ],
 )  # fmt: skip
 def test_written_tokens_have_many_names(attributes, written):
-    assert written_of(fields_of(attributes)) == written
+    usage = usage_of(fields_of(attributes), [])
+
+    assert (usage.written, usage.written_1h) == written
 
 
 @pytest.mark.parametrize("name", ["openai.response.service_tier", "gen_ai.openai.response.service_tier"])

@@ -9,6 +9,7 @@ from typing import Any
 from apps.telemetry.domain import aliases
 from apps.telemetry.domain.otlp import Told
 
+_NO_FAULT = re.compile(r"2\d\d|")  # a success, or nothing at all
 _ERROR_CLASS = re.compile(r"[^A-Za-z0-9_.:-]")
 
 
@@ -41,4 +42,4 @@ def error_class(name: Any, code: Any) -> str:
                 return known
     if isinstance(name, str) and name:
         return _ERROR_CLASS.sub("", name.rpartition(".")[2])[:64] or "other"
-    return "other" if isinstance(code, str | int) and code not in ("", 200, "200") else ""
+    return "other" if isinstance(code, str | int) and not _NO_FAULT.fullmatch(str(code)) else ""

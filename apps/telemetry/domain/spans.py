@@ -17,7 +17,7 @@ from apps.telemetry.domain.naming import name_route
 from apps.telemetry.domain.otlp import Log, Resource, Span, Told, is_finite
 from apps.telemetry.domain.providers import invoked_model, provider_of
 from apps.telemetry.domain.span_calls import SpanCall
-from apps.telemetry.domain.usage import told_cost_nano, usage_of, written_of
+from apps.telemetry.domain.usage import told_cost_nano, usage_of
 
 SECOND = 10**9
 MOST_DURATION = 86_400 * SECOND
@@ -114,8 +114,10 @@ def describe(told: Told, kind: str, *, source: str, begin: int, end: int) -> Spa
     call.provider = provider_of(told)
     call.asked_model = text(told, "asked_model", 200) or invoked_model(told)
     call.response_model = text(told, "response_model", 200)
-    call.input_tokens, call.cached_input_tokens, call.output_tokens = usage_of(told, notes)
-    call.cache_write_tokens, call.cache_write_1h_tokens = written_of(told)
+    (
+        call.input_tokens, call.cached_input_tokens, call.output_tokens,
+        call.cache_write_tokens, call.cache_write_1h_tokens,
+    ) = usage_of(told, notes)  # fmt: skip
     call.service_tier = text(told, "tier", 32)
     if call.is_embedding and call.input_tokens is not None and call.output_tokens is None:
         call.output_tokens = 0
