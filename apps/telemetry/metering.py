@@ -14,6 +14,7 @@ from django.db import connection
 from apps.telemetry import rows
 from apps.telemetry.domain import aliases, attribution, points
 from apps.telemetry.domain.fold import Fold
+from apps.telemetry.domain.histogram import SCALE
 from apps.telemetry.domain.intake import Intake
 from apps.telemetry.domain.otlp import Point
 from apps.telemetry.domain.points import Delta, State, Stream
@@ -153,6 +154,8 @@ class Sources:
 def book(environment: str, point: Point, delta: Delta, sources: Sources, bookings: Bookings) -> None:
     if points.meaning_of(point) == aliases.DURATION and delta.count:
         bookings.fold.hear(environment, service_of(point), METRIC, "calls", delta.count)
+        if point.kind == "exponential" and delta.scale < SCALE:  # kept as ranges, each as wide as the sender's cell
+            bookings.fold.hear(environment, service_of(point), METRIC, f"coarse_scale:{delta.scale}", delta.count)
     subject = subject_of(environment, point, bookings.writer)
     if not sources.tells_of(environment, subject.service, subject.named, moment(point.counted_at)):
         bookings.book(subject, point, delta)

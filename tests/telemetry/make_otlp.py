@@ -116,6 +116,17 @@ def durations(counts: dict[int, int], bounds: list[float], *, seconds_ago: float
             "histogram": {"aggregationTemporality": temporality, "dataPoints": [point]}}  # fmt: skip
 
 
+def exponential(offset: int, counts: list[int], scale: int, *, seconds_ago: float) -> Any:
+    """Durations as delta, in cells from `offset` on."""
+    point = {
+        "startTimeUnixNano": str(nanos(seconds_ago + 60)), "timeUnixNano": str(nanos(seconds_ago)),
+        "count": str(sum(counts)), "sum": 1.0, "scale": scale, "zeroCount": "0", "attributes": pairs(CALL),
+        "positive": {"offset": offset, "bucketCounts": [str(n) for n in counts]},
+    }  # fmt: skip
+    return {"name": "gen_ai.client.operation.duration", "unit": "s",
+            "exponentialHistogram": {"aggregationTemporality": 1, "dataPoints": [point]}}  # fmt: skip
+
+
 def counter(name: str, total: int, *, seconds_ago: float, **attributes: Any) -> Any:
     """As delta."""
     point = {"startTimeUnixNano": str(nanos(seconds_ago + 60)), "timeUnixNano": str(nanos(seconds_ago)),

@@ -293,6 +293,8 @@ def test_points_that_cannot_be_are_refused(told, fault):
         ("gen_ai_client_inference_usage_cache_read_input_tokens_total", {}, "cached"),
         ("gen_ai.client.inference.usage.cache_write.input_tokens", {}, "written"),
         ("gen_ai.client.inference.operation.input_tokens", {}, None),
+        ("gen_ai.client.operation.time_to_first_chunk", {}, None),
+        ("gen_ai.client.inference.time_to_first_chunk_seconds", {}, None),
         ("http.server.duration", {}, None),
     ],
 )

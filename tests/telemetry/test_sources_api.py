@@ -15,7 +15,7 @@ from apps.telemetry.memory import WriterMemory
 from apps.telemetry.models import Instance, LatencyRange, LedgerLine, SuspectedShadow
 from apps.telemetry.reception import batch_of
 from apps.telemetry.services import Sent
-from tests.telemetry.make_otlp import CALL, counter, durations, logs, metrics, pairs, span, tokens, traces
+from tests.telemetry.make_otlp import CALL, counter, durations, exponential, logs, metrics, pairs, span, tokens, traces
 from tests.telemetry.make_telemetry import NOW, ROUTE, make_route
 
 pytestmark = pytest.mark.django_db
@@ -181,6 +181,18 @@ def test_coarse_buckets_have_a_range_and_no_percentile(bob):
     assert "base2_exponential_bucket_histogram" in row["latency_note"]
     assert queries.coarse_routes(NOW - timedelta(minutes=10)) == {("production", ROUTE)}
     assert queries.coarse_routes(NOW) == set()
+
+
+def test_exponential_cells_that_grew_too_wide_are_narrow_ranges_and_their_scale_is_told(bob):
+    """Whose 160 cells span more than ten doublings goes down to scale 3: cells of 9 %."""
+    send(metrics(exponential(0, [90, 0, 0, 10], 3, seconds_ago=30)), otlp_json.read_metrics)
+
+    (row,) = windows_of(bob)
+    (source,) = client_of(bob).get("/api/v1/sources/", {"environment": "production"}).json()["results"]
+
+    assert row["latency_ms"] is None
+    assert row["latency_range_ms"] == {"p50": [1000, 1090.508], "p95": [1296.84, 1414.214], "p99": [1296.84, 1414.214]}
+    assert source["notes"] == {"coarse_scale:3": 100}
 
 
 def test_of_a_range_without_an_end_the_end_is_null(bob):

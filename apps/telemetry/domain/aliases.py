@@ -29,7 +29,6 @@ FIELDS: dict[str, tuple[str, ...]] = {
                       "llm.token_count.completion"),
     "first_token": ("gen_ai.response.time_to_first_chunk", "gen_ai.server.time_to_first_token"),
     "first_token_at": ("langfuse.observation.completion_start_time",),
-    "stream": ("gen_ai.request.stream", "gen_ai.is_streaming", "llm.is_streaming"),
     "error": ("error.type", "exception.type"),
     "error_code": ("error.code", "http.response.status_code"),
     "level": ("langfuse.observation.level",),
@@ -124,7 +123,8 @@ FINISHES = {
     "refusal": "content_filter", "max_tokens": "length", "end_turn": "stop",
 }  # fmt: skip
 
-# Metrics by their names with underscores, as Prometheus-shaped pipelines write them, without `_total` and units.
+# Metrics by their names with underscores, as Prometheus-shaped pipelines write them, without `_total` and units. Others
+# are not kept: sizes of single calls repeat the sums, and times to the first chunk are told by spans.
 DURATION, TOKENS, INPUT, OUTPUT, CACHED, WRITTEN = "duration", "tokens", "input", "output", "cached", "written"
 METRICS = {
     "gen_ai_client_operation_duration": DURATION,
