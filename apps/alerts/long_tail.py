@@ -1,58 +1,30 @@
 """The long tail of services through apprise, imported only when such a channel exists.
 
-Its plugins open their own connections, so the rule for outgoing addresses is kept where each of them must pass: the
-interpreter's audit event of `connect` carries the address itself, after every resolving and every redirect.
+Its plugins open their own connections, in their own ways and threads, so each message is sent by a process of its own
+(`long_tail_process`): there the rule for outgoing addresses holds for whatever is done, and it can be ended when its
+time is over. Addresses and messages are secrets: the process is told them on its input, never on its command line.
 """
 
-import contextlib
-import socket
+import json
+import os
+import subprocess
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from functools import cache
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from django.conf import settings
+from django.utils.crypto import salted_hmac
 
-from apps.alerts.domain.addresses import is_public
+from apps.alerts.outgoing import TOTAL_SECONDS
 
-
-class Watched(threading.local):
-    """What the current thread may connect to, and what it was refused."""
-
-    only_public = False
-    refused = ""
+ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")  # no more of ours
 
 
-watched = Watched()
-
-
-def on_audit(event: str, arguments: tuple[Any, ...]) -> None:
-    if event != "socket.connect" or not watched.only_public:
-        return
-    asked, address = arguments
-    if asked.family not in (socket.AF_INET, socket.AF_INET6) or not is_public(str(address[0])):
-        watched.refused = str(address[0])
-        raise PermissionError(f"{address[0]} is a private address")
-
-
-@cache
-def watch_connections() -> None:
-    """Once per process, and for good: an audit hook cannot be taken back."""
-    sys.addaudithook(on_audit)
-
-
-@contextlib.contextmanager
-def only_public() -> Iterator[None]:
-    if settings.ALERT_PRIVATE_ADDRESSES:
-        yield
-        return
-    watch_connections()
-    watched.only_public, watched.refused = True, ""
-    try:
-        yield
-    finally:
-        watched.only_public = False
+@dataclass(frozen=True, slots=True)
+class Sent:
+    taken: bool
+    answer: str
+    reached: tuple[str, ...]  # marks of the addresses that have it
 
 
 def why_not(urls: Sequence[str]) -> str:
@@ -65,23 +37,49 @@ def why_not(urls: Sequence[str]) -> str:
     return ""
 
 
-def notify(urls: Sequence[str], *, title: str, body: str, kind: str) -> tuple[bool, str]:
-    """True if every address took it."""
-    import apprise
+def mark_of(url: str) -> str:
+    """What may be kept of an address, to know it again."""
+    return salted_hmac("apps.alerts.long_tail", url, algorithm="sha256").hexdigest()[:16]
 
-    failed = 0
-    refused = ""
-    for url in urls:
-        service = apprise.Apprise.instantiate(url, suppress_exceptions=True)
-        if service is None:
-            failed += 1
-            continue
-        service.redirects = False
-        service.socket_connect_timeout, service.socket_read_timeout = 3.0, 10.0
-        with only_public():
-            taken = bool(service.notify(title=title, body=body, notify_type=apprise.NotifyType(kind)))
-            refused = refused or watched.refused
-        failed += not taken
-    if refused:
-        return False, f"{refused} is a private address; ALERT_PRIVATE_ADDRESSES allows it."
-    return not failed, "sent through apprise" if not failed else f"{failed} of {len(urls)} addresses did not take it"
+
+def notify(urls: Sequence[str], *, title: str, body: str, kind: str, reached: Sequence[str] = ()) -> Sent:
+    """To each that is not `reached` yet, side by side. Taken if then every address has it."""
+    marks = {mark_of(url): url for url in urls}
+    wanted = [mark for mark in marks if mark not in reached]
+    told = {
+        "urls": {mark: marks[mark] for mark in wanted},
+        "title": title,
+        "body": body,
+        "kind": kind,
+        "only_public": not settings.ALERT_PRIVATE_ADDRESSES,
+    }
+    lines = [json.loads(line) for line in send_apart(json.dumps(told)).splitlines() if line.endswith("}")]
+    answers = {line["mark"]: line for line in lines}
+    has_it = tuple(mark for mark in marks if mark in reached or answers.get(mark, {}).get("taken"))
+    if len(has_it) == len(marks):
+        return Sent(True, "sent through apprise", has_it)
+    if refused := next((line["refused"] for line in lines if line["refused"]), ""):
+        return Sent(False, f"{refused} is a private address; ALERT_PRIVATE_ADDRESSES allows it.", has_it)
+    late = sum(mark not in answers for mark in wanted)
+    said = f"{len(marks) - len(has_it)} of {len(marks)} addresses did not take it"
+    return Sent(False, f"{said}, {late} within {TOTAL_SECONDS:.0f} s" if late else said, has_it)
+
+
+def send_apart(told: str) -> str:
+    """What the process said until it was done or its time was over."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "apps.alerts.long_tail_process"],
+            input=told,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # plugins log their addresses
+            text=True,
+            cwd=settings.ROOT,
+            env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+            | {"NO_PROXY": "*", "NETRC": os.devnull},
+            timeout=TOTAL_SECONDS,
+        )
+    except subprocess.TimeoutExpired as over:
+        said: bytes | str = over.stdout or ""  # bytes, whatever was asked for
+        return said.decode() if isinstance(said, bytes) else said
+    return done.stdout

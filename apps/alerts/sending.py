@@ -140,13 +140,14 @@ def send_teams(channel: Channel, message: Message, now: datetime) -> Outcome:
 
 def send_apprise(channel: Channel, message: Message, now: datetime) -> Outcome:
     first = message.first
-    taken, answer = long_tail.notify(
-        list(channel.config["urls"]),
+    sent = long_tail.notify(
+        channel.config["urls"],
         title=messages.subject(message),
         body=messages.plain_text(message),
         kind="success" if message.event == "resolved" else "failure" if first.severity == "critical" else "warning",
+        reached=message.reached,
     )
-    return Outcome(taken, answer)
+    return Outcome(sent.taken, sent.answer, reached=sent.reached)
 
 
 SENDERS: Mapping[Channel.Kind, Callable[[Channel, Message, datetime], Outcome]] = {

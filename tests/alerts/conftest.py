@@ -1,4 +1,3 @@
-import contextlib
 import json
 import re
 import socketserver
@@ -22,6 +21,7 @@ class Receiver:
         self.got: list[tuple[dict[str, str], bytes]] = []
         self.paths: list[str] = []
         self.released = threading.Event()
+        self.hung_up = threading.Event()  # the caller, before it had heard all
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -31,7 +31,7 @@ class Receiver:
                 receiver.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
                 status, headers = receiver.answers[min(len(receiver.got), len(receiver.answers)) - 1]
                 receiver.released.wait(receiver.hangs)
-                with contextlib.suppress(OSError):
+                try:
                     self.send_response(status)
                     for name, value in headers.items():
                         self.send_header(name, value)
@@ -41,6 +41,8 @@ class Receiver:
                             self.wfile.write(b".")
                             self.wfile.flush()
                     self.wfile.write(receiver.body)
+                except OSError:
+                    receiver.hung_up.set()
 
             do_GET = do_POST
 

@@ -178,57 +178,6 @@ def test_a_teams_digest_stays_under_28_kb(receiver, now):
     assert max(len(body) for _, body in receiver.got) < 28_000
 
 
-@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")
-def test_the_long_tail_goes_through_apprise(receiver, now):
-    receiver.answers = [(200, {})]
-    channel("apprise", now, urls=[receiver.url.replace("http://", "json://")])
-    say(now)
-
-    services.dispatch(now)
-
-    (told,) = receiver.told()
-    assert told["title"] == "Rolled back invoice-extraction: p95 latency was 4.34 s, limit 2.56 s"
-    assert told["message"].startswith(SENTENCE)
-    assert Delivery.objects.get().done_at == now
-
-
-def test_apprise_does_not_reach_inside_either(receiver, now, settings):
-    channel("apprise", now, urls=[receiver.url.replace("http://", "json://")])
-    settings.ALERT_PRIVATE_ADDRESSES = False
-    say(now)
-
-    services.dispatch(now)
-
-    assert receiver.got == []
-    assert Delivery.objects.get().answer == "127.0.0.1 is a private address; ALERT_PRIVATE_ADDRESSES allows it."
-
-
-def test_apprise_follows_no_redirect(receiver, other, now):
-    receiver.answers = [(307, {"Location": other.url})]
-    channel("apprise", now, urls=[receiver.url.replace("http://", "json://")])
-    say(now)
-
-    services.dispatch(now)
-
-    assert len(receiver.got) == 1
-    assert other.got == []
-
-
-def test_apprise_is_not_loaded_for_nothing():
-    import subprocess
-    import sys
-
-    code = "import django; django.setup(); import sys, apps.alerts.tasks; print('apprise' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ())
-    assert done.stdout.strip() == "False"
-
-
-def environ():
-    import os
-
-    return os.environ | {"DJANGO_SETTINGS_MODULE": "controlplane.settings"}
-
-
 @pytest.mark.parametrize(
     ("kind", "config", "says"),
     [
