@@ -58,6 +58,8 @@ class Frame:
     protection: Protection
     bands: list[Band]
     firing: int
+    acknowledged: int
+    silenced: int
     nav: list[Group]
     role: str
     initials: str
@@ -97,16 +99,16 @@ PAGES = (
 
 
 def of(environment: Environment, role: Role, user: User, now: datetime, current: str) -> Frame:
-    firing = alerts.counts(environment.key)["firing"]
+    open_alerts = alerts.counts(environment.key)
     pulse = queries.pulse(environment.key, now)
-    counts = {"alerts": (firing, "danger"), "changes": (flag_queries.waiting(environment.key), "")}
+    counts = {"alerts": (open_alerts["firing"], "danger"), "changes": (flag_queries.waiting(environment.key), "")}
     return Frame(
         environment=environment.key,
         is_production=environment.is_production,
         environments=access.environments_of(user),
         protection=protection(pulse, now),
         bands=bands(pulse, environment, now),
-        firing=firing,
+        **open_alerts,
         nav=[
             Group(
                 title,

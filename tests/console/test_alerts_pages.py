@@ -260,6 +260,17 @@ def test_teams_has_accepted_an_alert_and_not_taken_it(environment, client, alice
     assert "took it" not in page and "elivered" not in page
 
 
+def test_the_header_of_every_page_counts_what_fires_what_somebody_has_and_what_is_silenced(story, client, alice):
+    client.force_login(alice)
+    before = text(client.get(reverse("now")))
+
+    alerts.acknowledge(alert=story, by=person("alice"), now=NOW)
+    after = text(client.get(reverse("now")))
+
+    assert "1 firing" in before and "1 acknowledged" in before and "1 silenced" in before
+    assert "2 acknowledged" in after and " firing</strong>" not in after
+
+
 def test_quiet_says_when_the_last_alert_was(environment, client, alice):
     client.force_login(alice)
     say(NOW - 72 * HOUR)
