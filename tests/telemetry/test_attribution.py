@@ -1,4 +1,4 @@
-"""Which route a call finds, from all that its trace says, and which spans are one call: the pure part, without tables."""
+"""Which route a call finds, from all that its trace says, and which spans are one call: without tables."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -33,7 +33,7 @@ BOOK = PriceBook(
 )  # fmt: skip
 
 
-def found(*bodies, rules=None):
+def found(*bodies, rules=None, variants=None):
     """Readings of the calls that count, of the one trace of these bodies."""
     trace = Trace()
     for body in bodies:
@@ -46,8 +46,9 @@ def found(*bodies, rules=None):
             trace.evaluate(one)
         for number in part.calls:
             trace.add(taken.calls[number])
-    facts = {name: RouteFacts(True, "payments", VARIANTS) for name in (ROUTE, "other")}
-    readings = read(trace, Settled(facts, rules or {}, BOOK))
+    variants = variants or {ROUTE: VARIANTS, "other": VARIANTS}
+    routes = {name: RouteFacts(True, "payments", of_route) for name, of_route in variants.items()}
+    readings = read(trace, Settled(routes, rules or {}, BOOK))
     return [reading for reading in readings.values() if not reading.is_covered]
 
 
@@ -63,8 +64,9 @@ def stack(inner, outer, **of_outer):
 
 
 @pytest.mark.parametrize(
-    ("outer", "by"), [(OURS, "changeover"), (FLAG, "flag"), (TAGS, "tags"), ({"changeover.route": ROUTE} | FLAG, "changeover")]
-)  # fmt: skip
+    ("outer", "by"),
+    [(OURS, "changeover"), (FLAG, "flag"), (TAGS, "tags"), ({"changeover.route": ROUTE} | FLAG, "changeover")],
+)
 def test_a_second_instrumentation_beneath_the_one_that_names_the_route_leaves_it_its_route(outer, by):
     below, above = stack({}, outer)
 
@@ -139,6 +141,13 @@ def test_a_flag_that_could_not_be_evaluated_still_names_its_route():
 
     root["events"] = [evaluation(seconds_ago=12), failed]
     assert one(traces(call), traces(root)) == (ROUTE, "flash-lite", "ancestor")
+
+
+def test_a_flag_on_the_calls_own_span_is_the_nearest_though_the_span_has_begun():
+    root = span({}, seconds_ago=20, events=[evaluation("other", seconds_ago=12)])
+    call = below(root, seconds_ago=10, took=2, events=[evaluation(seconds_ago=9)])
+
+    assert one(traces(call, root)) == (ROUTE, "flash-lite", "ancestor")
 
 
 @pytest.mark.parametrize("skew", [0, 3600, -3600])
@@ -218,14 +227,10 @@ def test_a_mapping_of_one_model_takes_it_in_every_spelling(model):
 
 
 def test_of_two_flags_equally_near_a_plan_with_a_date_fits_the_call_without_one():
-    facts = {ROUTE: {"dated": {"model": "openai/gpt-4.1-2025-04-14"}}, "other": {"on": {"model": "openai/gpt-4o"}}}
-    trace, settled = Trace(), Settled({name: RouteFacts(True, "", told) for name, told in facts.items()}, {}, BOOK)
-    root = span({}, seconds_ago=20, events=[evaluation(ROUTE, "dated", seconds_ago=19), evaluation("other", "on", seconds_ago=18)])  # fmt: skip
-    taken = intake.of_body(otlp_json.read_traces(traces(root, below(root))), environment="x", now=nanos(0))
-    (part,) = taken.parts.values()
-    trace.links, trace.evaluations = part.links, part.evaluations
-    trace.add(taken.calls[0])
+    planned = {ROUTE: {"on": {"model": "openai/gpt-4.1-2025-04-14"}}, "other": {"on": {"model": "openai/gpt-4o"}}}
+    events = [evaluation(ROUTE, "on", seconds_ago=19), evaluation("other", "on", seconds_ago=18)]
+    root = span({}, seconds_ago=20, events=events)
 
-    (reading,) = read(trace, settled).values()
+    (reading,) = found(traces(root, below(root)), variants=planned)
 
     assert (reading.found.route, reading.found.is_ambiguous) == (ROUTE, True)

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from apps.telemetry import queries, tracing
+from apps.telemetry import queries, trace_rows
 from apps.telemetry.domain import traces as kept
 from apps.telemetry.models import Instance, LedgerLine, Mapping
 from tests.telemetry.make_otlp import (
@@ -148,6 +148,23 @@ def test_of_two_flags_that_are_equally_near_the_calls_own_model_decides_and_it_i
     assert heard("attribution_conflict") == 1
 
 
+@pytest.mark.parametrize(
+    ("planned", "called", "n"),
+    [
+        ("openai/gpt-4.1-2025-04-14", {}, 0),
+        ("openai/gpt-4.1", {"gen_ai.response.model": "gpt-4.1-2025-04-14"}, 0),
+        ("openai/gpt-4.1", {"gen_ai.response.model": "gpt-4.1-mini"}, 1),
+    ],
+)
+def test_a_model_with_a_date_is_no_conflict_with_one_without(key, planned, called, n):
+    make_route("dated", variants={"on": {"model": planned}}, default_variant="on", fallback_variant="on",
+               now=NOW - timedelta(days=1))  # fmt: skip
+    post(TRACES, traces(span(CALL | called | {"changeover.route": "dated", "changeover.variant": "on"})), key)
+
+    assert spent(route="dated").calls == 1
+    assert heard("attribution_conflict") == n
+
+
 @pytest.mark.parametrize("where", [{}, {"traceId": "5" * 32}])
 def test_a_call_that_was_logged_without_a_span_is_counted_once(key, where):
     record = {"eventName": "gen_ai.client.inference.operation.details", "timeUnixNano": span()["endTimeUnixNano"],
@@ -262,7 +279,7 @@ def test_calls_beyond_what_a_trace_holds_are_counted_by_what_is_known_of_them(ke
     assert spent(route=ROUTE, variant="flash-lite").calls == spent().calls == 5
     assert sum(row.calls for row in queries.windows("production", ROUTE, NOW - timedelta(hours=1), NOW)) == 5
     assert heard("beyond_its_trace") == 3
-    assert len(tracing.load([("production", root["traceId"])])["production", root["traceId"]].calls) == 2
+    assert len(trace_rows.load([("production", root["traceId"])])["production", root["traceId"]].calls) == 2
 
 
 def test_logged_calls_with_ids_of_nothing_but_zeros_are_not_one_call(key):

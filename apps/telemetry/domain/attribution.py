@@ -97,9 +97,9 @@ def believed(namings: Sequence[Naming], routes: Container[str]) -> Naming | None
 
 
 def evaluated(trace: Trace, calls: Sequence[SpanCall], settled: Settled) -> Attribution | None:
-    """By flags that were evaluated before the call began, on the nearest span above; else, logged ones, anywhere."""
+    """By flags that were evaluated before the call, on its own span or the nearest above; else by logged ones."""
     call = calls[0]
-    before = [one for one in trace.evaluations if one.at <= call.told_begin and one.route in settled.routes]
+    before = [one for one in trace.evaluations if one.route in settled.routes and is_before(one, call)]
     if not before:
         return None
     above = [span for one in calls for span in ancestors(trace.links, one.span, one.parent)]
@@ -112,6 +112,11 @@ def evaluated(trace: Trace, calls: Sequence[SpanCall], settled: Settled) -> Attr
             chosen, is_ambiguous = choose(near, call, settled)
             return Attribution(chosen.route, chosen.variant, told_by, is_ambiguous)
     return None
+
+
+def is_before(evaluation: Evaluation, call: SpanCall) -> bool:
+    """On the call's own span a flag may have been evaluated when that had begun."""
+    return evaluation.at <= (call.told_end if evaluation.span == call.span else call.told_begin)
 
 
 def choose(near: Sequence[Evaluation], call: SpanCall, settled: Settled) -> tuple[Evaluation, bool]:
