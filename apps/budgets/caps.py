@@ -34,8 +34,8 @@ class BudgetExceeded(Refused):
     sentence = "{name} has {left} left of {limit}; {asked} were asked for. {spent} are spent and {reserved} reserved."
     status = 429
 
-    def __init__(self, cap: Cap, nano: int) -> None:
-        self.cap = cap
+    def __init__(self, cap: Cap, nano: int, asked: Sequence[Cap]) -> None:
+        self.cap, self.asked = cap, asked
         amounts = {
             "left": cap.left_nano,
             "limit": cap.limit_nano,
@@ -85,7 +85,7 @@ def cap_of(budget: Budget, now: datetime) -> Cap:
     row = settled_row(budget, now)
     try:
         with transaction.atomic():
-            if row.ledger_at is None or not timedelta(0) <= now - row.ledger_at < LEDGER_STAYS:
+            if not is_fresh(row, now):
                 row.note_ledger(ledger.spent(rule, *period).nano, now)
     except DatabaseError:
         log.exception("holds.ledger_unreadable", budget=budget.id)
@@ -103,6 +103,17 @@ def cap_of(budget: Budget, now: datetime) -> Cap:
         on_unreachable=budget.on_unreachable,
         at_cap=budget.at_cap,
     )
+
+
+def is_fresh(row: Settled, now: datetime) -> bool:
+    return row.ledger_at is not None and timedelta(0) <= now - row.ledger_at < LEDGER_STAYS
+
+
+def remember(budget: Budget, cap: Cap, now: datetime) -> None:
+    """A refusal has undone what was noted of the ledger: each refused call would ask it anew."""
+    row = settled_row(budget, now)
+    if cap.ledger_nano is not None and not is_fresh(row, now):
+        row.note_ledger(cap.ledger_nano, now)
 
 
 def ended_lately(parts: QuerySet[HoldPart], asked_at: datetime) -> int:
@@ -153,7 +164,7 @@ def admit(budgets: Sequence[Budget], nano: int, now: datetime) -> list[Cap]:
         return found
     if refusal.is_unverifiable:
         raise BudgetUnverifiable(refusal.cap)
-    raise BudgetExceeded(refusal.cap, nano)
+    raise BudgetExceeded(refusal.cap, nano, found)
 
 
 def locked(environment: str) -> list[Budget]:

@@ -15,8 +15,9 @@ from apps.journal.services import Condition, Severity
 
 COUNTS = "counts"  # what was settled and what was reported are not the same
 UNVERIFIED = "unverified"  # calls are made without asking
+REFUSES = "refuses"  # calls are not made
 
-OF_HARD_CAPS = (COUNTS, UNVERIFIED)
+OF_HARD_CAPS = (COUNTS, UNVERIFIED, REFUSES)
 
 
 def is_told(budget: Budget, name: str) -> bool:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 
-from apps.budgets import caps, conditions, ledger
+from apps.budgets import caps, conditions, ledger, refusing
 from apps.budgets.conditions import UNVERIFIED
 from apps.budgets.domain import admission
 from apps.budgets.domain.admission import Cap
@@ -77,7 +77,6 @@ def terms(*, environment: str, scope: Mapping[str, str], now: datetime, service_
     )
 
 
-@transaction.atomic
 def reserve(
     *,
     environment: str,
@@ -94,34 +93,37 @@ def reserve(
     `is_slice`: room for more calls like this one is given at once, where there is enough (`admission.slice_nano`).
     """
     facts = _checked(environment, scope, nano, expires_at, now)
-    budgets = [row for row in caps.locked(environment) if ledger.covers(row.scope, facts)]
-    known = Hold.objects.filter(environment=environment, key=hold).first()
-    if known is not None:
-        if known.state != Hold.State.OPEN or (known.nano < nano if is_slice else known.nano != nano):
-            raise HoldIsThere(key=hold, usd=f"${nano_to_text(known.nano)}", state=known.state)
-        return Held(known, tuple(caps.cap_of(row, now) for row in budgets), is_repeat=True)
-    found = caps.admit(budgets, nano, now)
-    given = admission.slice_nano(found, nano) if is_slice else nano
-    row = Hold.objects.create(
-        environment=environment, key=hold, owner=owner, scope=facts, nano=given, made_at=now, expires_at=expires_at
-    )
-    HoldPart.objects.bulk_create(HoldPart(hold=row, budget=cap.budget, state=row.state, nano=given) for cap in found)
-    return Held(row, tuple(found))
+    with refusing.noted(now), transaction.atomic():
+        budgets = [row for row in caps.locked(environment) if ledger.covers(row.scope, facts)]
+        known = Hold.objects.filter(environment=environment, key=hold).first()
+        if known is not None:
+            if known.state != Hold.State.OPEN or (known.nano < nano if is_slice else known.nano != nano):
+                raise HoldIsThere(key=hold, usd=f"${nano_to_text(known.nano)}", state=known.state)
+            return Held(known, tuple(caps.cap_of(row, now) for row in budgets), is_repeat=True)
+        found = caps.admit(budgets, nano, now)
+        refusing.passed(budgets, now)
+        given = admission.slice_nano(found, nano) if is_slice else nano
+        row = Hold.objects.create(
+            environment=environment, key=hold, owner=owner, scope=facts, nano=given, made_at=now, expires_at=expires_at
+        )
+        parts = (HoldPart(hold=row, budget=cap.budget, state=row.state, nano=given) for cap in found)
+        HoldPart.objects.bulk_create(parts)
+        return Held(row, tuple(found))
 
 
-@transaction.atomic
 def extend(*, environment: str, hold: str, nano: int | None, expires_at: datetime | None, now: datetime) -> Held:
     """More time, or more money under the same caps: all of it or none."""
-    row = _hold(environment, hold)
-    if row.state != Hold.State.OPEN:
-        raise HoldHasEnded(key=hold, state=row.state, usd=f"${nano_to_text(row.settled_nano or 0)}")
-    until, more = expires_at or row.expires_at, (nano or row.nano) - row.nano
-    _checked(environment, row.scope, row.nano + more, until, now)
-    parts = set(row.parts.values_list("budget", flat=True))
-    budgets = [budget for budget in caps.locked(environment) if budget.id in parts]
-    found = caps.admit(budgets, more, now) if more > 0 else [caps.cap_of(budget, now) for budget in budgets]
-    row.extend(nano=row.nano + more, expires_at=until)
-    return Held(row, tuple(found))
+    with refusing.noted(now), transaction.atomic():
+        row = _hold(environment, hold)
+        if row.state != Hold.State.OPEN:
+            raise HoldHasEnded(key=hold, state=row.state, usd=f"${nano_to_text(row.settled_nano or 0)}")
+        until, more = expires_at or row.expires_at, (nano or row.nano) - row.nano
+        _checked(environment, row.scope, row.nano + more, until, now)
+        parts = set(row.parts.values_list("budget", flat=True))
+        budgets = [budget for budget in caps.locked(environment) if budget.id in parts]
+        found = caps.admit(budgets, more, now) if more > 0 else [caps.cap_of(budget, now) for budget in budgets]
+        row.extend(nano=row.nano + more, expires_at=until)
+        return Held(row, tuple(found))
 
 
 @transaction.atomic

@@ -314,7 +314,10 @@ def look_ahead(
     return outlook, seasonal
 
 
-def verdict_of(budget: Budget, reading: Reading, now: datetime, asked: Asked | None = None) -> MoneyVerdict:
+def verdict_of(
+    budget: Budget, reading: Reading, now: datetime, asked: Asked | None = None, *, reserved_nano: int | None = None
+) -> MoneyVerdict:
+    """`reserved_nano`: by open holds, where it is a hard cap."""
     rule = budget.rule
     return money.judge(
         rule,
@@ -326,6 +329,7 @@ def verdict_of(budget: Budget, reading: Reading, now: datetime, asked: Asked | N
         season=reading.season,
         requests=reading.requests,
         before=budget.crossed_in_period(reading.period.since),
+        reserved_nano=reserved_nano,
     )
 
 

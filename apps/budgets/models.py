@@ -200,6 +200,7 @@ class Budget(models.Model):
     crossed_in = models.DateTimeField(null=True)
     began = models.JSONField(default=dict)  # since when, by the threshold's name
     told = models.JSONField(default=dict)  # how severe it was told to be, by the threshold's name
+    refused_at = models.DateTimeField(null=True)  # when a hard cap last refused calls, to the minute; null: they pass
     # What was last asked of the ledger, where asking at every tick would cost too much (`queries.Reading`).
     kept = models.JSONField(default=dict)
     hours = models.JSONField(default=list)  # [seconds since 1970, nano-USD, priced calls] of the last four weeks
@@ -261,6 +262,12 @@ class Budget(models.Model):
         crossing in the next one is another."""
         is_over = not periods.is_rolling(self.period) and self.crossed_in != period_from
         return {} if is_over else self.crossed_since
+
+    def note_refusal(self, at: datetime | None) -> bool:
+        """Compare and swap: False where somebody else has noted it."""
+        mine = Budget.objects.filter(pk=self.pk, refused_at=self.refused_at)
+        self.refused_at = at
+        return mine.update(refused_at=at) == 1
 
     @property
     def crossed_since(self) -> dict[str, datetime]:

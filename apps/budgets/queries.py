@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -144,13 +145,14 @@ def status_of(budget: Budget, now: datetime, asked: ledger.Asked | None = None) 
     """What is spent is asked anew; the forecast may be the last one that was made."""
     asked = asked or ledger.Asked()
     reading = ledger.read(budget, now, renew_forecast=False, fresh=True, asked=asked)
-    verdict = replace(ledger.verdict_of(budget, reading, now, asked), began=budget.crossed_since)
+    reserved = reserved_nano([budget])[budget.id] if budget.is_hard else None
+    verdict = ledger.verdict_of(budget, reading, now, asked, reserved_nano=reserved)
     soft = not budget.is_hard and budget.period != periods.REQUEST
     return BudgetStatus(
         budget,
-        verdict,
+        replace(verdict, began=budget.crossed_since),
         money.next_threshold(budget.rule, verdict.fraction),
-        reserved_nano=reserved_nano(budget.id) if budget.is_hard else 0,
+        reserved_nano=verdict.reserved_nano,
         may_overshoot_nano=ledger.overshoot_nano(budget.rule, now, asked) if soft else 0,
         unverified_nano=unverified_nano(budget.id, verdict.period_from) if budget.is_hard else 0,
     )
@@ -165,9 +167,10 @@ def status_at_end(budget: Budget, ended_at: datetime, asked: ledger.Asked) -> Bu
     return BudgetStatus(budget, verdict, money.next_threshold(rule, verdict.fraction))
 
 
-def reserved_nano(budget: str) -> int:
-    found = HoldPart.objects.filter(budget=budget, state=Hold.State.OPEN).aggregate(nano=Sum("nano"))
-    return int(found["nano"] or 0)
+def reserved_nano(some: Iterable[Budget]) -> Counter[str]:
+    """By open holds, by budget."""
+    held = HoldPart.objects.filter(budget__in=[budget.id for budget in some], state=Hold.State.OPEN)
+    return Counter(dict(held.values_list("budget").annotate(nano=Sum("nano")).order_by()))
 
 
 def unverified_nano(budget: str, since: datetime) -> int:

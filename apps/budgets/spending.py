@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from django.db import transaction
 
-from apps.budgets import conditions, ledger, queries, repairing
+from apps.budgets import conditions, ledger, queries, refusing, repairing
 from apps.budgets.domain import lasting, money, periods, thresholds
 from apps.budgets.domain.money import MoneyVerdict
 from apps.budgets.domain.thresholds import AT, BURN, RUNS_OUT, Threshold
@@ -35,6 +35,7 @@ def judge_money(*, now: datetime, environment: str | None = None) -> list[MoneyV
     forecasts = FORECASTS_A_TICK
     found = list(rows)
     asked = ledger.Asked((row.rule for row in found), now)
+    reserved = queries.reserved_nano(row for row in found if row.is_hard)
     learnt = []
     for row in found:
         reading = ledger.read(row, now, renew_forecast=forecasts > 0, asked=asked, in_tick=True)
@@ -45,7 +46,9 @@ def judge_money(*, now: datetime, environment: str | None = None) -> list[MoneyV
         if reading.hours is not None:
             row.hours = reading.plain_hours
             learnt.append(row)
-        verdict = _tell_crossings(row, ledger.verdict_of(row, reading, now, asked), now)
+        held = reserved[row.id] if row.is_hard else None
+        verdict = _tell_crossings(row, ledger.verdict_of(row, reading, now, asked, reserved_nano=held), now)
+        refusing.end_with_period(row, now)
         verdicts.append(ledger.with_routes(verdict, row.rule, now))
     Budget.objects.keep(read_anew)
     Budget.objects.keep_hours(learnt)

@@ -149,6 +149,9 @@ decisions = Counter(
     "changeover_decisions", "Decisions about rollouts, by kind. A repeated hold is none.", ["environment", "kind"],
     registry=own,
 )  # fmt: skip
+calls_refused = Counter(
+    "changeover_calls_refused", "Holds that a hard cap had no room for.", ["environment", "budget"], registry=own
+)
 deliveries = Counter(
     "changeover_deliveries_tried",
     "Messages to people on call that were tried: taken, or failed (most are tried again).",

@@ -33,7 +33,7 @@ INCONCLUSIVE = "inconclusive"  # calls are missing in what is spent: nobody can 
 
 LEAST_BURN_CALLS = 20
 LEAST_BURN_SHARE = 0.01
-FORECAST_CLEARS = 0.95
+CLEARS = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ class MoneyVerdict:
     spent_nano: int
     estimated_nano: int
     limit_nano: int
-    fraction: float
+    fraction: float  # of the limit: spent, and of a hard cap reserved
     pace: float  # the share of the period that is over
     state: str
     threshold: Threshold | None  # the crossed one that asks for the most harmful act
@@ -136,6 +136,7 @@ class MoneyVerdict:
     sentence: str
     forecast: Forecast | None = None
     no_forecast: str = ""
+    reserved_nano: int = 0  # by open holds, of a hard cap
     unpriced: int = 0
     assumed_nano: int = 0
     unknown: int = 0  # calls that are missing in what is spent
@@ -184,6 +185,7 @@ class MoneyVerdict:
             "period_to": self.period_to.isoformat(),
             "timezone": self.timezone,
             "spent_nano": self.spent_nano,
+            "reserved_nano": self.reserved_nano,
             "estimated_nano": self.estimated_nano,
             "assumed_nano": self.assumed_nano,
             "limit_nano": self.limit_nano,
@@ -212,8 +214,12 @@ def judge(
     season: Season | None = None,
     requests: Requests | None = None,
     before: Collection[str] = (),
+    reserved_nano: int | None = None,
 ) -> MoneyVerdict:
     """`burn_spend` is asked for the spend of the last minutes or hours, only where a threshold needs it.
+
+    `reserved_nano`: by open holds of a hard cap, which count as spent. They come and go, so what they crossed clears
+    when it is 5 % below. None: it is a soft one.
 
     `before`: names of the thresholds that were crossed in this period when last looked at.
     """
@@ -225,7 +231,8 @@ def judge(
     )
     burning = {burn.level for burn in burns if burn.is_crossed}
     nano = spent.nano if requests is None else requests.highest_nano
-    fraction = nano / rule.limit_nano
+    gone_nano = nano + (reserved_nano or 0)
+    fraction = gone_nano / rule.limit_nano
 
     built_in = thresholds.built_in(rule.period, rule.thresholds)
     lasts = None
@@ -245,14 +252,15 @@ def judge(
             return spent.unknown > 0
         if threshold.kind == RUNS_OUT:
             return lasts is not None and lasts.level == lasting.RED
+        was_crossed = threshold.name in before
         if threshold.kind == AT:
-            return nano >= threshold.level * rule.limit_nano
+            clears = CLEARS if was_crossed and reserved_nano is not None else 1.0
+            return gone_nano >= threshold.level * clears * rule.limit_nano
         if threshold.kind == BURN:
             return threshold.level in burning
-        was_crossed = threshold.name in before
         if not isinstance(outlook, Forecast):
             return was_crossed  # not to know is no reason to say that it is over
-        return outlook.nano >= threshold.level * (FORECAST_CLEARS if was_crossed else 1.0) * rule.limit_nano
+        return outlook.nano >= threshold.level * (CLEARS if was_crossed else 1.0) * rule.limit_nano
 
     crossed = [threshold for threshold in (*rule.thresholds, *built_in, NOT_PRICED) if is_crossed(threshold)]
     worst = max(crossed, key=lambda threshold: threshold.harm, default=None)
@@ -267,6 +275,7 @@ def judge(
         period_to=period.until,
         timezone=rule.timezone,
         spent_nano=nano,
+        reserved_nano=reserved_nano or 0,
         estimated_nano=spent.estimated_nano,
         limit_nano=rule.limit_nano,
         fraction=fraction,
@@ -327,6 +336,8 @@ def sentence_of(rule: Rule, verdict: MoneyVerdict, threshold: Threshold | None) 
         over = f", {seen.over} of {seen.requests} above it" if seen.over else ""
         return f"{scope} spent up to {spent} on one request in the last hour; {limit} are allowed{over}."
     text = f"{scope} spent {spent} of {limit} {periods.words(rule.period)}"
+    if verdict.reserved_nano:
+        text += f", holds {dollars(verdict.reserved_nano)} for calls under way"
     if verdict.assumed_nano:
         assumed_for = verdict.unpriced - verdict.unknown
         text += f", {dollars(verdict.assumed_nano)} of it assumed for {assumed_for} calls without a price"
