@@ -40,6 +40,8 @@ class WriterMemory:
         self.saved_at: dict[RouteKey, datetime] = {}
         self.book: PriceBook | None = None
         self.looked_at_prices_at: datetime | None = None
+        self.gateways: set[str] = set()  # environments that have one
+        self.looked_for_gateways_at: datetime | None = None
         self.rules: dict[str, dict[tuple[str, str], str]] = {}  # (service, model) -> route
         self.clients: dict[ClientKey, tuple[int | None, datetime]] = {}
         self.fresh_at: dict[RouteKey, datetime] = {}

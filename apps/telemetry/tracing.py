@@ -4,17 +4,16 @@ Money is booked at once, under the best route that is known, and moved by two mo
 windows and requests a call comes once: when its route is known, or when nothing more of its trace has come for a while.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import get_args
 
 import mmh3
 import msgspec
-from django.db import connection
 
 from apps.catalog.domain.names import normalised
 from apps.catalog.domain.pricing import PriceBook
-from apps.telemetry import rows
+from apps.telemetry import meeting, rows, trace_rows
 from apps.telemetry.domain import model_names, traces
 from apps.telemetry.domain.attempts import Attempt
 from apps.telemetry.domain.attribution import Settled
@@ -28,22 +27,15 @@ from apps.telemetry.domain.traces import Booked, Line, Trace
 from apps.telemetry.memory import WriterMemory
 from apps.telemetry.models import SuspectedShadow
 from apps.telemetry.models import Trace as TraceRow
+from apps.telemetry.trace_rows import Key, home_of
 
 STAYS = timedelta(minutes=30)  # after the last of it came
 AT_ONCE = 500
-FIND = f"SELECT trace_id, body FROM {TraceRow._meta.db_table} WHERE environment = %s AND trace_id"
-FIND_AND_LOCK = {  # SQLite has one writer at a time: its transaction is the lock
-    "sqlite": f"{FIND} IN (SELECT value FROM json_each(%s))",
-    "postgresql": f"{FIND} = ANY(%s) ORDER BY trace_id FOR UPDATE",
-}
 ASSIGNED_BY: dict[str, AssignedBy] = {name: name for name in get_args(AssignedBy)}
 
-Key = tuple[str, str]  # environment, trace
 Read = tuple[str, Booked, Reading, Call, str]  # environment, what was made of it, what it is now, and its fingerprint
 Taken = tuple[str, Intake, Sequence[bool]]  # environment, what came, which of its calls are new
 
-encode = msgspec.msgpack.Encoder().encode
-decode = msgspec.msgpack.Decoder(Trace).decode
 fingerprint = msgspec.msgpack.Encoder().encode
 
 
@@ -56,12 +48,16 @@ def take(taken: Sequence[Taken], fold: Fold, writer: WriterMemory, now: datetime
     keys = sorted({(environment, trace_id) for environment, intake, _ in taken for trace_id in intake.parts})
     if not keys:
         return
-    known = load(keys)
-    states = {key: known.get(key) or Trace() for key in keys}
+    names = meeting.names_in(taken, meeting.gateways(taken, writer, now))
+    states = trace_rows.load({*keys, *meeting.places(names)})
+    known = set(states)
+    for trace in {*keys, *(home_of(states, key) for key in keys)}:
+        states.setdefault(trace, Trace())
+    meeting.unite(states, names)
     beyond: dict[Key, Trace] = {}
     for environment, intake, new in taken:
         for trace_id, part in intake.parts.items():
-            state = states[environment, trace_id]
+            state = states[home_of(states, (environment, trace_id))]
             for span, parent in part.links.items():
                 state.link(span, parent)
             for evaluation in part.evaluations:
@@ -74,32 +70,8 @@ def take(taken: Sequence[Taken], fold: Fold, writer: WriterMemory, now: datetime
                     fold.hear(environment, call.service, call.source, "beyond_its_trace")
     settle(states, fold, writer, is_last=False)
     settle(beyond, fold, writer, is_last=True)  # by what is known now: they are not remembered
-    save(states, known, now)
+    trace_rows.save(states, known, now)
     suspect(states)
-
-
-def load(keys: Sequence[Key]) -> dict[Key, Trace]:
-    """Those that have a row, locked, so that two processes do not both read a trace as it was. Most are new."""
-    states: dict[Key, Trace] = {}
-    for environment in sorted({environment for environment, _ in keys}):
-        names = [trace_id for of, trace_id in keys if of == environment]
-        many = names if connection.vendor == "postgresql" else msgspec.json.encode(names).decode()
-        with connection.cursor() as cursor:
-            cursor.execute(FIND_AND_LOCK[connection.vendor], [environment, many])
-            for trace_id, body in cursor.fetchall():
-                states[environment, trace_id] = decode(bytes(body))
-    return states
-
-
-def save(states: dict[Key, Trace], known: Collection[Key], now: datetime) -> None:
-    """Where another process has made a row meanwhile the database says so, and the commit group looks once more."""
-    told = [((*key, now, encode(states[key])), key in known) for key in sorted(states)]
-    rows.insert(TraceRow, [row for row, is_known in told if not is_known])
-    rows.insert(
-        TraceRow,
-        [row for row, is_known in told if is_known],
-        "ON CONFLICT (environment, trace_id) DO UPDATE SET at = excluded.at, body = excluded.body",
-    )
 
 
 def settle(states: dict[Key, Trace], fold: Fold, writer: WriterMemory, *, is_last: bool) -> None:
@@ -108,7 +80,8 @@ def settle(states: dict[Key, Trace], fold: Fold, writer: WriterMemory, *, is_las
     priced: dict[str, list[Call]] = {}  # by environment
     book_of_prices = writer.price_book
     settled = {environment: settled_in(writer, environment) for environment, _ in states}
-    for (environment, _), state in states.items():
+    for environment, trace_id in sorted(states):
+        state = states[environment, trace_id]
         for span, reading in read(state, settled[environment]).items():
             call = plain(reading, book_of_prices)
             of = "covered" if reading.is_covered else mmh3.hash_bytes(fingerprint(call)).hex()
@@ -276,7 +249,7 @@ def suspect(states: dict[Key, Trace]) -> None:
             cost = line.confirmed_nano + line.estimated_nano if line else 0
             at = datetime.fromtimestamp(call.begin / 1e9, UTC)
             route = line.route if line else ""
-            body = encode(Suspect(call, booked))
+            body = trace_rows.encode(Suspect(call, booked))
             found.append(
                 (environment, call.span, trace_id, call.group, call.asked_model, route, cost, at, body, "", "", None)
             )
@@ -291,19 +264,20 @@ def suspect(states: dict[Key, Trace]) -> None:
 def move_to_shadow(found: SuspectedShadow, fold: Fold, writer: WriterMemory, now: datetime) -> None:
     """Its money: by its trace so long as more of it may come, else by what was kept of the call."""
     key = (found.environment, found.trace_id)
-    row = TraceRow.objects.select_for_update().filter(environment=found.environment, trace_id=found.trace_id).first()
-    if row is not None:
-        state = decode(bytes(row.body))
-    else:
+    states = trace_rows.load([key])
+    key = home_of(states, key)
+    state = states.get(key)
+    is_remembered = state is not None and found.call_id in state.calls
+    if state is None or not is_remembered:
         told = decode_suspect(bytes(found.body))
         if told.booked.line is not None:  # what gave it its route has gone with its trace
             told.call.route, told.call.variant = told.booked.line.route, told.booked.line.variant
             told.call.named_by = "changeover"
         state = Trace(calls={found.call_id: told.call}, booked={found.call_id: told.booked})
     state.calls[found.call_id].arm = "shadow"
-    settle({key: state}, fold, writer, is_last=row is None)
-    if row is not None:
-        save({key: state}, [key], now)
+    settle({key: state}, fold, writer, is_last=not is_remembered)
+    if is_remembered:
+        trace_rows.save({key: state}, [key], now)
 
 
 def quiet(now: datetime) -> list[Key]:
@@ -314,7 +288,7 @@ def quiet(now: datetime) -> list[Key]:
 
 def settle_quiet(keys: Sequence[Key], fold: Fold, writer: WriterMemory, now: datetime) -> None:
     """What was not counted yet is counted under the name of its service and model; then the traces go."""
-    states = load(keys)
+    states = trace_rows.load_rows(keys)
     settle(states, fold, writer, is_last=True)
     suspect(states)
     for environment, trace_id in keys:

@@ -5,12 +5,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.urls import reverse
 
-from apps.telemetry import tracing
+from apps.telemetry import trace_rows, tracing
+from apps.telemetry.domain.histogram import Histogram
 from apps.telemetry.domain.span_calls import SpanCall
 from apps.telemetry.domain.traces import Booked
 from apps.telemetry.models import Heard, LatencyRange, Mapping, SuspectedShadow, Unassigned, Window
 from tests.budgets.make_rows import spend
-from tests.telemetry.make_telemetry import call, count, make_route, sent
+from tests.telemetry.make_telemetry import ROUTE, call, count, make_route, sent
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
@@ -20,6 +21,23 @@ STRAY = "invoice-worker: gpt-4.1"
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
     monkeypatch.setattr("django.utils.timezone.now", lambda: NOW)
+
+
+def test_a_route_of_which_only_metrics_tell_says_why_its_figures_stand_empty(environment, client, bob):
+    make_route()
+    of_metrics = {"environment": "production", "route": ROUTE, "starts_at": NOW - timedelta(minutes=5)}
+    counts = dict.fromkeys(["errors", "input_tokens", "cached_input_tokens", "output_tokens", "late", "unpriced"], 0)
+    nothing = counts | {"confirmed_nano": 0, "estimated_nano": 0, "latency": Histogram().pack()}
+    Window.objects.create(variant="", arm="live", calls=412, coarse=412, **of_metrics, **nothing)
+
+    client.force_login(bob)
+    board = client.get(reverse("routes")).content.decode()
+    page = client.get(reverse("route", args=[ROUTE])).content.decode().replace("\u00a0", " ")
+
+    assert "too coarse" in board
+    assert "412 calls, 0 by a variant, 0 % in percentiles, none late" in page
+    assert "base2_exponential_bucket_histogram" in page
+    assert "This source tells of calls and not of requests" in page
 
 
 @pytest.fixture
@@ -130,7 +148,7 @@ def test_an_operator_settles_a_suspected_shadow(story, client, alice, bob, said)
 def body_of(call_id: str) -> bytes:
     begin = int(NOW.timestamp() - 60) * 10**9
     call = SpanCall(source="webhook", span=call_id, parent="", begin=begin, end=begin + 10**9, id=call_id)
-    return tracing.encode(tracing.Suspect(call, Booked("")))
+    return trace_rows.encode(tracing.Suspect(call, Booked("")))
 
 
 def test_a_stray_shows_its_money_and_the_route_that_it_looks_like(story, client, alice):

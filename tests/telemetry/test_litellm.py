@@ -5,8 +5,9 @@ import json
 
 import pytest
 
-from apps.telemetry import queries
-from apps.telemetry.models import SuspectedShadow
+from apps.telemetry import meeting, queries, trace_rows
+from apps.telemetry.models import SuspectedShadow, Trace
+from tests.telemetry.make_otlp import CALL, TRACES, evaluation, span, traces
 from tests.telemetry.make_telemetry import NOW, ROUTE, heard, spent
 from tests.telemetry.otlp_samples import post
 
@@ -69,3 +70,72 @@ def test_what_is_passed_through_without_tokens_was_no_call(key):
     send(key, row(call_type="pass_through_endpoint", prompt_tokens=0, completion_tokens=0))
 
     assert (spent().calls, heard("not_a_call:pass_through_endpoint")) == (0, 1)
+
+
+CLIENT = CALL | {"gen_ai.usage.input_tokens": 812, "gen_ai.usage.output_tokens": 64}
+
+
+def client_span(key, response_id, **fields):
+    """Of a service that calls through the gateway, and is instrumented itself."""
+    told = CLIENT | {"gen_ai.response.id": response_id}
+    assert post(TRACES, traces(span(told, **fields)), key).status == 200
+
+
+@pytest.mark.parametrize("first", ["row", "span"])
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_call_that_the_gateway_and_its_client_tell_is_one_call_and_the_gateway_has_the_money(key, first, is_known):
+    if is_known:
+        send(key, row())
+    told = row(id="chatcmpl-x", prompt_tokens=1000, request_tags=[])
+    ways = [lambda: send(key, told), lambda: client_span(key, "chatcmpl-x", seconds_ago=10.1, took=0.6)]
+
+    for tell in ways if first == "row" else reversed(ways):
+        tell()
+
+    before = COST if is_known else 0
+    assert (spent().calls, spent().confirmed_nano) == (1 + is_known, before + 1000 * 2000 + 64 * 8000)
+    assert spent(route=ROUTE).calls == 1 + is_known  # the gateway did not say the route, and its client did
+    assert heard("covered") == 1
+    assert sum(line.calls for line in queries.windows("production", ROUTE, NOW.replace(hour=0), NOW)) == 1 + is_known
+
+
+def test_a_route_that_comes_late_over_a_flag_above_the_clients_span_is_the_routes_of_the_gateways_row(key):
+    root = span({}, seconds_ago=12, took=5, events=[evaluation(seconds_ago=11)])
+    told = {name: held for name, held in CLIENT.items() if name != "changeover.route"}
+    told = span(told | {"gen_ai.response.id": "chatcmpl-x"}, traceId=root["traceId"], parentSpanId=root["spanId"])
+    send(key, row(id="chatcmpl-x", request_tags=[]))
+    post(TRACES, traces(told), key)
+    assert spent(route=ROUTE).calls == 0
+
+    post(TRACES, traces(root), key)
+
+    assert spent(route=ROUTE, variant="flash-lite").calls == spent().calls == 1
+
+
+def test_clients_of_answers_from_the_cache_are_told_from_those_of_the_paid_answer(key):
+    for seconds_ago, cache_hit in ((40, False), (20, True), (10, True)):
+        at = NOW.timestamp() - seconds_ago
+        send(key, row(id="chatcmpl-x", startTime=at, endTime=at + 0.4, cache_hit=cache_hit))
+        client_span(key, "chatcmpl-x", seconds_ago=seconds_ago + 3, took=0.6)  # by a clock of its own
+
+    assert (spent().calls, spent().confirmed_nano, heard("gateway_cache_hit")) == (1, COST, 2)
+
+
+def test_an_answer_that_the_cache_repeats_all_day_makes_no_endless_trace(key, monkeypatch):
+    monkeypatch.setattr(meeting, "MOST_OF_ONE", 4)
+    for number in range(6):
+        at = NOW.timestamp() - 60 + 5 * number
+        send(key, row(id="chatcmpl-x", startTime=at, endTime=at + 0.4, cache_hit=number > 0))
+        client_span(key, "chatcmpl-x", seconds_ago=60 - 5 * number, took=0.5)
+
+    assert (spent().calls, spent().confirmed_nano) == (1, COST)
+    assert max(len(trace_rows.decode(bytes(one.body)).calls) for one in Trace.objects.all()) <= 4
+
+
+def test_two_calls_that_only_share_a_trace_of_their_client_are_not_taken_for_mirrored(key):
+    spans = [span(CLIENT | {"gen_ai.response.id": f"chatcmpl-{name}"}, traceId="7" * 32) for name in "ab"]
+    post(TRACES, traces(*spans), key)
+    send(key, row(id="chatcmpl-a"), row(id="chatcmpl-b", model_group="other"))
+
+    assert spent().calls == 2
+    assert not SuspectedShadow.objects.exists()

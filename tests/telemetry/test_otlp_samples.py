@@ -214,6 +214,24 @@ def test_nine_attempts_of_one_request_are_nine_calls(key):
     assert spent(rule="refused").calls == 2
 
 
+LITELLM = ["litellm.traces.1", "litellm.traces.2", "litellm.webhook"]
+
+
+@pytest.mark.parametrize("names", [LITELLM, LITELLM[::-1], LITELLM[1:] + LITELLM[:1]])
+def test_litellms_webhook_has_the_money_and_its_route_whether_a_span_told_of_the_call_before_or_not(key, names):
+    post_sample("litellm.webhook", sample("litellm.webhook"), open_environment("alone"))
+
+    for name, part in apart(names):
+        post_sample(name, part, key)
+
+    assert ledger() == ledger("alone")
+    assert spent(route=ROUTE).calls == 14
+    assert heard("covered") == 5
+    services.forget_old(now=NOW + timedelta(minutes=31))
+    assert sum(row.calls for row in queries.windows("production", ROUTE, NOW - timedelta(hours=1), NOW)) == 14
+    assert not Trace.objects.exists()
+
+
 def test_mirrored_calls_are_listed_as_suspected_shadow(key):
     post_sample("litellm.webhook-mirrored", sample("litellm.webhook-mirrored"), key)
 

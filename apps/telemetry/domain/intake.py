@@ -54,7 +54,8 @@ class Intake:
     def identities(self) -> Iterable[tuple[int, str]]:
         """(minute, name) of each call, then of each point: the same thing in another body has the same."""
         for call, moment in zip(self.calls, self.moments, strict=True):
-            yield (moment + SECOND // 2000) // (60 * SECOND), call.id
+            of = "webhook\n" if call.source == "webhook" else ""  # a span of the same call is another telling
+            yield (moment + SECOND // 2000) // (60 * SECOND), f"{of}{call.id}"
         for point in self.points:
             yield point.at // (60 * SECOND), f"{points.stream_of(point)}\n{point.begin}\n{point.at}"
 

@@ -18,7 +18,7 @@ from apps.telemetry.domain import usage as usages
 from apps.telemetry.domain.batch import Unreadable
 from apps.telemetry.domain.intake import Intake
 from apps.telemetry.domain.otlp import clean, is_finite
-from apps.telemetry.domain.span_calls import SpanCall
+from apps.telemetry.domain.span_calls import GATEWAY, SpanCall
 
 SERVICE = "litellm"
 MOST_ROWS = 10_000
@@ -138,7 +138,7 @@ def call_of(row: Row) -> SpanCall | None:
     begin, end = round(row.startTime * 1e6) * 1000, round(row.endTime * 1e6) * 1000
     call = SpanCall(
         source="webhook", span=row.litellm_call_id[:200], parent="", begin=begin, end=end,
-        id=f"litellm\n{row.litellm_call_id[:200]}", service=SERVICE,
+        id=f"{GATEWAY}{row.litellm_call_id[:200]}", service=SERVICE,
     )  # fmt: skip
     call.is_embedding = kind_of(row) == aliases.EMBEDDING
     provider = (row.custom_llm_provider or "")[:64].lower()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+GATEWAY = "litellm\n"  # before the id of a call that went through LiteLLM
+
 
 class Evaluation(Struct, frozen=True, gc=False, array_like=True):
     """A flag was evaluated: an event of a span, or a log event (of a span, too, where there was one)."""
@@ -92,6 +94,10 @@ class SpanCall(Struct, gc=False, array_like=True, kw_only=True):
             Naming(self.resource_route, self.resource_variant, "changeover"),
             Naming(self.resource_flag, self.resource_flag_variant, "flag"),
         ]
+
+    @property
+    def is_of_gateway(self) -> bool:
+        return self.id.startswith(GATEWAY)
 
     @property
     def told_begin(self) -> int:

@@ -16,7 +16,7 @@ from apps.telemetry.domain.endings import error_class, finish_of
 from apps.telemetry.domain.naming import name_route
 from apps.telemetry.domain.otlp import Log, Resource, Span, Told, is_finite
 from apps.telemetry.domain.providers import invoked_model, provider_of
-from apps.telemetry.domain.span_calls import SpanCall
+from apps.telemetry.domain.span_calls import GATEWAY, SpanCall
 from apps.telemetry.domain.usage import told_cost_nano, usage_of
 
 SECOND = 10**9
@@ -41,7 +41,7 @@ def call_of_span(span: Span) -> SpanCall | None:
     call = describe(told, kind, source="span", begin=span.begin, end=span.end)
     call.span, call.parent = span.span_id, span.parent_id
     told_id = text(told, "call_id", 200)
-    call.id = f"litellm\n{told_id}" if told_id else f"{span.trace_id}\n{span.span_id}"
+    call.id = f"{GATEWAY}{told_id}" if told_id else f"{span.trace_id}\n{span.span_id}"
     of_resource(call, span.resource, span.scope)
     if not call.error and (span.status == 2 or text(told, "level") == "ERROR"):
         call.error = "other"

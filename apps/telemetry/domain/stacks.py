@@ -17,6 +17,7 @@ from apps.telemetry.domain.span_calls import SpanCall
 SECOND = 10**9
 MOST_STEPS = 200  # from a call to its ancestors
 RANK = {"webhook": 3, "span": 2, "log": 1}
+SLACK = {"webhook": 60 * SECOND, "span": 0, "log": SECOND}
 
 OF_REQUEST = ("arm", "request_id", "snapshot", "assigned", "assigned_by", "pair_id", "tag")
 OF_CALL = ("attempt", "is_final", "told_cost_nano")
@@ -32,29 +33,36 @@ def stacked(calls: Calls, links: Mapping[str, str]) -> Stacks:
     }
     covered = {outer.span for above in outers.values() for outer in above}
     stacks = {span: above for span, above in outers.items() if span not in covered}
-    by_response: dict[str, list[SpanCall]] = {}
-    for span in stacks:
-        if response_id := calls[span].response_id:
-            by_response.setdefault(response_id, []).append(calls[span])
-    for same in by_response.values():
-        cover_by_response(same, stacks)
+    for name in ("id", "response_id"):
+        by_id: dict[str, list[SpanCall]] = {}
+        for span in stacks:
+            if told_id := getattr(calls[span], name):
+                by_id.setdefault(told_id, []).append(calls[span])
+        for same in by_id.values():
+            cover_by_id(same, stacks)
     return stacks
 
 
-def cover_by_response(same: list[SpanCall], stacks: Stacks) -> None:
-    """Calls with one response id: those that overlap are one call. The shortest span is the innermost."""
+def cover_by_id(same: list[SpanCall], stacks: Stacks) -> None:
+    """Calls with one id: those that overlap are one call. The shortest span is the innermost; of several rows of a
+    gateway, which repeats an answer from its cache, the nearest in time is the call's."""
     same.sort(key=lambda call: (-RANK[call.source], call.end - call.begin, call.begin, call.span))
     counts: dict[str, str] = {}  # span -> the one that counts for it
     for number, call in enumerate(same):
-        inner = next((counts[one.span] for one in same[:number] if do_overlap(one, call)), call.span)
+        told = [one for one in same[:number] if do_overlap(one, call)]
+        if rows := [one for one in told if one.source == "webhook"]:
+            told = [min(rows, key=lambda row: abs(row.told_begin - call.told_begin))]
+        inner = counts[told[0].span] if told else call.span
         counts[call.span] = inner
         if inner != call.span:
             stacks[inner] += [call, *stacks.pop(call.span)]
 
 
 def do_overlap(one: SpanCall, other: SpanCall) -> bool:
-    """A log event is a moment, at about the end of its call."""
-    slack = SECOND if "log" in (one.source, other.source) else 0
+    """A log event is a moment, at about the end of its call. A gateway has its own clock, and a row for each call."""
+    if one.source == other.source == "webhook":
+        return False
+    slack = max(SLACK[one.source], SLACK[other.source])
     return one.told_begin <= other.told_end + slack and other.told_begin <= one.told_end + slack
 
 

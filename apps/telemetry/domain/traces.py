@@ -81,6 +81,7 @@ class Trace(Struct, gc=False, array_like=True):
     evaluations: list[Evaluation] = []
     calls: dict[str, SpanCall] = {}
     booked: dict[str, Booked] = {}
+    home: str = ""  # the trace where all of it is told: both tell of one call
 
     def link(self, span: str, parent: str) -> None:
         if parent and len(self.links) < MOST_LINKS:
@@ -101,11 +102,28 @@ class Trace(Struct, gc=False, array_like=True):
         self.calls[call.span] = call
         return True
 
+    def take_in(self, other: Trace) -> bool:
+        """All of the other one. False: they are left apart, since spans have the same name, or there are too many."""
+        if len(self.calls) + len(other.calls) > MOST_CALLS or not self.calls.keys().isdisjoint(other.calls):
+            return False
+        for span, parent in other.links.items():
+            self.link(span, parent)
+        for evaluation in other.evaluations:
+            self.evaluate(evaluation)
+        self.calls |= other.calls
+        self.booked |= other.booked
+        other.links, other.evaluations, other.calls, other.booked = {}, [], {}, {}
+        return True
+
 
 def suspected_shadows(trace: Trace) -> list[SpanCall]:
     """A gateway mirrors calls without a mark: of successes of different groups in one request, the later ones."""
     answered = (
         call for call in trace.calls.values() if call.source == "webhook" and not call.error and not call.is_from_cache
     )
-    done = sorted((call for call in answered if call.arm != "shadow"), key=lambda call: (call.begin, call.span))
-    return [call for call in done[1:] if call.group != done[0].group]
+    first: dict[str, SpanCall] = {}  # of each request
+    found = []
+    for call in sorted(answered, key=lambda call: (call.begin, call.span)):
+        if call.arm != "shadow" and call.group != first.setdefault(call.request_id, call).group:
+            found.append(call)
+    return found

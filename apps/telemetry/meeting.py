@@ -1,0 +1,100 @@
+"""Traces that tell of one call are one trace.
+
+A gateway's rows and spans, and the spans of whoever calls it, come under traces of their own. What they share is the id
+of the call, or of its answer: under it a row says in which trace that call is told, and whoever comes later with the
+same id is taken there. So ranks meet, and what only one of them says of the call (its route, say) is said of it.
+
+Ids of a gateway's own calls are always written down; those of answers only in environments that have a gateway: spans
+elsewhere would pay for it and meet nobody.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from django.db.models import Q
+
+from apps.telemetry import rows, trace_rows
+from apps.telemetry.domain.intake import Intake
+from apps.telemetry.domain.litellm import SERVICE
+from apps.telemetry.domain.span_calls import GATEWAY, SpanCall
+from apps.telemetry.domain.traces import Trace
+from apps.telemetry.memory import WriterMemory
+from apps.telemetry.models import Source
+from apps.telemetry.models import Trace as TraceRow
+from apps.telemetry.trace_rows import Key, States, home_of
+
+LOOK = timedelta(seconds=5)
+MOST_BEFORE = 2_000  # newest traces that may tell of calls of a gateway which was not known yet
+MOST_OF_ONE = 50  # calls of one answer in a trace: a cache repeats it
+
+Taken = tuple[str, Intake, Sequence[bool]]
+Names = dict[Key, list[str]]  # under which others may know the calls of a trace
+
+
+def names_of(call: SpanCall, *, has_gateway: bool) -> list[str]:
+    names = [f"call:{call.id[len(GATEWAY) :]}"] if call.is_of_gateway else []
+    if has_gateway and call.response_id:
+        names.append(f"answer:{call.response_id}")
+    return names
+
+
+def names_in(taken: Sequence[Taken], gateways: set[str]) -> Names:
+    """Of the new calls."""
+    found: Names = {}
+    for environment, intake, new in taken:
+        has_gateway = environment in gateways
+        for trace_id, part in intake.parts.items():
+            for number in part.calls:
+                if new[number] and (names := names_of(intake.calls[number], has_gateway=has_gateway)):
+                    found.setdefault((environment, trace_id), []).extend(names)
+    return found
+
+
+def places(names: Names) -> set[Key]:
+    return {(environment, name) for (environment, _), told in names.items() for name in told}
+
+
+def unite(states: States, names: Names) -> None:
+    """`states` has all traces that came, and whatever is known of their `places`."""
+    for key, told in sorted(names.items()):
+        for name in told:
+            home, place = home_of(states, key), (key[0], name)
+            there = home_of(states, place)
+            if there == home:
+                continue
+            if there in states and has_room(states[there], name) and states[there].take_in(states[home]):
+                states[home].home = there[1]
+            else:
+                states[place] = Trace(home=home[1])
+
+
+def has_room(state: Trace, name: str) -> bool:
+    return sum(name in names_of(call, has_gateway=True) for call in state.calls.values()) < MOST_OF_ONE
+
+
+def gateways(taken: Sequence[Taken], writer: WriterMemory, now: datetime) -> set[str]:
+    """The environments that have one. When a writer learns of it, calls that came shortly before can be met as well."""
+    found = {environment for environment, intake, _ in taken if any(call.is_of_gateway for call in intake.calls)}
+    if writer.looked_for_gateways_at is None or now - writer.looked_for_gateways_at >= LOOK:
+        told = Source.objects.filter(Q(kind="webhook") | Q(service=SERVICE))
+        found |= set(told.values_list("environment", flat=True).distinct())
+        writer.looked_for_gateways_at = now
+    for environment in sorted(found - writer.gateways):
+        write_down(environment, now)
+    writer.gateways |= found
+    return writer.gateways
+
+
+def write_down(environment: str, now: datetime) -> None:
+    newest = TraceRow.objects.filter(environment=environment).order_by("-at", "-id")
+    told = {
+        name: trace_id
+        for trace_id, body in newest.values_list("trace_id", "body")[:MOST_BEFORE]
+        for call in trace_rows.decode(bytes(body)).calls.values()
+        for name in names_of(call, has_gateway=True)
+    }
+    rows.insert(
+        TraceRow,
+        [(environment, name, now, trace_rows.encode(Trace(home=trace_id))) for name, trace_id in sorted(told.items())],
+        "ON CONFLICT (environment, trace_id) DO NOTHING",
+    )
