@@ -85,6 +85,7 @@ def _add_outcomes(trial: Trial, look: Seen, outcomes: Iterable[OutcomeIncrement]
 
 
 def _arm(increment: Increment) -> Arm:
+    untold = increment.unfinal + increment.unnamed  # counted with one attempt, and nobody knows better
     return Arm(
         increment.requests,
         increment.errors,
@@ -92,4 +93,5 @@ def _arm(increment: Increment) -> Arm:
         increment.cost_nano,
         increment.latency.copy(),
         increment.cost.copy(),
+        tries=(increment.requests - untold, increment.attempts - untold),
     )

@@ -19,7 +19,7 @@ Value = float | None
 Scale = Callable[[float], float]
 Write = Callable[[float], str]
 Arm = Literal["baseline", "candidate", "ink"]
-Unit = Literal["seconds", "usd", "percent", "odds"]
+Unit = Literal["seconds", "usd", "percent", "odds", "plain"]
 
 WIDE, PHONE = 800, 330
 TOP, AXIS = 18, 20
@@ -90,6 +90,7 @@ class Chart:
             "usd": lambda v: f"${v / 1000:g}k" if v >= 1000 else f"${v:g}",
             "percent": lambda v: f"{v:g}{figures.NBSP}%",
             "odds": figures.short_odds,
+            "plain": lambda v: f"{v:g}",
         }[self.unit]
 
     @property
@@ -99,6 +100,7 @@ class Chart:
             "usd": figures.usd,
             "percent": lambda v: figures.percent(v / 100),
             "odds": figures.odds,
+            "plain": figures.three,
         }[self.unit]
 
     @property

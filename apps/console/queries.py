@@ -5,13 +5,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import redis
-from django.conf import settings
 from django.db.models import Max, Q
 
 from apps.alerts import queries as alerts
 from apps.alerts.models import Alert
 from apps.budgets import queries as budgets
-from apps.budgets.domain import judge
 from apps.budgets.domain.verdicts import Verdict
 from apps.core import bell
 from apps.flags.queries import RouteView
@@ -24,6 +22,7 @@ from apps.rollouts.models import Approval, Decision, Rollout
 from apps.telemetry import queries as telemetry
 from apps.telemetry.domain.histogram import Histogram
 from apps.telemetry.models import Freshness, RequestSum
+from apps.telemetry.queries.windows import SEEN_OF, Seen
 
 QUEUE = "celery"
 
@@ -60,6 +59,7 @@ class Measured:
     priced: int = 0
     cost_nano: int = 0
     latency: Histogram = field(default_factory=Histogram)
+    seen: Seen = field(default_factory=Seen)  # how often they were tried
 
     def add(self, other: "Measured") -> None:
         self.requests += other.requests
@@ -67,6 +67,8 @@ class Measured:
         self.priced += other.priced
         self.cost_nano += other.cost_nano
         self.latency.merge(other.latency)
+        self.seen.requests += other.seen.requests
+        self.seen.attempts += other.seen.attempts
 
     @property
     def p95(self) -> float | None:
@@ -91,11 +93,14 @@ def lately(environment: str, since: datetime, until: datetime, *, step: int = 60
     if route:
         rows = rows.filter(route=route)
     found: Lately = {}
-    names = ("route", "assigned", "starts_at", "requests", "errors", "unpriced", "cost_nano", "latency")
-    for key, assigned, starts_at, requests, errors, unpriced, cost_nano, latency in rows.order_by().values_list(*names):
+    names = ("route", "assigned", "starts_at", "latency", "errors", "unpriced", "cost_nano", *SEEN_OF)
+    for key, assigned, starts_at, latency, errors, unpriced, cost_nano, *counts in rows.order_by().values_list(*names):
         begin = datetime.fromtimestamp(starts_at.timestamp() // step * step, UTC)
         sums = found.setdefault(key, {}).setdefault(assigned, {}).setdefault(begin, Measured())
-        sums.add(Measured(requests, errors, requests - unpriced, cost_nano, Histogram.unpack(latency)))
+        seen = Seen()
+        seen.add(*counts)
+        priced = counts[0] - unpriced
+        sums.add(Measured(counts[0], errors, priced, cost_nano, Histogram.unpack(latency), seen))
     return found
 
 
@@ -122,6 +127,7 @@ class Standing:
     verdicts: tuple[Verdict, ...]
     measured: dict[str, dict[datetime, Measured]]
     data_at: datetime | None
+    untold: telemetry.Coverage | None = None  # where calls come and no requests: why figures stand empty
 
     @property
     def live(self) -> Rollout | None:
@@ -141,6 +147,8 @@ def standings(
     moving = [one.rollout for one in known if one.rollout is not None]
     questions = {one.rollout_id: one for one in Approval.objects.filter(rollout__in=moving, state="waiting")}
     measured = lately(environment, since or now - timedelta(hours=1), now + timedelta(minutes=1), step=step, route=key)
+    silent = [one.route.key for one in known if one.route.key not in measured]
+    untold = telemetry.coverages(environment, silent, now - timedelta(hours=1), now + timedelta(minutes=1))
     fresh = dict(Freshness.objects.filter(environment=environment).values_list("route", "newest_at"))
     return [
         Standing(
@@ -155,6 +163,7 @@ def standings(
             verdicts=verdicts_of(one.rollout, acts.get(one.route.key), now),
             measured=measured.get(one.route.key, {}),
             data_at=fresh.get(one.route.key),
+            untold=untold.get(one.route.key),
         )
         for one in known
     ]
@@ -187,11 +196,7 @@ def verdicts_of(rollout: Rollout | None, act: Decision | None, now: datetime) ->
     if rollout is None:
         return ()
     if rollout.is_live:
-        trial = budgets.trial_state(rollout.id)
-        if trial is None:
-            return ()
-        told = judge.Circumstances(now=now.timestamp(), share=rollout.share, tick_seconds=settings.TICK_SECONDS)
-        return judge.judge(trial, told)
+        return budgets.verdicts(rollout.environment, rollout.route, rollout.id, share=rollout.share, now=now)
     if act is not None and act.rollout_id == rollout.id:
         return tuple(kept.to_verdict(one) for one in act.evidence.get("verdicts", []))
     return ()

@@ -23,12 +23,14 @@
     usd: (v) => (v >= 1000 ? `$${v / 1000}k` : `$${v}`),
     percent: (v) => `${v}${NBSP}%`,
     odds: (v) => `${v >= 1e6 ? `${v / 1e6}M` : v >= 1e3 ? `${v / 1e3}k` : v}${NBSP}:${NBSP}1`,
+    plain: (v) => `${v}`,
   };
   const exact = {
     seconds: (v) => `${three(v)}${NBSP}s`,
     usd: (v) => `$${v.toFixed(Math.abs(v) < 0.1 ? 4 : 2)}`,
     percent: (v) => `${three(v)}${NBSP}%`,
     odds: (v) => `${v >= 10 ? v.toFixed(0) : v.toFixed(1)}${NBSP}:${NBSP}1`,
+    plain: three,
   };
   const clock = (t) => new Date(t * 1000).toISOString().slice(11, 19);
 

@@ -25,8 +25,14 @@ def test_five_rules_that_act_get_500_to_1_and_more_share_one_percent():
         ({"metric": "error_rate", "on_breach": "panic"}, "on_breach"),
         ({"metric": "latency_tail", "limit_ms": 500}, "metric"),
         ({"metric": "first_token_p95", "limit_ms": 500}, "metric"),
+        ({"metric": "time_to_first_token", "limit_ms": 500}, "metric"),
+        ({"metric": "ttft_ms"}, "metric"),
+        ({"metric": "timeout_rate"}, "metric"),
         ({"metric": "sample_ratio"}, "metric"),
         ({"metric": "retries", "limit": 1.2}, "metric"),
+        ({"metric": "amplification"}, "limit"),
+        ({"metric": "attempts_per_request", "limit": 1}, "limit"),
+        ({"metric": "attempts_per_request", "against": "plan", "limit": 1.2}, "against"),
     ],
 )
 def test_a_guardrail_that_makes_no_sense_is_refused_by_field(spec, field):

@@ -153,9 +153,10 @@ def see_traffic(
     cost="0.001",
     assigned_by="split",
     route="invoice-extraction",
+    tries=1,
     **more,
 ):
-    """That many requests with one call each, ended now, through the reading and counting of the real door."""
+    """That many requests with so many calls each, ended now, through the reading and counting of the real door."""
     version = flag_queries.snapshot("production").version
     at = (now - timedelta(milliseconds=latency_ms)).isoformat()
     calls = [
@@ -168,15 +169,17 @@ def see_traffic(
             "assigned_by": assigned_by,
             "provider": VARIANTS[variant]["model"].partition("/")[0],
             "model": VARIANTS[variant]["model"].partition("/")[2],
-            "request_id": new_id(),
-            "final": True,
+            "request_id": request,
+            "attempt": attempt,
+            "final": attempt == tries,
             "latency_ms": latency_ms,
             "cost_usd": cost,
             "error": "timeout" if i < errors else None,
             "snapshot": version,
             **more,
         }
-        for i in range(n)
+        for i, request in enumerate(new_id() for _ in range(n))
+        for attempt in range(1, tries + 1)
     ]
     send({"batch_id": new_id(), "calls": calls}, now)
 

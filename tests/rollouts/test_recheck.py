@@ -32,6 +32,19 @@ def test_a_decision_comes_out_the_same_from_what_it_stored(rolled_back):
     assert "p95 latency against limit: exceeded" in " ".join(found.lines)
 
 
+def test_retries_roll_back_and_come_out_the_same(environment, now):
+    rollout = start_rollout(now, guardrails=[{"metric": "amplification", "limit": 1.2, "on_breach": "roll_back"}])
+    for number in range(1, 8):
+        at = now + timedelta(seconds=5 * number)
+        see_traffic(at, n=20, variant="gpt-4.1")
+        see_traffic(at, n=8, variant="gpt-5", tries=4)
+        services.tick(now=at)
+
+    decision = rollout.decisions.get(kind="roll_back")
+    assert "because attempts per request was 4.00, limit 1.20. Evidence " in decision.sentence
+    assert rechecking.recheck(Decision.objects.get(pk=decision.pk)).differences == ()
+
+
 def test_the_command_prints_verdicts_and_sentence(rolled_back):
     out = io.StringIO()
 

@@ -5,7 +5,7 @@ while the candidate does no harm, the mean of E is at most 1 at every moment, ho
 E >= 1/alpha" acts falsely with probability at most alpha over the whole life of a rollout (Ville's inequality), and
 the looks need no schedule. E is written "565:1".
 
-Three increments are made here, each a list with one logarithm per alternative of a fixed grid:
+Four increments are made here, each a list with one logarithm per alternative of a fixed grid:
 - `two_sample`: the candidate's odds of a bad request are at most `odds` times the baseline's. Given the numbers of
   requests and of bad ones, the candidate's bad ones are hypergeometric (Fisher's non-central, for odds > 1), and the
   mean of theta^k is at most (1 + r(theta - 1))^k with r the share of requests, tilted by the odds (Hoeffding 1963).
@@ -13,6 +13,8 @@ Three increments are made here, each a list with one logarithm per alternative o
 - `one_sample`: the rate of bad requests is at most p0. The alternatives are odds, theta times those of p0.
 - `planned_cost`: the mean cost of a request is at most a bound. As costs are not negative, cost/bound is itself an
   e-value: exact for any heavy tail, without upper limit or estimate of variance (Waudby-Smith and Ramdas).
+- `attempts`: the same of the attempts of a request, of which only the sum over some requests is known. The logarithm
+  is concave, so no way to share the sum out speaks less for harm than all retries on one request: that one is taken.
 
 A migration can go bad in its twelfth hour. `Mixture` therefore mixes over the 30-minute block in which harm may begin:
 weight 1/2 for the start, 1/2 · 1/(j(j+1)) for block j. It costs 0.7 nats at the start and holds for an unlimited time.
@@ -85,6 +87,17 @@ def cost_factors(cost: float, bound: float) -> tuple[float, ...]:
     """What one request of that cost adds, for each lambda."""
     gain = cost / bound - 1.0
     return tuple(math.log1p(lam * gain) for lam in LAMBDAS)
+
+
+def attempts(requests: int, tried: int, *, bound: float) -> list[float] | None:
+    """Increments against "in the mean a request takes at most `bound` attempts", `tried` of all these requests.
+
+    None where the look brought no request.
+    """
+    if not requests:
+        return None
+    once, others = cost_factors(1.0, bound), cost_factors(tried - requests + 1.0, bound)
+    return [(requests - 1) * quiet + most for quiet, most in zip(once, others, strict=True)]
 
 
 def noncentral_mean(m: int, others: int, drawn: int, odds: float) -> float:

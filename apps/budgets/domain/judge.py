@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from apps.budgets.domain import eprocess, intervals, looks, marks, verdicts
-from apps.budgets.domain.rules import BASELINE, COST, LATENCY, LIMIT, Rule
+from apps.budgets.domain.rules import ATTEMPTS, BASELINE, COST, LATENCY, LIMIT, Rule
 from apps.budgets.domain.trial import Arm, RuleState, Trial
 from apps.budgets.domain.verdicts import Verdict
 
@@ -95,18 +95,17 @@ def _verdict(trial: Trial, rule: Rule, state: RuleState, doubt: str, circumstanc
 
     on_breach, why = rule.on_breach, ""
     thin = n < LEAST_REQUESTS or (rule.against == BASELINE and n_baseline < LEAST_REQUESTS)
-    counts_bad = rule.kind != COST or rule.against == BASELINE
-    enough_to_act = n >= LEAST_REQUESTS and (k >= LEAST_BAD or not counts_bad)
+    enough_to_act = n >= LEAST_REQUESTS and (k >= LEAST_BAD or rule.is_of_means)
     if log_e >= rule.log_needed and enough_to_act:
         verdict = verdicts.EXCEEDED
-        if rule.against == LIMIT and rule.kind != COST:
+        if rule.kind == ATTEMPTS or (rule.against == LIMIT and not rule.is_of_means):
             why = _why_not_the_candidate(state, circumstances.share)
             on_breach = "hold" if why and rule.on_breach != "alert" else rule.on_breach
     elif warns:
         verdict = verdicts.WARNING
     elif thin or doubt:
         verdict = verdicts.INCONCLUSIVE
-        why = _why_thin(rule, circumstances) if thin and doubt != verdicts.RULES else doubt
+        why = _why_thin(rule, circumstances, candidate) if thin and doubt != verdicts.RULES else doubt
     else:
         verdict = verdicts.WITHIN
 
@@ -154,6 +153,8 @@ def _verdict(trial: Trial, rule: Rule, state: RuleState, doubt: str, circumstanc
 
 def _why_not_the_candidate(state: RuleState, share: int) -> str:
     """An absolute limit is broken. Empty: the candidate answers for it."""
+    if not state.companion:  # of means: each arm has a process of its own
+        return verdicts.BOTH_ARMS if looks.log_evidence(state.base) >= LOG_WARNS_AT else ""
     if looks.log_evidence(state.companion) >= LOG_WARNS_AT:
         return ""
     if share <= looks.ABOVE_75_PERCENT:
@@ -192,13 +193,15 @@ def _nothing_yet(trial: Trial, rule: Rule, state: RuleState, circumstances: Circ
     )
 
 
-def _why_thin(rule: Rule, circumstances: Circumstances) -> str:
-    """Metrics name no requests: where they come in coarse buckets, more of them would not help."""
+def _why_thin(rule: Rule, circumstances: Circumstances, candidate: Arm | None = None) -> str:
+    """Where metrics name no requests, or nobody tells their attempts, more of them would not help."""
+    if rule.kind == ATTEMPTS and candidate is not None and candidate.requests >= LEAST_REQUESTS:
+        return verdicts.NOT_VISIBLE
     return verdicts.COARSE if circumstances.is_coarse and rule.kind == LATENCY else verdicts.THIN
 
 
 def unit_of(rule: Rule) -> str:
-    return {LATENCY: "s", COST: "usd"}.get(rule.kind, "share")
+    return {LATENCY: "s", COST: "usd", ATTEMPTS: "attempts"}.get(rule.kind, "share")
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +222,8 @@ class _Figures:
 def _figures(rule: Rule, mark: marks.Mark | None, candidate: Arm, baseline: Arm) -> _Figures:
     if rule.kind == COST:
         return _cost_figures(rule, mark, candidate, baseline)
+    if rule.kind == ATTEMPTS:
+        return _attempts_figures(rule, candidate, baseline)
     assert mark is not None
     n, k = looks.counted(rule, candidate, mark.edge)
     n_baseline, k_baseline = looks.counted(rule, baseline, mark.baseline_edge)
@@ -274,6 +279,21 @@ def _cost_figures(rule: Rule, mark: marks.Mark | None, candidate: Arm, baseline:
     else:
         n, k, n_baseline, k_baseline, limit = candidate.cost.count, 0, baseline.cost.count, 0, rule.bound
     return _Figures(mean, limit, of_baseline, low, high, n, k, n_baseline, k_baseline, intervals.NORMAL)
+
+
+def _attempts_figures(rule: Rule, candidate: Arm, baseline: Arm) -> _Figures:
+    return _Figures(
+        observed=candidate.mean_attempts,
+        limit=rule.bound,
+        baseline=baseline.mean_attempts,
+        low=None,
+        high=None,
+        n=candidate.tries[0],
+        k=0,
+        n_baseline=baseline.tries[0],
+        k_baseline=0,
+        interval="",
+    )
 
 
 def _with_odds(rate: float, odds: float) -> float:

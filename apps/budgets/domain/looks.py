@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from apps.budgets.domain import eprocess, marks
-from apps.budgets.domain.rules import BASELINE, COST, ERRORS, LATENCY, LIMIT, OUTCOME, Rule
+from apps.budgets.domain.rules import ATTEMPTS, BASELINE, COST, ERRORS, LATENCY, LIMIT, OUTCOME, Rule
 from apps.budgets.domain.trial import Arm, RuleState, Trial
 from apps.telemetry.domain import histogram
 
@@ -47,7 +47,7 @@ class Seen:
 
 @dataclass(slots=True)
 class Record:
-    """A look as it is stored. `counts` has one entry per rule: rows by split, or the seven sums of a cost rule."""
+    """A look as it is stored. `counts` has one entry per rule: rows by split, or the sums of a rule of means."""
 
     look: int
     at: float
@@ -88,8 +88,8 @@ def marks_without_baseline(rule: Rule) -> tuple[marks.Mark, ...] | None:
             return None
         assert rule.limit is not None
         return (marks.at_limit(rule.quantiles[0], rule.limit),)
-    if rule.kind == COST:
-        return None if rule.against == BASELINE else ()
+    if rule.kind in (COST, ATTEMPTS):
+        return () if rule.is_of_means else None
     rate = rule.limit if rule.against == LIMIT and rule.limit is not None else 0.0
     return (marks.Mark(quantile=1.0 - rate, edge=0, baseline_edge=0),)
 
@@ -121,7 +121,9 @@ def reduce(trial: Trial, seen: Seen, *, now: float, share: int) -> Record:
         unjudged = rule.kind == OUTCOME and rule.outcome not in trial.with_zeros
         if state.marks is None or state.since > trial.look or unjudged:
             counts.append([])
-        elif rule.kind == COST and rule.against != BASELINE:
+        elif rule.kind == ATTEMPTS:
+            counts.append(_attempts_sums(rule, seen.splits.values()))
+        elif rule.is_of_means:
             counts.append(_cost_sums(rule, seen.splits.values()))
         else:
             counts.append([row for split in seen.splits.values() if any(row := _row(rule, state, split))])
@@ -176,10 +178,8 @@ def apply(trial: Trial, record: Record) -> None:
             mixture.enter(block)
         for mixture in state.base:
             mixture.enter(block)
-        if rule.kind == COST and rule.against != BASELINE:
-            if rows and rows[0]:
-                state.harm[0].add(rows[1:])
-                state.totals[0] += rows[0]
+        if rule.is_of_means:
+            _add_means(state, rows)
             continue
         for row in rows:
             for position, mark in enumerate(state.marks):
@@ -191,6 +191,15 @@ def apply(trial: Trial, record: Record) -> None:
 
 def log_evidence(mixtures: list[eprocess.Mixture]) -> float:
     return eprocess.log_average([mixture.log_evidence for mixture in mixtures])
+
+
+def _add_means(state: RuleState, rows: list[Any]) -> None:
+    """The sums of the candidate, and behind them those of the baseline where a rule wants them."""
+    size = 1 + len(eprocess.LAMBDAS)
+    for mixtures, total, sums in ((state.harm, 0, rows[:size]), (state.base, 2, rows[size:])):
+        if sums and sums[0]:
+            mixtures[0].add(sums[1:])
+            state.totals[total] += sums[0]
 
 
 def _add_mark(rule: Rule, state: RuleState, position: int, mark: marks.Mark, counts: Row) -> None:
@@ -261,6 +270,16 @@ def _cost_sums(rule: Rule, splits: Iterable[Split]) -> list[Any]:
         nothing = eprocess.cost_factors(0.0, bound)
         sums = [total + zero * factor for total, factor in zip(sums, nothing, strict=True)]
     return [priced, *sums]
+
+
+def _attempts_sums(rule: Rule, splits: Iterable[Split]) -> list[Any]:
+    """Of both arms: of how many requests all attempts are known, and the seven sums."""
+    looked = list(splits)
+    rows: list[Any] = []
+    for arms in ([split.candidate for split in looked], [split.baseline for split in looked]):
+        known, tried = sum(arm.tries[0] for arm in arms), sum(arm.tries[1] for arm in arms)
+        rows += [known, *(eprocess.attempts(known, tried, bound=rule.bound) or [0.0] * len(eprocess.LAMBDAS))]
+    return rows if rows[0] or rows[1 + len(eprocess.LAMBDAS)] else []
 
 
 _cache: dict[tuple[int, float], tuple[float, ...]] = {}

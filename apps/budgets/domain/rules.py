@@ -1,12 +1,14 @@
 """A guardrail as a rule: what is counted, against what, how much is tolerated, what a breach should lead to.
 
-`limit` is in seconds, USD or a share of requests. `tolerance` is a factor minus 1 for latency and cost, an odds ratio
-minus 1 for rates. Each rule that acts gets 0.2 % of false alarm over the rollout's life; more than five share 1 %.
+`limit` is in seconds, USD, attempts or a share of requests. `tolerance` is a factor minus 1 for latency and cost, an
+odds ratio minus 1 for rates. Each rule that acts gets 0.2 % of false alarm over the rollout's life; more than five
+share 1 %.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +20,7 @@ PLAN = "plan"
 ERRORS = "errors"
 LATENCY = "latency"
 COST = "cost"
+ATTEMPTS = "attempts"
 OUTCOME = "outcome"
 
 LATENCIES: dict[str, tuple[float, ...]] = {
@@ -29,14 +32,18 @@ LATENCIES: dict[str, tuple[float, ...]] = {
 }
 GOOD_OUTCOMES = frozenset({"accuracy", "engagement", "success"})  # a 1 is good here: its zeros are counted
 # Names that would be taken for outcomes which nobody reports: such a guardrail would hold for ever.
-NOT_KEPT = "Requests are not kept by their time to first token: judge a latency."
+NO_FIRST_TOKEN = "Requests are not kept by their time to first token: judge a latency."
+ONE_IN_FIVE = "a limit of 1.2 allows one retry in five requests."
+JUDGE_ATTEMPTS = f"Judge attempts_per_request: {ONE_IN_FIVE}"
+JUDGE_ERRORS = "A time-out is an error of its request: judge error_rate."
 NOT_JUDGED = {
     "sample_ratio": "The sample ratio is watched in every rollout: it needs no guardrail.",
-    "retries": "Attempts a request are watched on every route, and told as odd money.",
-    "first_token_p50": NOT_KEPT,
-    "first_token_p95": NOT_KEPT,
-    "first_token_p99": NOT_KEPT,
+    **dict.fromkeys(("first_token", "time_to_first_token", "ttft"), NO_FIRST_TOKEN),
+    **dict.fromkeys(("retries", "retry_rate"), JUDGE_ATTEMPTS),
+    **dict.fromkeys(("timeouts", "timeout", "timeout_rate"), JUDGE_ERRORS),
 }
+UNIT = re.compile(r"_(p\d+|ms|seconds)$")  # at the end of a name
+SAME = dict.fromkeys(("amplification", "retry_amplification"), "attempts_per_request")
 ACTS = ("alert", "hold", "stop_shadow", "cap_share", "step_back", "roll_back", "fall_back", "pause")
 DEFAULT_TOLERANCE = {ERRORS: 0.25, OUTCOME: 0.25, LATENCY: 0.19, COST: 0.10}
 
@@ -68,13 +75,18 @@ class Rule:
         return self.metric.removesuffix("_rate")
 
     @property
+    def is_of_means(self) -> bool:
+        """Judged by the mean of single requests against a bound: there is nothing to count, and no mark."""
+        return self.kind == ATTEMPTS or (self.kind == COST and self.against != BASELINE)
+
+    @property
     def odds(self) -> float:
         """How many times the baseline's odds are tolerated. A latency's tolerance is in its mark instead."""
         return 1.0 + self.tolerance if self.kind in (ERRORS, OUTCOME) else 1.0
 
     @property
     def bound(self) -> float:
-        """The mean cost that is tolerated, for rules that need no baseline."""
+        """The mean that is tolerated, for rules of means."""
         assert self.limit is not None
         return self.limit * (1.0 + self.tolerance) if self.against == PLAN else self.limit
 
@@ -108,7 +120,7 @@ def kind_of(metric: str) -> str:
         return ERRORS
     if metric in LATENCIES:
         return LATENCY
-    return COST if metric == "cost_per_request" else OUTCOME
+    return {"cost_per_request": COST, "attempts_per_request": ATTEMPTS}.get(metric, OUTCOME)
 
 
 def acts(on_breach: str) -> bool:
@@ -126,8 +138,9 @@ def parse(spec: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     metric = spec.get("metric")
     if not isinstance(metric, str) or not metric.strip() or len(metric) > 100:
         return {}, {"metric": "Name a metric, for example latency_p95, error_rate or cost_per_request."}
-    if metric in NOT_JUDGED:
-        return {}, {"metric": NOT_JUDGED[metric]}
+    if why := NOT_JUDGED.get(UNIT.sub("", metric)):
+        return {}, {"metric": why}
+    metric = SAME.get(metric, metric)
     kind = kind_of(metric)
     field = {LATENCY: "limit_ms", COST: "limit_usd"}.get(kind, "limit")
     raw = spec.get(field, spec.get("limit"))
@@ -136,6 +149,8 @@ def parse(spec: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
         faults["against"] = "Use baseline, limit or plan."
     if against == PLAN and kind != COST:
         faults["against"] = "Only cost_per_request is judged against a plan."
+    if against == BASELINE and kind == ATTEMPTS:
+        faults["limit"] = f"Attempts are judged against a limit: {ONE_IN_FIVE}"
     limit: float | None = None
     if against != BASELINE:
         limit = _number(raw)
@@ -143,12 +158,14 @@ def parse(spec: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
             faults[field] = f"Give {field} as a number above 0."
         elif kind == LATENCY:
             limit /= 1000.0
-        elif kind != COST and limit >= 1:
+        elif kind == ATTEMPTS and limit <= 1:
+            faults[field] = "Every request takes one attempt: give a limit above 1, for example 1.2."
+        elif kind in (ERRORS, OUTCOME) and limit >= 1:
             faults[field] = "A rate lies between 0 and 1."
     if against == LIMIT and metric == "latency_tail":
         faults["metric"] = "latency_tail is judged against the baseline; for a limit name one of p50, p95 or p99."
     given = spec.get("tolerance")
-    tolerance = _number(given) if given is not None else (0.0 if against == LIMIT else DEFAULT_TOLERANCE[kind])
+    tolerance = _number(given) if given is not None else (0.0 if against == LIMIT else DEFAULT_TOLERANCE.get(kind, 0.0))
     if tolerance is None or not 0 <= tolerance <= 10:
         faults["tolerance"] = "A tolerance lies between 0 and 10: 0.19 tolerates 19 % more."
     on_breach = spec.get("on_breach") or "roll_back"

@@ -12,18 +12,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from apps.budgets.domain.eprocess import SAFE_THETAS, Mixture
+from apps.budgets.domain.eprocess import LAMBDAS, SAFE_THETAS, Mixture
 from apps.budgets.domain.marks import Mark
-from apps.budgets.domain.rules import BASELINE, COST, LIMIT, Rule
+from apps.budgets.domain.rules import ATTEMPTS, LIMIT, Rule
 from apps.telemetry.domain.histogram import Histogram
 
 FORMAT = 1
 
 
 class Arm:
-    """Sums over the requests of one arm. `latency` holds answered requests, `cost` priced ones."""
+    """Sums over the requests of one arm. `latency` holds answered requests, `cost` priced ones.
 
-    __slots__ = ("cost", "cost_nano", "errors", "latency", "outcomes", "requests", "unpriced")
+    `tries`: of how many requests all attempts are known, and how many these were.
+    """
+
+    __slots__ = ("cost", "cost_nano", "errors", "latency", "outcomes", "requests", "tries", "unpriced")
 
     def __init__(
         self,
@@ -34,6 +37,7 @@ class Arm:
         latency: Histogram | None = None,
         cost: Histogram | None = None,
         outcomes: dict[str, list[int]] | None = None,
+        tries: tuple[int, int] = (0, 0),
     ) -> None:
         self.requests = requests
         self.errors = errors
@@ -42,12 +46,14 @@ class Arm:
         self.latency = latency if latency is not None else Histogram()
         self.cost = cost if cost is not None else Histogram()
         self.outcomes = outcomes if outcomes is not None else {}  # name -> [n, ones]
+        self.tries = tries
 
     def add(self, other: Arm) -> None:
         self.requests += other.requests
         self.errors += other.errors
         self.unpriced += other.unpriced
         self.cost_nano += other.cost_nano
+        self.tries = (self.tries[0] + other.tries[0], self.tries[1] + other.tries[1])
         self.latency.merge(other.latency)
         self.cost.merge(other.cost)
         for name, (n, ones) in other.outcomes.items():
@@ -63,6 +69,11 @@ class Arm:
         priced = self.cost.count
         return self.cost_nano / priced / 1e9 if priced else None
 
+    @property
+    def mean_attempts(self) -> float | None:
+        known, attempts = self.tries
+        return attempts / known if known else None
+
     def plain(self) -> list[Any]:
         return [
             self.requests,
@@ -72,11 +83,12 @@ class Arm:
             plain_histogram(self.latency),
             plain_histogram(self.cost),
             self.outcomes,
+            list(self.tries),
         ]
 
     @classmethod
     def from_plain(cls, plain: list[Any]) -> Arm:
-        requests, errors, unpriced, cost_nano, latency, cost, outcomes = plain
+        requests, errors, unpriced, cost_nano, latency, cost, outcomes, *tries = plain  # early trials kept none
         return cls(
             requests,
             errors,
@@ -85,6 +97,7 @@ class Arm:
             histogram_from_plain(latency),
             histogram_from_plain(cost),
             outcomes,
+            tuple(tries[0]) if tries else (0, 0),
         )
 
 
@@ -149,8 +162,9 @@ class RuleState:
         self.since = since
         self.first_block = block
         processes = len(marks)
-        if rule.kind == COST and rule.against != BASELINE:
-            self.harm = [Mixture.new(7)]
+        if rule.is_of_means:
+            self.harm = [Mixture.new(len(LAMBDAS))]
+            self.base = [Mixture.new(len(LAMBDAS))] if rule.kind == ATTEMPTS else []
             self.totals = [0, 0, 0, 0]
             return
         self.harm = [Mixture.new() for _ in range(processes)]

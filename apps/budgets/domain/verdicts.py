@@ -24,6 +24,7 @@ RATIO = "ratio"  # services are not given the arms in the share that was asked f
 RULES = "rules"  # nobody can tell a rule's requests from the split's
 COARSE = "coarse"  # the source's buckets hold no marks
 BOTH_ARMS = "both_arms"  # the baseline does no better: an incident, not the candidate
+NOT_VISIBLE = "not_visible"  # the source tells of requests, and not how often they were tried
 WAITS = "waits"  # there is hardly a baseline to compare with: three looks are held first
 
 EXPLANATIONS = {
@@ -35,6 +36,7 @@ EXPLANATIONS = {
     RULES: "cannot tell rule from split",
     COARSE: "the sender's buckets are too coarse: set base2_exponential_bucket_histogram there, or send spans",
     BOTH_ARMS: "both variants are affected",
+    NOT_VISIBLE: "how often a request is tried is not visible from this source",
     WAITS: "held for three looks before acting without a comparison",
 }
 
@@ -63,7 +65,7 @@ class Verdict:
     proof: str  # harm, safe or undecided
     began_at: datetime | None  # about when harm began
     looks: int
-    unit: str  # s, usd or share
+    unit: str  # s, usd, share or attempts
     quantile: float | None = None
     at_least: bool = False  # the quantile lies among failed requests: it is `observed` or more
     interval: str = ""

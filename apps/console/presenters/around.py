@@ -135,6 +135,8 @@ def measure_chart(
 def reader_of(metric: str) -> tuple[Reader, Unit]:
     if metric.startswith("cost"):
         return (lambda one: one.nano_per_1k / 1e9 if one.nano_per_1k is not None else None), "usd"
+    if metric.startswith("attempts"):
+        return (lambda one: one.seen.attempts_per_request), "plain"
     if metric.startswith("latency"):
         quantile = {"latency_p50": 0.5, "latency_p99": 0.99}.get(metric, 0.95)
         return (lambda one: one.latency.quantile(quantile) if one.latency.count >= 5 else None), "seconds"

@@ -200,7 +200,7 @@ def not_judged(verdicts: Sequence[Verdict], names: Names) -> list[Part]:
     parts: list[Part] = [("reason", f"{told} not judged yet")]
     if first.explanation:
         parts += [("", f", {first.explanation}")]
-    if first.n and first.unit != "usd":
+    if first.n and first.unit in ("s", "share"):
         parts += [("", ", "), ("value", f"{first.k:,} of {first.n:,}")]
         if first.n_baseline:
             parts += [("", f" against {first.k_baseline:,} of {first.n_baseline:,} on {names.baseline}")]

@@ -18,7 +18,7 @@ METRICS = {
     "cost_per_request": "cost per request",
     "sample_ratio": "sample ratio",
     "accuracy": "accuracy",
-    "retries": "calls per request",
+    "attempts_per_request": "attempts per request",
 }
 SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 

@@ -28,6 +28,7 @@ class Increment:
     errors: int = 0
     unfinal: int = 0
     attempts: int = 0
+    unnamed: int = 0
     cost_nano: int = 0
     estimated_nano: int = 0
     unpriced: int = 0
@@ -62,8 +63,8 @@ class Unread:
 
 SPLIT = ("environment", "route", "trial", "split", "assigned", "arm", "assigned_by")
 COUNTS = (
-    "requests", "errors", "unfinal", "attempts", "cost_nano", "estimated_nano", "unpriced", "first_at", "last_at",
-    "latency", "cost",
+    "requests", "errors", "unfinal", "attempts", "unnamed", "cost_nano", "estimated_nano", "unpriced", "first_at",
+    "last_at", "latency", "cost",
 )  # fmt: skip
 TOLD = ("count", "ones", "zeros", "total")
 
@@ -93,11 +94,13 @@ def add_request_row(increments: dict[tuple[Any, ...], Increment], key: tuple[Any
     sums = increments.get(key)
     if sums is None:
         sums = increments[key] = Increment(*key)
-    requests, errors, unfinal, attempts, cost_nano, estimated_nano, unpriced, first_at, last_at, latency, cost = row
+    requests, errors, unfinal, attempts, unnamed, *money, first_at, last_at, latency, cost = row
+    cost_nano, estimated_nano, unpriced = money
     sums.requests += requests
     sums.errors += errors
     sums.unfinal += unfinal
     sums.attempts += attempts
+    sums.unnamed += unnamed
     sums.cost_nano += cost_nano
     sums.estimated_nano += estimated_nano
     sums.unpriced += unpriced
