@@ -45,9 +45,9 @@ def test_slacks_no_is_final(receiver, now, status):
     assert Channel.objects.get().is_active
 
 
-def test_a_slack_digest_of_500_stays_within_its_limits(receiver, now):
+def test_a_slack_digest_stays_within_its_limits(receiver, now):
     channel("slack", now, url=receiver.url)
-    for n in range(500):
+    for n in range(60):
         say(now, route=f"a-route-with-quite-a-long-name-{n:03}", severity="error", sentence="x" * 900)
 
     services.dispatch(now)
@@ -170,7 +170,7 @@ def test_teams_gets_an_adaptive_card_and_says_accepted(receiver, now, settings):
 
 def test_a_teams_digest_stays_under_28_kb(receiver, now):
     channel("teams", now, url=receiver.url)
-    for n in range(200):
+    for n in range(60):
         say(now, route=f"route-{n}", severity="error", sentence="é" * 900)
 
     services.dispatch(now)
