@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db.models import Sum
 
 from apps.budgets import ledger, packing
-from apps.budgets.domain import eprocess, judge, money, periods, recheck
+from apps.budgets.domain import eprocess, judge, money, periods, ratio, recheck
 from apps.budgets.domain.forecast import Forecast
 from apps.budgets.domain.money import MoneyVerdict
 from apps.budgets.domain.thresholds import Threshold
 from apps.budgets.domain.trial import Trial
+from apps.budgets.domain.verdicts import Verdict
 from apps.budgets.models import Budget, Guardrail, Hold, HoldPart, Look, Oddity, TrialState
 from apps.telemetry import queries as telemetry
+
+LATELY = timedelta(minutes=10)
+MINUTE = timedelta(minutes=1)  # the window that has just begun
 
 
 def guardrails(trial: str) -> list[Guardrail]:
@@ -56,6 +61,38 @@ def trial_state(trial: str) -> Trial | None:
     """Both arms' sums and all evidence of a trial."""
     state = TrialState.objects.filter(trial=trial).first()
     return None if state is None else packing.unpack_trial(state.packed)
+
+
+def is_thin(trial: Trial) -> bool:
+    """So few requests that it is worth asking whether its source tells of any."""
+    return trial.requests < judge.LEAST_REQUESTS
+
+
+def coarse_routes(some: Sequence[tuple[str, str]], now: datetime) -> set[tuple[str, str]]:
+    """Of these environments and routes, those whose calls hardly tell how long a request took."""
+    return telemetry.coarse_routes(some, now - LATELY, now + MINUTE) if some else set()
+
+
+def circumstances(trial: Trial, *, share: int, is_coarse: bool, now: datetime) -> judge.Circumstances:
+    """What is true of a trial now, besides its evidence. `share`: the candidate's, in ten-thousandths."""
+    given = trial.assigned
+    return judge.Circumstances(
+        now=now.timestamp(),
+        share=share,
+        tick_seconds=settings.TICK_SECONDS,
+        blind=trial.blind,
+        is_skewed=given is not None and ratio.is_wrong(given.candidate, given.baseline, share / 10_000),
+        is_coarse=is_coarse,
+    )
+
+
+def verdicts(environment: str, route: str, trial: str, *, share: int, now: datetime) -> tuple[Verdict, ...]:
+    """As the next tick would judge what is known. () where nothing was looked at yet."""
+    known = trial_state(trial)
+    if known is None:
+        return ()
+    is_coarse = is_thin(known) and bool(coarse_routes([(environment, route)], now))
+    return judge.judge(known, circumstances(known, share=share, is_coarse=is_coarse, now=now))
 
 
 def evidence(trial: str, *, circumstances: judge.Circumstances | None = None) -> dict[str, Any]:

@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.conf import settings
 from django.db import transaction
 
 from apps.budgets import assigning, blindness, packing, queries, reading
 from apps.budgets.caps import BudgetExceeded, BudgetUnverifiable
 from apps.budgets.comparing import compare
 from apps.budgets.domain import judge as judging
-from apps.budgets.domain import looks, ratio, rules
+from apps.budgets.domain import looks, rules
 from apps.budgets.domain.judge import Circumstances
 from apps.budgets.domain.trial import Arm, Trial
 from apps.budgets.domain.verdicts import Verdict
@@ -224,9 +223,9 @@ def judge(*, shard: int, watched: Sequence[Watched], now: datetime) -> dict[str,
 
 
 def _coarse(watched: Sequence[Watched], trials: Mapping[str, Trial], now: datetime) -> set[tuple[str, str]]:
-    """Environments and routes whose latencies come in coarse buckets; asked while a trial has hardly any requests."""
-    is_asked = any(one.trial in trials and trials[one.trial].requests < judging.LEAST_REQUESTS for one in watched)
-    return telemetry.coarse_routes(now - blindness.SPAN) if is_asked else set()
+    """Environments and routes whose calls hardly tell how long a request took."""
+    thin = [one for one in watched if one.trial in trials and queries.is_thin(trials[one.trial])]
+    return queries.coarse_routes([(one.environment, one.route) for one in thin], now)
 
 
 def _look_for_answers(watched: Sequence[Watched], trials: Mapping[str, Trial], now: datetime) -> None:
@@ -283,15 +282,8 @@ def _history(row: TrialState, trial: Trial, started_at: datetime) -> Arm | None:
 
 
 def _judged(watch: Watched, trial: Trial, coarse: Collection[tuple[str, str]], now: datetime) -> Judged:
-    given = trial.assigned
-    circumstances = Circumstances(
-        now=now.timestamp(),
-        share=watch.share_bp,
-        tick_seconds=settings.TICK_SECONDS,
-        blind=trial.blind,
-        is_skewed=given is not None and ratio.is_wrong(given.candidate, given.baseline, watch.share_bp / 10_000),
-        is_coarse=(watch.environment, watch.route) in coarse,
-    )
+    is_coarse = (watch.environment, watch.route) in coarse
+    circumstances = queries.circumstances(trial, share=watch.share_bp, is_coarse=is_coarse, now=now)
     candidate, baseline = trial.stage_requests
     return Judged(
         trial=watch.trial,

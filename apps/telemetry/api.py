@@ -14,11 +14,11 @@ from apps.access.endpoint import IN_ENVIRONMENT, ApiView
 from apps.core.money import nano_to_text
 from apps.core.refusals import Invalid
 from apps.telemetry import queries
-from apps.telemetry.domain.histogram import Histogram
 
 STEPS = [*queries.STEPS, "all"]
 BY = (*queries.money.BY, queries.money.TOKENS_SOURCE)
 MOST_STEPS = 20_000
+QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 NOT_VISIBLE = "not visible from this source"  # attempts, where one span is made of all tries
 
 PERIOD = [
@@ -55,6 +55,19 @@ class SpendIn(PeriodIn):
         return name
 
 
+class CoverageOut(serializers.Serializer[Any]):
+    sources = serializers.ListField(
+        child=serializers.CharField(), help_text="native, webhook, span, log, metric; empty: it cannot be told."
+    )
+    calls = serializers.IntegerField()
+    assigned = serializers.IntegerField(help_text="Of the calls: to a variant.")
+    covered = serializers.FloatField(allow_null=True, help_text="The share of calls that stand in percentiles.")
+    requests = serializers.IntegerField(help_text="0 where the source tells of calls alone.")
+    late = serializers.IntegerField()
+    sampled = serializers.IntegerField(help_text="Calls of traces of which the sender keeps a part.")
+    resolution_seconds = serializers.IntegerField(allow_null=True, help_text="No figure is finer in time.")
+
+
 WindowOut = inline_serializer(
     "Window",
     {
@@ -76,9 +89,15 @@ WindowOut = inline_serializer(
             child=serializers.ListField(child=serializers.FloatField(allow_null=True)), allow_null=True
         ),
         "latency_note": serializers.CharField(allow_null=True),
+        "latency_error": serializers.FloatField(
+            allow_null=True,
+            help_text="By which part percentiles may be off where a sender's cells are wide.",
+        ),
         "requests": serializers.IntegerField(),
         "attempts_per_request": serializers.FloatField(allow_null=True),
         "late": serializers.IntegerField(),
+        "coarse": serializers.IntegerField(help_text="Calls that stand in no percentile."),
+        "coverage": CoverageOut(help_text="Of the route, over the whole time that was asked for."),
         "outcomes": serializers.DictField(child=serializers.DictField(child=serializers.FloatField())),
     },
     many=True,
@@ -128,7 +147,8 @@ class WindowsView(MeasuredView):
         environment = self.asked_environment()
         asked = self.asked(WindowsIn)
         rows = queries.windows(environment.key, asked["route"], asked["from"], asked["to"], asked["step"])
-        return self.paged(newest_first(rows), window_dict)
+        covered = coverage_dict(queries.coverage(environment.key, asked["route"], asked["from"], asked["to"]))
+        return self.paged(newest_first(rows), lambda row: {**window_dict(row), "coverage": covered})
 
 
 class SpendView(MeasuredView):
@@ -177,13 +197,28 @@ def window_dict(row: queries.WindowRow) -> dict[str, Any]:
         "estimated_usd": nano_to_text(row.estimated_nano),
         "cost_usd": nano_to_text(row.cost_nano),
         "unpriced": row.unpriced,
-        "latency_ms": None if row.is_too_coarse else quantiles(row.latency),
+        "latency_ms": quantiles(row),
         "latency_range_ms": ranges_of(row) if row.is_too_coarse else None,
-        "latency_note": queries.TOO_COARSE if row.is_too_coarse else None,
+        "latency_note": row.latency_note,
+        "latency_error": rounded(row.latency_error),
         "requests": row.requests,
         "attempts_per_request": rounded(row.seen.attempts_per_request),
         "late": row.late,
+        "coarse": row.coarse,
         "outcomes": {name: {"count": count, "sum": total} for name, (count, total) in sorted(row.outcomes.items())},
+    }
+
+
+def coverage_dict(one: queries.Coverage) -> dict[str, Any]:
+    return {
+        "sources": list(one.sources),
+        "calls": one.calls,
+        "assigned": one.assigned,
+        "covered": rounded(one.covered),
+        "requests": one.requests,
+        "late": one.late,
+        "sampled": one.sampled,
+        "resolution_seconds": one.resolution_seconds,
     }
 
 
@@ -191,15 +226,15 @@ def rounded(ratio: float | None) -> float | None:
     return None if ratio is None else round(ratio, 4)
 
 
-def quantiles(latency: Histogram) -> dict[str, float] | None:
-    asked = {"p50": latency.quantile(0.5), "p95": latency.quantile(0.95), "p99": latency.quantile(0.99)}
+def quantiles(row: queries.WindowRow) -> dict[str, float] | None:
+    asked = {name: row.quantile(q) for name, q in QUANTILES.items()}
     told = {name: round(seconds * 1000, 3) for name, seconds in asked.items() if seconds is not None}
     return told or None
 
 
 def ranges_of(row: queries.WindowRow) -> dict[str, list[float | None]]:
     """[above, up to]; without an end: null."""
-    asked = {name: row.range_of(q) for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))}
+    asked = {name: row.range_of(q) for name, q in QUANTILES.items()}
     return {
         name: [round(edge * 1000, 3) if math.isfinite(edge) else None for edge in bounds]
         for name, bounds in asked.items()

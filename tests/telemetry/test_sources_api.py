@@ -16,7 +16,7 @@ from apps.telemetry.models import Instance, LatencyRange, LedgerLine, SuspectedS
 from apps.telemetry.reception import batch_of
 from apps.telemetry.services import Sent
 from tests.telemetry.make_otlp import CALL, counter, durations, exponential, logs, metrics, pairs, span, tokens, traces
-from tests.telemetry.make_telemetry import NOW, ROUTE, make_route
+from tests.telemetry.make_telemetry import NOW, ROUTE, call, count, make_route, sent
 
 pytestmark = pytest.mark.django_db
 BUCKETS = [0.01 * 2**k for k in range(14)]
@@ -179,20 +179,55 @@ def test_coarse_buckets_have_a_range_and_no_percentile(bob):
     assert (row["calls"], row["latency_ms"]) == (100, None)
     assert row["latency_range_ms"] == {"p50": [640, 1280], "p95": [2560, 5120], "p99": [2560, 5120]}
     assert "base2_exponential_bucket_histogram" in row["latency_note"]
-    assert queries.coarse_routes(NOW - timedelta(minutes=10)) == {("production", ROUTE)}
-    assert queries.coarse_routes(NOW) == set()
+    asked, begin = [("production", ROUTE), ("production", "another")], NOW - timedelta(minutes=10)
+    assert queries.coarse_routes(asked, begin, NOW) == {("production", ROUTE)}
+    assert queries.coarse_routes(asked[1:], begin, NOW) == queries.coarse_routes(asked, NOW, NOW) == set()
 
 
-def test_exponential_cells_that_grew_too_wide_are_narrow_ranges_and_their_scale_is_told(bob):
+def test_exponential_cells_that_grew_wide_give_percentiles_with_their_error_and_their_scale_is_told(bob):
     """Whose 160 cells span more than ten doublings goes down to scale 3: cells of 9 %."""
     send(metrics(exponential(0, [90, 0, 0, 10], 3, seconds_ago=30)), otlp_json.read_metrics)
 
     (row,) = windows_of(bob)
     (source,) = client_of(bob).get("/api/v1/sources/", {"environment": "production"}).json()["results"]
 
-    assert row["latency_ms"] is None
+    assert row["latency_ms"] == {"p50": 1044.274, "p95": 1354.256, "p99": 1354.256}
+    assert (row["latency_error"], "percentiles are within 4.4%" in row["latency_note"]) == (0.0443, True)
+    assert "max_size" in row["latency_note"]
     assert row["latency_range_ms"] == {"p50": [1000, 1090.508], "p95": [1296.84, 1414.214], "p99": [1296.84, 1414.214]}
     assert source["notes"] == {"coarse_scale:3": 100}
+
+
+def test_of_cells_of_whole_doublings_there_is_no_percentile_and_the_remedy_is_more_cells(bob):
+    send(metrics(exponential(0, [90, 10], 0, seconds_ago=30)), otlp_json.read_metrics)
+
+    (row,) = windows_of(bob)
+
+    assert (row["latency_ms"], row["latency_error"]) == (None, None)
+    assert "a larger max_size, such as 320" in row["latency_note"]
+
+
+def test_windows_say_from_where_they_are_and_how_much_of_the_calls_they_cover(bob):
+    send(metrics(durations({7: 90, 9: 10}, BUCKETS, seconds_ago=30)), otlp_json.read_metrics)
+
+    (row,) = windows_of(bob)
+
+    assert row["coarse"] == 100
+    assert row["coverage"] == {
+        "sources": ["metric"], "calls": 100, "assigned": 0, "covered": 0, "requests": 0, "late": 0, "sampled": 0,
+        "resolution_seconds": 60,
+    }  # fmt: skip
+
+
+def test_native_calls_are_covered_whole(bob):
+    count(sent(*(call() for _ in range(10))))
+
+    (row,) = windows_of(bob, to=NOW + timedelta(minutes=1))
+
+    assert row["coverage"] == {
+        "sources": ["native"], "calls": 10, "assigned": 10, "covered": 1, "requests": 10, "late": 0, "sampled": 0,
+        "resolution_seconds": 10,
+    }  # fmt: skip
 
 
 def test_of_a_range_without_an_end_the_end_is_null(bob):

@@ -91,6 +91,7 @@ class RoutePage:
     charts_title: str = ""
     charts_arms: list[str] = field(default_factory=list)  # the baseline, then the candidate if there is one
     charts_note: str = ""
+    coverage_note: str = ""
     decisions: list[Line] = field(default_factory=list)
     before_after: list[BeforeAfter] = field(default_factory=list)
     before_after_arms: list[str] = field(default_factory=list)

@@ -10,7 +10,7 @@ from apps.access.domain.roles import Role
 from apps.alerts.models import Alert
 from apps.budgets.queries import BudgetStatus
 from apps.console import charts, drawings, figures, glyphs, queries, sentences
-from apps.console.presenters import judged, presses, states
+from apps.console.presenters import covered, judged, presses, states
 from apps.console.presenters.board import Figure, Line, Row
 from apps.console.queries import Measured, Standing
 from apps.console.visits import Visit
@@ -48,7 +48,7 @@ def row(visit: Visit, one: Standing, budget: BudgetStatus | None) -> Row:
         traffic=told,
         traffic_second=second,
         spark=spark(one, baseline, candidate, now),
-        p95=p95(shown, judged.limit_of(one.verdicts, "latency_p95")),
+        p95=p95(shown, judged.limit_of(one.verdicts, "latency_p95"), covered.why_empty(one.untold)),
         errors=errors(shown, judged.limit_of(one.verdicts, "error")),
         cost=cost(shown, judged.limit_of(one.verdicts, "cost")),
         bar=mark_safe(drawings.bar(budget.verdict.fraction, budget.verdict.pace)) if budget else SafeString(),
@@ -88,8 +88,10 @@ def measured_now(one: Standing, now: datetime) -> Measured:
     return lately if lately.requests >= LEAST else queries.total(steps)
 
 
-def p95(shown: Measured, limit: float | None) -> Figure:
+def p95(shown: Measured, limit: float | None, why_empty: str) -> Figure:
     second = f"limit {figures.seconds(limit)}" if limit is not None else ""
+    if why_empty:
+        return Figure(second=why_empty)
     if shown.latency.count < LEAST:
         return Figure(second=f"{shown.requests} of {LEAST} requests" if shown.requests else second)
     found = shown.p95

@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString, mark_safe
 from apps.alerts.models import Alert
 from apps.budgets.queries import BudgetStatus
 from apps.console import drawings, figures, sentences
-from apps.console.presenters import judged, presses, rows, trends
+from apps.console.presenters import covered, judged, presses, rows, trends
 from apps.console.presenters.route import BeforeAfter, BudgetPanel, Pair, Panel, RoutePage, StageView
 from apps.console.queries import Standing
 from apps.console.visits import Visit
@@ -18,7 +18,7 @@ from apps.rollouts.domain.plan import Cost
 from apps.rollouts.domain.states import QUIET
 from apps.rollouts.models import Decision, RollbackPlan, Rollout
 from apps.rollouts.queries import Measured as Compared
-from apps.telemetry.queries import Attempts
+from apps.telemetry.queries import Attempts, Coverage
 
 DECISIONS = 8
 
@@ -36,6 +36,7 @@ def page(
     since: datetime,
     step: int,
     tried: Attempts | None = None,
+    coverage: Coverage | None = None,
 ) -> RoutePage:
     state = one.state.value
     baseline, candidate = rows.arms(one, state)
@@ -61,6 +62,7 @@ def page(
         charts_title=charts_title(one, *drawn, since, visit.now),
         charts_arms=[one.name(variant) for variant in drawn if variant],
         charts_note=f"The last window is open and drawn dotted. {tries(tried)}".strip(),
+        coverage_note=covered.words(coverage) if coverage else "",
         decisions=rows.decided(decisions[:DECISIONS], visit.now),
         before_after=before_after(compared, one.rollout) if compared and one.rollout else [],
         before_after_arms=[one.name(one.rollout.baseline), one.name(one.rollout.candidate)] if one.rollout else [],

@@ -54,6 +54,7 @@ def page(visit: Visit, *, key: str) -> HttpResponse:
         clients=flags.clients(environment, since=now - RECENT_CLIENTS),
         compared=compared,
         tried=next(iter(telemetry.amplification(environment, now - span, now + MINUTE, key)), None),
+        coverage=telemetry.coverage(environment, key, now - span, now + MINUTE),
         since=now - span,
         step=step,
     )

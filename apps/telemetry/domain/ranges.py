@@ -50,6 +50,11 @@ def quantile(q: float, fine: Histogram, ranges: Ranges, unknown: int = 0) -> Bou
     return ranked(rank, ((low, n) for (low, _), n in told)), ranked(rank, ((high, n) for (_, high), n in told))
 
 
+def width(bounds: Bounds | None) -> float:
+    """The upper bound against the lower one."""
+    return bounds[1] / bounds[0] if bounds and bounds[0] > 0 else math.inf
+
+
 def ranked(rank: int, values: Iterable[tuple[float, int]]) -> float:
     seen = 0
     for value, n in sorted(values):

@@ -13,6 +13,7 @@ from apps.telemetry.queries.costs import (
     requests_in_same_hours,
     same_hours,
 )
+from apps.telemetry.queries.coverage import Coverage, coarse_routes, coverage, coverages
 from apps.telemetry.queries.failing import Failures, failures
 from apps.telemetry.queries.money import SpendRow, Unpriced, known_since, spend, spent_nano, unpriced
 from apps.telemetry.queries.raw import Wanted, pairs, raw_calls
@@ -35,7 +36,6 @@ from apps.telemetry.queries.windows import (
     OutcomeRow,
     RequestRow,
     WindowRow,
-    coarse_routes,
     outcomes,
     requests,
     windows,
@@ -47,6 +47,7 @@ __all__ = [
     "TOO_COARSE",
     "Attempts",
     "Baseline",
+    "Coverage",
     "Failures",
     "Increment",
     "OutcomeIncrement",
@@ -69,6 +70,8 @@ __all__ = [
     "coarse_routes",
     "costs_by_route",
     "costs_by_variant",
+    "coverage",
+    "coverages",
     "failures",
     "fresh_routes",
     "freshness",

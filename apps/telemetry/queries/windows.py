@@ -1,5 +1,6 @@
 """For people: calls, requests and outcomes by time and variant."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,8 +22,15 @@ Key = WindowKey | RequestKey | OutcomeKey
 
 TOO_COARSE = (
     "The sender's buckets are too coarse for percentiles. Set there"
-    " OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION=base2_exponential_bucket_histogram, or send spans."
+    " OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION=base2_exponential_bucket_histogram (where that is set, a"
+    " larger max_size, such as 320), or send spans."
 )
+WIDENED = (
+    "The sender's exponential cells grew wide over its range of latencies: percentiles are within {error:.1%}. A larger"
+    " max_size there, such as 320, keeps them finer."
+)
+QUANTILES = (0.5, 0.95, 0.99)
+NARROW = 2**0.5 * (1 + 1e-9)  # exponential cells of scale 1
 
 
 @dataclass(slots=True)
@@ -83,6 +91,27 @@ class WindowRow:
         """Between which seconds a quantile lies, all that is known of every call taken together."""
         unknown = self.coarse - sum(self.ranges.values())
         return ranges.quantile(q, self.latency, self.ranges, unknown)
+
+    def quantile(self, q: float) -> float | None:
+        """In seconds. None where its bounds are so far apart that a number between them would be a guess."""
+        if not self.is_too_coarse:
+            return self.latency.quantile(q)
+        bounds = self.range_of(q) if self.latency_error is not None else None
+        return None if bounds is None else math.sqrt(bounds[0] * bounds[1])
+
+    @property
+    def latency_error(self) -> float | None:
+        """By how much percentiles may be off where cells were wider than ours. None: not, or by too much."""
+        if not self.is_too_coarse:
+            return None
+        widths = [ranges.width(self.range_of(q)) for q in QUANTILES]
+        return math.sqrt(max(widths)) - 1 if max(widths) <= NARROW else None
+
+    @property
+    def latency_note(self) -> str | None:
+        if not self.is_too_coarse:
+            return None
+        return TOO_COARSE if self.latency_error is None else WIDENED.format(error=self.latency_error)
 
 
 CALL_SUMS = (
@@ -178,12 +207,6 @@ def between(rows: "QuerySet[Any]", environment: str, route: str, steps: Steps) -
 def begin_of(steps: Steps) -> datetime:
     """Of the whole window in which the time begins."""
     return floor(steps.since, settings.WINDOW_SECONDS)
-
-
-def coarse_routes(since: datetime) -> set[tuple[str, str]]:
-    """Environments and routes some of whose latencies are only known between bounds."""
-    found = LatencyRange.objects.filter(starts_at__gte=since, n__gt=0)
-    return set(found.order_by().values_list("environment", "route").distinct())
 
 
 @dataclass(slots=True)
