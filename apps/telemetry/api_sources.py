@@ -45,6 +45,7 @@ SourceOut = inline_serializer(
             many=True,
         ),
         "notes": serializers.DictField(child=serializers.IntegerField()),
+        "is_also_native": serializers.BooleanField(help_text="Calls that both doors tell of count twice: close one."),
         "told_usd": serializers.CharField(),
     },
     many=True,
@@ -124,6 +125,7 @@ def source_dict(view: queries.SourceView) -> dict[str, Any]:
         "rejected": view.rejected,
         "rejections": [asdict(one) for one in view.rejections],
         "notes": view.notes,
+        "is_also_native": view.is_also_native,
         "told_usd": nano_to_text(view.told_nano),
     }
 

@@ -11,6 +11,7 @@ elsewhere would pay for it and meet nobody.
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from django.db import transaction
 from django.db.models import Q
 
 from apps.telemetry import rows, trace_rows
@@ -81,8 +82,8 @@ def gateways(taken: Sequence[Taken], writer: WriterMemory, now: datetime) -> set
         writer.looked_for_gateways_at = now
     for environment in sorted(found - writer.gateways):
         write_down(environment, now)
-    writer.gateways |= found
-    return writer.gateways
+    transaction.on_commit(lambda: writer.gateways.update(found))  # else what was written down is not there
+    return writer.gateways | found
 
 
 def write_down(environment: str, now: datetime) -> None:

@@ -10,6 +10,7 @@ from rest_framework.test import APIClient
 from apps.journal.models import Entry
 from apps.telemetry import metering, queries, services
 from apps.telemetry.domain import aliases, intake, otlp_json, points
+from apps.telemetry.domain.batch import Client
 from apps.telemetry.domain.points import Stream
 from apps.telemetry.memory import WriterMemory
 from apps.telemetry.models import Instance, LatencyRange, LedgerLine, SuspectedShadow
@@ -61,6 +62,20 @@ def test_it_tells_what_a_service_sent_and_what_was_refused(bob):
         [aliases.VERSION],
     )
     assert rows[0]["attempts"] == "not visible from this source"
+
+
+def test_a_service_that_reports_through_our_client_as_well_is_warned_of(bob):
+    send(traces(span()))
+    send(traces(span(), service__name="others"))
+    batch = sent(call())
+    batch.batch.client = Client("payments", "changeover-python/1.0", 1)
+    count(batch)
+
+    rows = client_of(bob).get("/api/v1/sources/", {"environment": "production"}).json()["results"]
+
+    assert {row["service"]: row["is_also_native"] for row in rows} == {"payments": True, "others": False}
+    page = client_of(bob).get("/sources/", {"environment": "production"})
+    assert page.content.decode().count("it reports through our client too") == 1
 
 
 def test_spans_and_metrics_of_one_service_are_compared_in_a_sentence(bob):

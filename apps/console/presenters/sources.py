@@ -145,6 +145,8 @@ def coverage_second(one: SourceView) -> str:
 
 def notes(one: SourceView) -> str:
     told = [f"{figures.count(count)} {words(what)}" for what, count in sorted(one.notes.items()) if count]
+    if one.is_also_native:
+        told.insert(0, "it reports through our client too: what both tell counts twice")
     if one.sampled:
         told.insert(0, f"{figures.count(one.sampled)} sampled: money incomplete")
     if one.traced > 0 and not one.are_attempts_visible:

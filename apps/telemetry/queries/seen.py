@@ -5,6 +5,7 @@ from datetime import datetime
 
 from django.db.models import Max, Sum
 
+from apps.flags import queries as flags
 from apps.telemetry.models import Freshness, Heard, Mapping, SuspectedShadow, Unassigned
 from apps.telemetry.queries.steps import floor
 
@@ -72,6 +73,7 @@ class SourceView:
     point_seconds: int = 0
     notes: dict[str, int] = field(default_factory=dict)
     told_nano: int = 0  # what the sender says its calls cost: for comparison only
+    is_also_native: bool = False  # it reports through our client as well: such calls share no id, and count twice
 
     @property
     def rejected(self) -> dict[str, int]:
@@ -138,6 +140,9 @@ def sources(environment: str, since: datetime, until: datetime) -> list[SourceVi
     for service, source, what, key, n in sums.order_by("service", "source", "what", "key"):
         if n:  # what was taken back is not there
             found.setdefault(service, SourceView(service)).take(source, what, key, n)
+    native = {client.name for client in flags.clients(environment, since)}
+    for view in found.values():
+        view.is_also_native = view.service in native and view.money_from is not None
     return list(found.values())
 
 
