@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from django.core import mail
+from django.urls import reverse
 
 from apps.alerts import services
 from apps.alerts.domain import formats, messages
@@ -168,6 +169,17 @@ def test_teams_gets_an_adaptive_card_and_says_accepted(receiver, now, settings):
     assert Delivery.objects.get().answer == "202 accepted"
 
 
+def test_a_test_of_teams_is_accepted(receiver, environment, client, alice, now):
+    receiver.answers = [(202, {})]
+    teams = channel("teams", now, url=receiver.url)
+    client.force_login(alice)
+
+    page = client.post(reverse("channel-test", args=[teams.id])).content.decode()
+
+    assert "Accepted" in page and "202 accepted" in page
+    assert "Taken" not in page
+
+
 def test_a_teams_digest_stays_under_28_kb(receiver, now):
     channel("teams", now, url=receiver.url)
     for n in range(60):
@@ -208,6 +220,21 @@ def test_a_mail_server_that_is_away_is_a_passing_fault(now, settings):
 
     assert Delivery.objects.get().state == "failing"
     assert "ConnectionRefusedError" in Delivery.objects.get().answer
+
+
+@pytest.mark.parametrize(
+    ("backend", "becomes"), [("filebased", "written to a file"), ("console", "written to the log")]
+)
+def test_without_a_mail_server_nothing_says_that_mail_has_left(now, settings, tmp_path, capsys, backend, becomes):
+    settings.EMAIL_BACKEND = f"django.core.mail.backends.{backend}.EmailBackend"
+    settings.EMAIL_FILE_PATH = tmp_path
+    made = channel("email", now, to=["ops@example.com"])
+    say(now)
+
+    services.dispatch(now)
+    tested = services.test_channel(channel=made, by=ALICE, now=now)
+
+    assert Delivery.objects.get().answer == tested.answer == f"{becomes}: EMAIL_URL names no mail server"
 
 
 def test_each_gets_a_mail_and_one_that_the_server_refuses_for_good_is_named(mail_server, now):

@@ -170,7 +170,8 @@ def test(request: ConsoleRequest, *, id: str) -> HttpResponse:
         return HttpResponseRedirect(reverse("alerts"))
     outcome = services.test_channel(channel=channel, by=visit.actor, now=visit.now)
     if outcome.taken:
-        result = Result(words="Taken", second=outcome.answer)
+        words = "Accepted" if channel.kind == Channel.Kind.TEAMS else "Taken"
+        result = Result(words=words, second=outcome.answer)
     else:
         result = Result(words="Not taken", second=outcome.answer, refused=True)
     if not visit.is_fragment:
