@@ -235,6 +235,8 @@ def measured(environment: str, route: str, since: datetime, until: datetime) -> 
     for told in telemetry.outcomes(environment, route, since, until):
         if told.name == "handoff" and told.arm == "live":
             handoffs[told.variant] = handoffs.get(told.variant, 0) + told.ones
+    costs_of = telemetry.costs_by_variant(environment, [route], since, until).get(route, ())
+    per_1k = {cost.variant: round(cost.cost_nano * 1000 / cost.priced) for cost in costs_of if cost.priced}
     found = {}
     for row in telemetry.requests(environment, route, since, until):
         if row.arm != "live" or not row.requests:
@@ -246,7 +248,7 @@ def measured(environment: str, route: str, since: datetime, until: datetime) -> 
             errors=row.errors,
             p50_ms=None if p50 is None else round(p50 * 1000, 1),
             p95_ms=None if p95 is None else round(p95 * 1000, 1),
-            cost_per_1k_nano=round(row.cost_nano * 1000 / row.priced) if row.priced else None,
+            cost_per_1k_nano=per_1k.get(row.variant),
             estimated_nano=row.estimated_nano,
             handoffs=handoffs.get(row.variant),
             handoffs_per_day=handoffs[row.variant] / days if row.variant in handoffs else None,

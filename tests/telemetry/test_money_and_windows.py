@@ -137,7 +137,7 @@ def test_nobody_else_sums_money():
     """Every figure of it comes from `spend`: the others write lines, draw them together, or write their differences."""
     sums_money = re.compile(r"(LedgerLine|LedgerHour|LedgerDay)\b")
     allowed = {"models/__init__.py", "models/ledger.py", "rows.py", "services.py", "booking.py", "rolling.py",
-               "retention.py", "repricing.py", "queries/money.py"}  # fmt: skip
+               "retention.py", "repricing.py", "writing.py", "queries/money.py"}  # fmt: skip
     apps = Path(__file__).parents[2] / "apps"
 
     found = {
@@ -147,6 +147,22 @@ def test_nobody_else_sums_money():
     }
 
     assert found <= {f"telemetry/{name}" for name in allowed}
+
+
+def test_who_reads_the_money_of_windows_and_requests_is_known():
+    """They keep it as calls were priced on arrival."""
+    with_adjustments = {"telemetry/queries/windows.py", "telemetry/queries/costs.py"}
+    single_requests = {
+        "telemetry/queries/unread.py",
+        "console/queries.py",
+    }  # evidence is not changed afterwards; charts
+    reads = re.compile(r"\b(Window|RequestSum)\.objects")
+    apps = Path(__file__).parents[2] / "apps"
+
+    texts = {str(path.relative_to(apps)): path.read_text() for path in apps.rglob("*.py")}
+
+    found = {name for name, text in texts.items() if reads.search(text) and "_nano" in text}
+    assert found == with_adjustments | single_requests
 
 
 def test_nothing_spent_is_zero():

@@ -55,6 +55,23 @@ def test_nothing_changes_while_prices_are_the_same():
     assert repricing.preview(**PERIOD) == []
 
 
+def test_windows_and_requests_cost_what_spend_says():
+    catalog.ensure_contenders(now=NOW)
+    new = NewPrice(valid_from=NOW - timedelta(days=9), input=Decimal(20), output=Decimal(80))
+    catalog.add_price(key="google/gemini-2.5-flash-lite", price=new, by=ALICE, because="", now=NOW)
+    add_model("acme/rocket-1", "3", "15")
+
+    reprice()
+
+    for step in ("10s", "1m", "1d", "all"):
+        rows = queries.windows("production", ROUTE, PERIOD["since"], NOW, step)
+        assert sum(row.cost_nano for row in rows) == spent(route=ROUTE).spent_nano
+        assert sum(row.unpriced for row in rows) == spent(route=ROUTE).unpriced == 1
+    costs = {one.variant: one for one in queries.costs_by_variant("production", [ROUTE], PERIOD["since"], NOW)[ROUTE]}
+    assert costs["flash-lite"].cost_nano == spent(variant="flash-lite").spent_nano > 3 * 28_000_000
+    assert costs["gpt-4.1"].priced == 0  # of requests that had no price on arrival nobody has the costs one by one
+
+
 def test_calls_of_each_band_of_prompt_size_are_priced_again_by_theirs():
     sonnet = {"provider": "anthropic", "model": "claude-sonnet-4-5", "tag": "long", "output_tokens": 0}
     count(sent(*(call(**sonnet, input_tokens=n) for n in (150_000, 190_000, 200_001, 300_000, 400_000))))

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from fractions import Fraction
 from typing import Any
 
 from django.conf import settings
@@ -10,7 +11,7 @@ from django.db.models import QuerySet, Sum
 
 from apps.telemetry.domain.histogram import Histogram
 from apps.telemetry.models import Freshness, RequestSum
-from apps.telemetry.queries.money import spend
+from apps.telemetry.queries.money import REPRICED, spend
 from apps.telemetry.queries.steps import floor
 from apps.telemetry.queries.windows import SEEN_OF, Seen
 
@@ -58,8 +59,9 @@ def fresh_routes(environment: str, since: datetime) -> list[str]:
 def costs_by_variant(
     environment: str, routes: Collection[str], since: datetime, until: datetime
 ) -> dict[str, list[VariantCost]]:
-    """By route: what its requests cost on each variant."""
+    """By route: what its requests cost on each variant, by today's prices where those were applied to that time."""
     found: dict[str, list[VariantCost]] = {}
+    factors = _repriced(environment, routes, since, until)
     for rows in _of(environment, routes, since, until):
         sums = (
             rows.filter(arm="live")
@@ -68,9 +70,29 @@ def costs_by_variant(
             .order_by("route", "assigned")
         )
         for route, variant, requests, unpriced, nano in sums:
-            cost = VariantCost(route, variant, int(requests), int(requests - unpriced), int(nano))
+            nano = round(nano * factors.get((route, variant), 1))
+            cost = VariantCost(route, variant, int(requests), int(requests - unpriced), nano)
             found.setdefault(route, []).append(cost)
     return found
+
+
+def _repriced(
+    environment: str, routes: Collection[str], since: datetime, until: datetime
+) -> dict[tuple[str, str], Fraction]:
+    """By route and variant: how many times as much its calls cost as they were counted for on arrival."""
+    by, where = ("route", "variant"), {"route": sorted(routes), "arm": "live"}
+    added = spend(environment, since, until, by, {**where, "rule": REPRICED}) if routes else []
+    if not added:
+        return {}
+    where["route"] = sorted({row.keys["route"] for row in added})
+    rows = spend(environment, since, until, by, where)
+    whole = {(row.keys["route"], row.keys["variant"]): row.spent_nano for row in rows}
+    factors = {}
+    for row in added:
+        key = (row.keys["route"], row.keys["variant"])
+        if on_arrival := whole[key] - row.spent_nano:
+            factors[key] = Fraction(whole[key], on_arrival)
+    return factors
 
 
 def attempts(environment: str, since: datetime, until: datetime, route: str | None = None) -> list[Attempts]:

@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import Min, Model, Sum, Value
 from django.db.models.functions import Concat
 
-from apps.telemetry.domain.pricing import tokens_source
+from apps.telemetry.domain.pricing import Rule, tokens_source
 from apps.telemetry.models import BillLine, Compacted, LedgerDay, LedgerHour, LedgerLine
 from apps.telemetry.queries.steps import ALL, DAY, HOUR, Steps, floor
 
@@ -18,6 +18,7 @@ FEW_LINES = timedelta(hours=7)  # of one route they are read faster than totals 
 NAMES = ("environment", "route", "variant", "provider", "model", "owner", "arm", "trial", "tag", "rule", "rate")
 BY = NAMES[1:]
 TOKENS_SOURCE = "tokens_source"  # told by the rule
+REPRICED = (Rule.REPRICED, Rule.REPRICED_ESTIMATE)  # adjustments that a later price led to
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from apps.telemetry.domain.histogram import Histogram
 from apps.telemetry.domain.ranges import Bounds, Ranges
 from apps.telemetry.domain.sums import OutcomeKey, RequestKey, Sums, WindowKey
 from apps.telemetry.models import LatencyRange, OutcomeSum, RequestSum, Window
+from apps.telemetry.queries.money import REPRICED, spend
 from apps.telemetry.queries.steps import ALL, Steps, floor
 from apps.telemetry.queries.waiting import with_waiting
 from apps.telemetry.rows import moment
@@ -125,6 +126,7 @@ def windows(environment: str, route: str, since: datetime, until: datetime, step
     steps = Steps.of(since, until, step)
     table, waiting = with_waiting(lambda: in_rows(environment, route, steps))
     table.add_waiting(waiting, environment, route)
+    table.add_repriced(environment, route)
     return [table.found[key] for key in sorted(table.found)]
 
 
@@ -162,6 +164,16 @@ class Table:
         for key, outcome in sums.outcomes.items():
             if row := self.row_of_waiting(key, key.variant, environment, route):
                 self.add_outcome(row, key.name, outcome.count, outcome.total)
+
+    def add_repriced(self, environment: str, route: str) -> None:
+        """What was priced again since the calls arrived, so that their money is what `spend` says; by whole minutes."""
+        steps, where = self.steps, {"route": route, "rule": REPRICED}
+        step = steps.seconds or ALL
+        for added in spend(environment, steps.since, steps.until, ("variant", "arm"), where, step, steps.zone):
+            row = self.row_of(max(added.since, steps.since), added.keys["variant"], added.keys["arm"])
+            row.confirmed_nano += added.confirmed_nano
+            row.estimated_nano += added.estimated_nano
+            row.unpriced += added.unpriced
 
     def row_of_waiting(self, key: Key, variant: str, environment: str, route: str) -> WindowRow | None:
         at = moment(key.starts_at)
