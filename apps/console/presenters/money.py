@@ -178,8 +178,6 @@ def pairs(money: Money, now: datetime) -> list[Pair]:
         out.append(Pair(name="Reserved for calls under way", value=figures.nano(one.reserved_nano)))
     if one.unverified_nano:
         out.append(Pair(name="Spent without asking for room", value=figures.nano(one.unverified_nano), tone="warn"))
-    if one.unverified_nano:
-        out.append(Pair(name="Spent without asking for room", value=figures.nano(one.unverified_nano), tone="warn"))
     if one.may_overshoot_nano:
         out.append(Pair(name="May be passed by", value=figures.nano(one.may_overshoot_nano)))
     out.append(
