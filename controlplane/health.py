@@ -11,6 +11,7 @@ from django.db import Error, connection
 from django.utils import timezone
 
 from apps.access import serving as access
+from apps.alerts import mail
 from apps.core import bell
 from apps.core.asgi import JSON_TYPE, Door, Receive, Scope, Send, answer
 from apps.flags import serving as flags
@@ -43,6 +44,7 @@ def look() -> dict[str, dict[str, Any]]:
         "flags": look_at_flags(),
         "evaluator": look_at_evaluator(),
         "beat": beat,
+        "mail": look_at_mail(),
         "dead_man": look_at_dead_man(),
     }
 
@@ -90,6 +92,12 @@ def look_at_beat() -> dict[str, Any]:
         "age_seconds": round(age.total_seconds(), 1),
         "reason": f"The last tick was {age.total_seconds():.0f} s ago." if late else "",
     }
+
+
+def look_at_mail() -> dict[str, Any]:
+    """Amber, never red: other channels may do."""
+    kept = mail.not_sent()
+    return {"ok": True, "amber": True, "reason": f"Mail is {kept}."} if kept else {"ok": True, "reason": ""}
 
 
 def look_at_dead_man() -> dict[str, Any]:

@@ -13,7 +13,7 @@ import structlog
 from django.core.mail import EmailMultiAlternatives, get_connection
 from django.core.mail.backends.base import BaseEmailBackend
 
-from apps.alerts import long_tail, outgoing
+from apps.alerts import long_tail, mail, outgoing
 from apps.alerts.domain import formats, messages, retry
 from apps.alerts.domain.messages import Message
 from apps.alerts.domain.signature import sign
@@ -73,33 +73,34 @@ def send_mail(channel: Channel, message: Message, now: datetime) -> Outcome:
                     reached.append(address)
     except (SMTPException, OSError) as error:
         return Outcome(False, f"{type(error).__name__}: {error}", reached=tuple(reached))
+    handed = mail.not_sent() or "handed to the mail server"
     if not refused:
-        return Outcome(True, "handed to the mail server")
+        return Outcome(True, handed)
     words = "the mail server refused " + ", ".join(f"{address}: {answer}" for address, (answer, _) in refused.items())
     if any(not final for _, final in refused.values()):
         return Outcome(False, words, reached=tuple(reached))
     if not reached:
         return Outcome(False, words, final=True)
-    return Outcome(True, f"handed to the mail server for {', '.join(reached)}; {words}")
+    return Outcome(True, f"{handed} for {', '.join(reached)}; {words}")
 
 
 def mail_to(address: str, message: Message, connection: BaseEmailBackend) -> EmailMultiAlternatives:
     thread = f"<{message.key}@changeover>"
-    mail = EmailMultiAlternatives(
+    made = EmailMultiAlternatives(
         messages.subject(message),
         messages.plain_text(message),
         to=[address],
         headers={"References": thread, "In-Reply-To": thread, "Auto-Submitted": "auto-generated"},
         connection=connection,
     )
-    mail.attach_alternative(formats.html(message), "text/html")
-    return mail
+    made.attach_alternative(formats.html(message), "text/html")
+    return made
 
 
-def refusal_of(mail: EmailMultiAlternatives) -> tuple[str, bool] | None:
+def refusal_of(one: EmailMultiAlternatives) -> tuple[str, bool] | None:
     """Sends it. The server's code where it refuses this address, and whether that is final; none: it is taken."""
     try:
-        mail.send()
+        one.send()
     except SMTPRecipientsRefused as error:
         code = next(iter(error.recipients.values()))[0]
     except SMTPDataError as error:

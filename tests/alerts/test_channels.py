@@ -342,6 +342,7 @@ def test_a_test_of_a_broken_channel_mends_it(receiver, now):
     assert receiver.types() == ["alert.test"]
 
 
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")
 def test_nothing_that_is_shown_of_a_channel_is_a_secret(receiver, now):
     made = [
         channel("slack", now, url=f"{receiver.url}/T000/B000/secretsecret"),

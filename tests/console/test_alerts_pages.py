@@ -125,6 +125,17 @@ def test_send_again_gives_a_delivery_a_new_life(story, client, alice):
     assert (stuck.is_dead, stuck.attempts, stuck.next_try_at) == (False, 0, NOW)
 
 
+def test_a_mail_channel_without_a_mail_server_is_shown_as_not_sent(environment, client, alice, settings):
+    client.force_login(alice)
+    channel("email", NOW, "mail", to=["ops@example.com"])
+    settings.EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+
+    shown = text(client.get(reverse("channels")))
+
+    assert "Not sent" in shown
+    assert "written to a file: EMAIL_URL names no mail server." in shown
+
+
 def test_a_test_really_sends(environment, client, alice):
     client.force_login(alice)
     made = channel("email", NOW, "mail", to=["ops@example.com"])

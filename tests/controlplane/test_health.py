@@ -57,6 +57,14 @@ def test_it_is_ready_when_snapshots_are_compiled_and_an_evaluation_ran(all_is_we
     assert readyz()[1]["evaluator"]["lag_seconds"] == 0
 
 
+def test_mail_that_stays_in_a_folder_is_amber(all_is_well, settings):
+    settings.EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"  # what an unset EMAIL_URL means
+
+    reason = "Mail is written to a file: EMAIL_URL names no mail server."
+    assert readyz()[1]["mail"] == {"ok": True, "amber": True, "reason": reason}
+    assert wrong() == []
+
+
 def test_before_the_first_look_it_is_not(shelf_of_this_test):
     assert wrong() == ["flags", "beat"]
 

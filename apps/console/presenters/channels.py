@@ -7,6 +7,7 @@ from typing import Any
 from django.urls import reverse
 
 from apps.access.domain.roles import Role
+from apps.alerts import mail
 from apps.alerts.models import Channel, Delivery
 from apps.console import figures
 from apps.console.acts import Act
@@ -55,6 +56,8 @@ def channel_row(visit: Visit, one: Channel, last: Delivery | None, stuck: Delive
         second = f"{figures.counted(one.failures_in_row, 'failure')} in a row: {one.last_answer}"
     elif stuck is not None:
         second = f"since {figures.moment(stuck.created_at, visit.now)}: {stuck.answer or 'no answer'}"
+    elif one.kind == Channel.Kind.EMAIL and one.state == "working" and (kept := mail.not_sent()):
+        word, tone, glyph, second = "Not sent", "warn", "holding", f"{kept}."
     took = ""
     if last is not None and last.done_at is not None:
         took = figures.seconds((last.done_at - last.created_at).total_seconds())
