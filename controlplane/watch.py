@@ -17,6 +17,8 @@ from apps.alerts import queries as alerts
 from apps.alerts import services, watching
 from apps.alerts.domain import outages
 from apps.alerts.watching import Sign
+from apps.budgets import queries as budgets
+from apps.budgets.faults import is_lasting
 from apps.core import bell
 from apps.core.refresh import Refresher
 from apps.flags import queries as flags
@@ -57,6 +59,7 @@ def signs(now: datetime) -> list[Sign]:
     for key in Environment.objects.filter(is_hidden=False).order_by("key").values_list("key", flat=True):
         found.append(Sign("beat", key, silent, "critical" if key in live else "warning", BEAT_RUNBOOK))
         found.append(Sign("telemetry", key, silence_of_telemetry(key, now) if key in live else "", "error"))
+        found.append(Sign("money", key, silence_of_money(key, now), "error", BEAT_RUNBOOK))
         found.append(Sign("deliveries", key, old_queue(key, now), "error"))
         if behind is not None:
             found.append(Sign("queue", key, behind, "error", BEAT_RUNBOOK))
@@ -83,6 +86,13 @@ def silence_of_telemetry(environment: str, now: datetime) -> str:
     if at is None or now - at <= timedelta(seconds=settings.TELEMETRY_STALE_SECONDS):
         return ""
     return f"No telemetry has come from {environment} since {at:%H:%M:%S} UTC, and a rollout is live there."
+
+
+def silence_of_money(environment: str, now: datetime) -> str:
+    at = budgets.unjudged_since(environment)
+    if not is_lasting(at, now):
+        return ""
+    return f"No budget of {environment} has been judged since {at:%H:%M:%S} UTC: no limit of money acts."
 
 
 def old_queue(environment: str, now: datetime) -> str:

@@ -7,8 +7,10 @@ the ledger; what holds were settled at (`Settled`) stands beside it, and the hig
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfoNotFoundError
 
 import structlog
 from django.db import DatabaseError, transaction
@@ -81,27 +83,36 @@ def cap_dict(cap: Cap) -> dict[str, Any]:
 def cap_of(budget: Budget, now: datetime) -> Cap:
     """What this cap has, as far as it can be read. What the ledger said stays for some seconds: what holds came to
     since then is added."""
-    rule, period = budget.rule, period_of(budget, now)
+    cap = Cap(
+        budget=budget.id,
+        name=budget.name or budget.rule.scope_words,
+        limit_nano=budget.limit_nano,
+        reserved_nano=0,
+        ledger_nano=None,
+        on_unreachable=budget.on_unreachable,
+        at_cap=budget.at_cap,
+    )
+    try:
+        period = period_of(budget, now)
+    except ZoneInfoNotFoundError:  # this machine does not know its zone (any more)
+        log.exception("holds.period_unknown", budget=budget.id)
+        return cap
     row = settled_row(budget, now)
     try:
         with transaction.atomic():
             if not is_fresh(row, now):
-                row.note_ledger(ledger.spent(rule, *period).nano, now)
+                row.note_ledger(ledger.spent(budget.rule, *period).nano, now)
     except DatabaseError:
         log.exception("holds.ledger_unreadable", budget=budget.id)
         row.ledger_nano, row.ledger_at = None, None
     parts = HoldPart.objects.filter(budget=budget.id)
-    return Cap(
-        budget=budget.id,
-        name=budget.name or rule.scope_words,
-        limit_nano=budget.limit_nano,
+    return replace(
+        cap,
         reserved_nano=sum_of(parts.filter(state=Hold.State.OPEN)),
         ledger_nano=row.ledger_nano,
         settled_lately_nano=ended_lately(parts, row.ledger_at or now),
         settled_nano=sum_of(settled_in(budget, period)),
-        period_to=None if periods.is_rolling(rule.period) else period.until,
-        on_unreachable=budget.on_unreachable,
-        at_cap=budget.at_cap,
+        period_to=None if periods.is_rolling(budget.period) else period.until,
     )
 
 
@@ -111,8 +122,7 @@ def is_fresh(row: Settled, now: datetime) -> bool:
 
 def remember(budget: Budget, cap: Cap, now: datetime) -> None:
     """A refusal has undone what was noted of the ledger: each refused call would ask it anew."""
-    row = settled_row(budget, now)
-    if cap.ledger_nano is not None and not is_fresh(row, now):
+    if cap.ledger_nano is not None and not is_fresh(row := settled_row(budget, now), now):
         row.note_ledger(cap.ledger_nano, now)
 
 

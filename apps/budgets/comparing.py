@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import Q
 
-from apps.budgets import caps, conditions, ledger, repairing
+from apps.budgets import caps, conditions, faults, ledger, repairing
 from apps.budgets.conditions import COUNTS, UNVERIFIED
 from apps.budgets.domain.admission import MAY_DIFFER
 from apps.budgets.domain.periods import Period
@@ -31,23 +31,13 @@ def compare(*, now: datetime) -> list[str]:
     hard = {budget.id: budget for budget in Budget.objects.hard()}
     over = _over(hard, now)
     for budget in sorted([*hard.values(), *(over.keys() - hard.values())], key=lambda one: (-len(one.scope), one.id)):
-        for period in sorted(over.get(budget, ())):
-            _compare_in(budget, period, now)
-        if budget.id not in hard:
-            continue
-        if conditions.is_told(budget, UNVERIFIED) and not _unverified_lately(budget, now):
-            sentence = f"Calls under the cap of {budget.rule.scope_words} ask for room again."
-            conditions.tell(
-                budget,
-                "budget.spend_verified",
-                UNVERIFIED,
-                effect="closes",
-                severity="info",
-                sentence=sentence,
-                now=now,
-            )
-        if _is_behind(budget, now):
-            found.append(budget.id)
+        with faults.kept_apart(budget):
+            for period in sorted(over.get(budget, ())):
+                _compare_in(budget, period, now)
+            if budget.id in hard:
+                _close_unverified(budget, now)
+                if _is_behind(budget, now):
+                    found.append(budget.id)
     return found
 
 
@@ -63,8 +53,9 @@ def _over(hard: dict[str, Budget], now: datetime) -> dict[Budget, set[Period]]:
     found: dict[Budget, set[Period]] = {}
     for id, at in asked:
         budget = budgets[id]
-        if id not in hard or at < caps.counted_period(budget, now).since:
-            found.setdefault(budget, set()).add(caps.counted_period(budget, at))
+        with faults.kept_apart(budget):
+            if id not in hard or at < caps.counted_period(budget, now).since:
+                found.setdefault(budget, set()).add(caps.counted_period(budget, at))
     return found
 
 
@@ -113,6 +104,14 @@ def _compare_sums(budget: Budget, period: Period, now: datetime) -> tuple[Counts
     if abs(counts.missing - counts.booked) > counts.settled * MAY_DIFFER:
         repairing.repair(budget, rows, counts.missing, now)
     return counts, True
+
+
+def _close_unverified(budget: Budget, now: datetime) -> None:
+    if conditions.is_told(budget, UNVERIFIED) and not _unverified_lately(budget, now):
+        sentence = f"Calls under the cap of {budget.rule.scope_words} ask for room again."
+        conditions.tell(
+            budget, "budget.spend_verified", UNVERIFIED, effect="closes", severity="info", sentence=sentence, now=now
+        )
 
 
 def _unverified_lately(budget: Budget, now: datetime) -> bool:

@@ -16,6 +16,7 @@ from apps.journal.services import Condition, Severity
 COUNTS = "counts"  # what was settled and what was reported are not the same
 UNVERIFIED = "unverified"  # calls are made without asking
 REFUSES = "refuses"  # calls are not made
+UNREADABLE = "unreadable"  # it is not judged
 
 OF_HARD_CAPS = (COUNTS, UNVERIFIED, REFUSES)
 
@@ -39,7 +40,7 @@ def tell(
     after: Any = None,
 ) -> None:
     """`because`: why, where the sentence does not say so."""
-    route = budget.scope.get("route", "")
+    route = budget.scope.get("route", "") if budget.is_sound else ""
     about = {"budget": budget.id} | ({"route": route} if route else {})
     if not budget.scope and budget.period != periods.REQUEST:
         about["environment"] = budget.environment  # all that its routes spend

@@ -201,6 +201,7 @@ class Budget(models.Model):
     began = models.JSONField(default=dict)  # since when, by the threshold's name
     told = models.JSONField(default=dict)  # how severe it was told to be, by the threshold's name
     refused_at = models.DateTimeField(null=True)  # when a hard cap last refused calls, to the minute; null: they pass
+    faulty_since = models.DateTimeField(null=True)  # it could not be judged since
     # What was last asked of the ledger, where asking at every tick would cost too much (`queries.Reading`).
     kept = models.JSONField(default=dict)
     hours = models.JSONField(default=list)  # [seconds since 1970, nano-USD, priced calls] of the last four weeks
@@ -229,6 +230,11 @@ class Budget(models.Model):
             thresholds=parsed,
             timezone=self.timezone,
         )
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether it can be asked for together with others: nobody has broken its row by hand."""
+        return isinstance(self.scope, dict) and self.period in periods.LENGTHS
 
     def change(self, fields: dict[str, Any], *, by: str, now: datetime) -> None:
         if any(name in fields and fields[name] != getattr(self, name) for name in COUNTED_BY):
@@ -262,6 +268,10 @@ class Budget(models.Model):
         crossing in the next one is another."""
         is_over = not periods.is_rolling(self.period) and self.crossed_in != period_from
         return {} if is_over else self.crossed_since
+
+    def note_fault(self, since: datetime | None) -> None:
+        self.faulty_since = since
+        self.save(update_fields=["faulty_since"])
 
     def note_refusal(self, at: datetime | None) -> bool:
         """Compare and swap: False where somebody else has noted it."""

@@ -11,7 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.db.models import Sum
 
-from apps.budgets import ledger, packing
+from apps.budgets import faults, ledger, packing
 from apps.budgets.domain import eprocess, judge, money, periods, ratio, recheck
 from apps.budgets.domain.forecast import Forecast
 from apps.budgets.domain.money import MoneyVerdict
@@ -167,14 +167,17 @@ def budgets(environment: str) -> list[Budget]:
 
 def shared(some: Iterable[Budget], now: datetime) -> ledger.Asked:
     """For pages and lists: what several of these budgets ask the ledger is asked once."""
-    return ledger.Asked((budget.rule for budget in some), now)
+    return ledger.Asked((budget.rule for budget in some if budget.is_sound), now)
 
 
 def budget_status(environment: str, now: datetime, asked: ledger.Asked | None = None) -> list[BudgetStatus]:
-    """Every budget in force, the fullest first."""
+    """Every budget in force that can be read, the fullest first. Of the others people were told."""
     found = budgets(environment)
     asked = asked or shared(found, now)
-    rows = [status_of(budget, now, asked) for budget in found]
+    rows = []
+    for budget in found:
+        with faults.kept_apart(budget):
+            rows.append(status_of(budget, now, asked))
     return sorted(rows, key=lambda row: (-row.verdict.fraction, row.budget.id))
 
 
@@ -202,6 +205,13 @@ def status_at_end(budget: Budget, ended_at: datetime, asked: ledger.Asked) -> Bu
     spent = asked.spent(rule, *period)
     verdict = money.judge(rule, period=period, spent=spent, outlook=None, burn_spend=None, now=last)
     return BudgetStatus(budget, verdict, money.next_threshold(rule, verdict.fraction))
+
+
+def unjudged_since(environment: str) -> datetime | None:
+    """Since when none of its budgets was judged. None: some are, or there are none."""
+    since = list(Budget.objects.of(environment).in_force().values_list("faulty_since", flat=True))
+    known = [at for at in since if at is not None]
+    return max(known) if known and len(known) == len(since) else None
 
 
 def reserved_nano(some: Iterable[Budget]) -> Counter[str]:

@@ -17,6 +17,7 @@ from apps.budgets.domain import looks, rules
 from apps.budgets.domain.judge import Circumstances
 from apps.budgets.domain.trial import Arm, Trial
 from apps.budgets.domain.verdicts import Verdict
+from apps.budgets.faults import note_all as note_unjudged
 from apps.budgets.holding import (
     Held,
     HoldHasEnded,
@@ -39,8 +40,8 @@ from apps.telemetry.domain.shards import shard_of
 __all__ = [
     "BudgetExceeded", "BudgetUnverifiable", "EvidenceIsGathered", "Held", "HoldHasEnded", "HoldIsThere", "Judged",
     "Watched", "as_spec", "change_on_breach", "compare", "create_budget", "end_budget", "expire", "extend",
-    "forget_looks", "judge", "judge_money", "parse_all", "reserve", "set_guardrails", "settle", "settle_unverified",
-    "unreachable_default", "update_budget",
+    "forget_looks", "judge", "judge_money", "note_unjudged", "parse_all", "reserve", "set_guardrails", "settle",
+    "settle_unverified", "unreachable_default", "update_budget",
 ]  # fmt: skip
 
 READER = "budgets"

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from django.db import transaction
 
-from apps.budgets import conditions, ledger, queries, refusing, repairing
+from apps.budgets import conditions, faults, ledger, queries, refusing, repairing
 from apps.budgets.domain import lasting, money, periods, thresholds
 from apps.budgets.domain.money import MoneyVerdict
 from apps.budgets.domain.thresholds import AT, BURN, RUNS_OUT, Threshold
@@ -34,22 +34,26 @@ def judge_money(*, now: datetime, environment: str | None = None) -> list[MoneyV
     verdicts, read_anew = [], []
     forecasts = FORECASTS_A_TICK
     found = list(rows)
-    asked = ledger.Asked((row.rule for row in found), now)
+    asked = ledger.Asked((row.rule for row in found if row.is_sound), now)
     reserved = queries.reserved_nano(row for row in found if row.is_hard)
     learnt = []
     for row in found:
-        reading = ledger.read(row, now, renew_forecast=forecasts > 0, asked=asked, in_tick=True)
-        forecasts -= reading.outlook_at == now
-        if now == reading.outlook_at or (now == reading.spent_at and row.period in ledger.SPENT_STAYS):
-            row.kept = reading.plain()
-            read_anew.append(row)
-        if reading.hours is not None:
-            row.hours = reading.plain_hours
-            learnt.append(row)
-        held = reserved[row.id] if row.is_hard else None
-        verdict = _tell_crossings(row, ledger.verdict_of(row, reading, now, asked, reserved_nano=held), now)
-        refusing.end_with_period(row, now)
-        verdicts.append(ledger.with_routes(verdict, row.rule, now))
+        with faults.kept_apart(row):
+            reading = ledger.read(row, now, renew_forecast=forecasts > 0, asked=asked, in_tick=True)
+            forecasts -= reading.outlook_at == now
+            if now == reading.outlook_at or (now == reading.spent_at and row.period in ledger.SPENT_STAYS):
+                row.kept = reading.plain()
+                read_anew.append(row)
+            if reading.hours is not None:
+                row.hours = reading.plain_hours
+                learnt.append(row)
+            held = reserved[row.id] if row.is_hard else None
+            verdict = _tell_crossings(row, ledger.verdict_of(row, reading, now, asked, reserved_nano=held), now)
+            refusing.end_with_period(row, now)
+            verdicts.append(ledger.with_routes(verdict, row.rule, now))
+            faults.note_none(row, now)
+            continue
+        faults.note(row, now)
     Budget.objects.keep(read_anew)
     Budget.objects.keep_hours(learnt)
     return verdicts
@@ -58,14 +62,17 @@ def judge_money(*, now: datetime, environment: str | None = None) -> list[MoneyV
 def look_ahead(*, now: datetime) -> int:
     """Forecasts that take too long for a tick: four weeks of whatever is wider than a route. How many were made."""
     rows = Budget.objects.in_force().light().order_by("id")
-    due = [row for row in rows if "route" not in row.scope and ledger.is_due(row, now)]
+    due = [row for row in rows if row.is_sound and "route" not in row.scope and ledger.is_due(row, now)]
     asked = ledger.Asked((row.rule for row in due), now)
+    read = []
     for row in due:
-        reading = ledger.read(row, now, renew_forecast=True, fresh=True, asked=asked)
-        row.kept, row.hours = reading.plain(), reading.plain_hours
-    Budget.objects.keep(due)
-    Budget.objects.keep_hours(due)
-    return len(due)
+        with faults.kept_apart(row):
+            reading = ledger.read(row, now, renew_forecast=True, fresh=True, asked=asked)
+            row.kept, row.hours = reading.plain(), reading.plain_hours
+            read.append(row)
+    Budget.objects.keep(read)
+    Budget.objects.keep_hours(read)
+    return len(read)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +244,8 @@ def end_budget(*, budget: str, by: Actor, because: str, now: datetime, expected_
             now=now,
         )
     sentence = f"The budget of {row.rule.scope_words} was ended."
-    conditions.close(row, *conditions.OF_HARD_CAPS, sentence=sentence, because=because, now=now)
+    names = (*conditions.OF_HARD_CAPS, conditions.UNREADABLE)
+    conditions.close(row, *names, sentence=sentence, because=because, now=now)
     row.end(by=str(by), now=now)
     _record_budget("budget.ended", row, by=by, because=because, now=now, before=_facts(row), after=None)
     return row

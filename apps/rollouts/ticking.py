@@ -66,6 +66,7 @@ def ask_money_safely(now: datetime, ticked: Ticked) -> Pressing:
     except Exception:  # the edge: told, and the tick goes on
         log.exception("tick.money_failed")
         ticked.faults += 1
+        budgets.note_unjudged(now=now)
         return {}
 
 
