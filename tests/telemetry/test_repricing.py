@@ -72,6 +72,18 @@ def test_windows_and_requests_cost_what_spend_says():
     assert costs["gpt-4.1"].priced == 0  # of requests that had no price on arrival nobody has the costs one by one
 
 
+def test_requests_that_got_their_price_later_make_the_others_no_dearer():
+    count(sent(call(provider="acme", model="rocket-1")))
+    add_model("acme/rocket-1", "3", "15")
+
+    reprice()
+
+    costs = {one.variant: one for one in queries.costs_by_variant("production", [ROUTE], PERIOD["since"], NOW)[ROUTE]}
+    found = spent(variant="flash-lite")
+    assert (found.calls, found.unpriced, costs["flash-lite"].priced) == (6, 0, 5)
+    assert costs["flash-lite"].cost_nano / 5 == pytest.approx(found.spent_nano / 6)
+
+
 def test_calls_of_each_band_of_prompt_size_are_priced_again_by_theirs():
     sonnet = {"provider": "anthropic", "model": "claude-sonnet-4-5", "tag": "long", "output_tokens": 0}
     count(sent(*(call(**sonnet, input_tokens=n) for n in (150_000, 190_000, 200_001, 300_000, 400_000))))

@@ -79,19 +79,20 @@ def costs_by_variant(
 def _repriced(
     environment: str, routes: Collection[str], since: datetime, until: datetime
 ) -> dict[tuple[str, str], Fraction]:
-    """By route and variant: how many times as much its calls cost as they were counted for on arrival."""
+    """By route and variant: how many times as much a priced call costs as on arrival. More may be priced now."""
     by, where = ("route", "variant"), {"route": sorted(routes), "arm": "live"}
     added = spend(environment, since, until, by, {**where, "rule": REPRICED}) if routes else []
     if not added:
         return {}
     where["route"] = sorted({row.keys["route"] for row in added})
-    rows = spend(environment, since, until, by, where)
-    whole = {(row.keys["route"], row.keys["variant"]): row.spent_nano for row in rows}
+    rows = {(row.keys["route"], row.keys["variant"]): row for row in spend(environment, since, until, by, where)}
     factors = {}
     for row in added:
-        key = (row.keys["route"], row.keys["variant"])
-        if on_arrival := whole[key] - row.spent_nano:
-            factors[key] = Fraction(whole[key], on_arrival)
+        whole = rows[key := (row.keys["route"], row.keys["variant"])]
+        calls = whole.calls - whole.unpriced
+        on_arrival = (whole.spent_nano - row.spent_nano) * calls
+        if on_arrival:
+            factors[key] = Fraction(whole.spent_nano * (calls + row.unpriced), on_arrival)
     return factors
 
 
