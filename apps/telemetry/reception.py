@@ -96,15 +96,16 @@ class Reception:
             raise Refusal(503, "too_fast", "This key sends more often than it may.", (SOON, CLOSE))
         if understand is None:
             raise Refusal(415, "unknown_type", "Send application/x-protobuf or application/json.", (CLOSE,))
+        encoding = header(scope, b"content-encoding")
         try:
             packed = await read_body(scope, receive, self.most)
-            encoding = header(scope, b"content-encoding")
             if len(packed) > READ_IN_THREAD or encoding:
                 sent, intake, size = await asyncio.to_thread(self.read, packed, encoding, understand, key)
             else:
                 sent, intake, size = self.read(packed, encoding, understand, key)
         except TooLarge:
-            most = f"{self.most:,} bytes at most, {MAX_BODY:,} unpacked: send less at once."
+            how = "send less at once" if encoding else "send it with gzip, or less at once"
+            most = f"{self.most:,} bytes at most, {MAX_BODY:,} unpacked: {how}."
             raise Refusal(413, "too_large", most, (CLOSE,)) from None
         except UnknownEncoding as error:
             raise Refusal(415, "unknown_encoding", f"Send gzip, deflate or nothing, not {error}.", (CLOSE,)) from None

@@ -84,6 +84,17 @@ def test_what_cannot_be_read_is_refused_for_good(key, kind, headers, body, statu
         assert set(answer.json) == {"code", "message"}
 
 
+@pytest.mark.parametrize(
+    ("headers", "body", "remedy"),
+    [
+        ([], b" " * 4_194_305, "send it with gzip, or less at once."),
+        ([(b"content-encoding", b"gzip")], gzip.compress(b" " * 40_000_000, mtime=0), "send less at once."),
+    ],
+)
+def test_who_sends_too_much_is_told_what_helps(key, headers, body, remedy):
+    assert post(TRACES, body, key, JSON, *headers).json["message"].endswith(f"unpacked: {remedy}")
+
+
 def test_a_refused_body_is_named_with_its_key_since_its_sender_says_nothing(key):
     post(TRACES, b'{"resourceSpans": 7}', key)
     post(TRACES, b"{}", key, "text/plain")

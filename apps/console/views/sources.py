@@ -81,7 +81,7 @@ def take_back(visit: Visit, *, id: str) -> HttpResponse:
             environment=visit.environment.key, id=id, by=visit.actor, because="Taken back in the console.",
             now=visit.now,
         )  # fmt: skip
-        result = Result(words="Taken back", second="New calls are unassigned again. What was counted stays.")
+        result = Result(words="Taken back", second="New calls are unassigned again. What was counted by it stays.")
     except Refused as refused:
         result = Result(words=refused.detail, refused=True)
     if not visit.is_fragment and not result.refused:
