@@ -273,6 +273,7 @@ def test_milliseconds_in_explicit_buckets_become_seconds():
      (point(2, 1.0, {}, kind="exponential"), "count_is_not_its_buckets"), (point(1, 1.0, {1: 1}), "no_bounds"),
      (replace(point(1, 1.0), bounds=(2.0, 1.0)), "no_bounds"),
      (replace(point(1, 1.0), bounds=(math.nan,)), "no_bounds"),
+     (point(1, 1.0, {5: 1}, kind="exponential", scale=-12), "no_scale"),
      (point(1, 1.0, fault="negative"), "negative"), (point(1, 1.0, at=NOW - 49 * 3600 * SECOND), "too_old"),
      (point(2**60, 1.0), "no_number"), (point(1, 1.0), "")],
 )  # fmt: skip

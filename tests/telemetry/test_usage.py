@@ -1,6 +1,7 @@
 """However a sender tells of a call's tokens, each is counted once and has its own price."""
 
 import json
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apps.catalog import shipped
+from apps.telemetry.domain import aliases
 from apps.telemetry.domain.attributes import fields_of
 from apps.telemetry.domain.batch import Call
 from apps.telemetry.domain.endings import error_class
@@ -159,6 +161,20 @@ def test_cached_tokens_are_a_part_of_the_input_whatever_comes(attributes, usage,
     found = usage_of(fields_of(attributes | {where: usage}), [])
 
     assert (found.cached or 0) <= (found.inputs or 0)
+
+
+ODD = st.sampled_from([
+    "{[1]: 2}", "{'a': {1}: 2}", "{" * 500, "{'a':" * 3000, '{"input": 1, "output": 1e400}', "{3: 5, 'input': 4}",
+    f'{{"a": {"9" * 400}}}', f'{{"total": {"9" * 400}}}', "{'prompt_tokens': " + "9" * 5000 + "}", "{'input': 1j}",
+    '{"input_tokens_details": [1]}', '{"cache_creation": 5}', '{"model": {}}', "{**{}}", "²", "٣", "\0", "http://[",
+    "9999-12-31T23:59:59+14:00", "2026-13-40", 10**400, -1, True, math.nan, math.inf, [], [None], {}, {"a": {}},
+])  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(st.sampled_from(sorted(aliases.KEPT)), ODD, min_size=1, max_size=6))
+def test_whatever_stands_in_an_attribute_costs_itself_and_not_its_call(attributes):
+    assert describe(fields_of(attributes), "call", source="span", begin=1, end=2).source == "span"
 
 
 @pytest.mark.parametrize(

@@ -91,14 +91,23 @@ OPERATIONS = {
 }  # fmt: skip
 OPERATIONS |= {f"a{name}": kind for name, kind in OPERATIONS.items() if name != "llm"}  # LiteLLM's asynchronous ones
 
-# OpenAI-compatible servers all say `openai`. Endings of addresses, the longest first.
+# OpenAI-compatible servers all say `openai`. Endings of addresses, by the price library's names of who answers there.
 ENDPOINTS = {
-    "api.openai.com": "openai", "openai.azure.com": "azure", "services.ai.azure.com": "azure",
+    "api.openai.com": "openai", "api.anthropic.com": "anthropic",
+    "openai.azure.com": "azure", "services.ai.azure.com": "azure", "cognitiveservices.azure.com": "azure",
+    "azure-api.net": "azure",
     "generativelanguage.googleapis.com": "google", "aiplatform.googleapis.com": "google",
-    "api.anthropic.com": "anthropic", "api.deepseek.com": "deepseek", "api.groq.com": "groq",
-    "openrouter.ai": "openrouter", "api.mistral.ai": "mistral", "api.x.ai": "x-ai", "api.moonshot.ai": "moonshotai",
-    "api.together.xyz": "together", "api.fireworks.ai": "fireworks", "api.perplexity.ai": "perplexity",
-    "api.cohere.com": "cohere", "amazonaws.com": "aws",
+    "elb.amazonaws.com": "", "amazonaws.com": "aws",  # behind a balancer stands anybody's gateway
+    "api.cerebras.ai": "cerebras", "api.cohere.ai": "cohere", "api.cohere.com": "cohere",
+    "cloud.databricks.com": "databricks", "azuredatabricks.net": "databricks", "api.deepseek.com": "deepseek",
+    "api.fireworks.ai": "fireworks", "api.githubcopilot.com": "github-copilot", "api.groq.com": "groq",
+    "inference.baseten.co": "baseten", "api.meta.ai": "meta", "api.minimax.io": "minimax",
+    "api.minimaxi.com": "minimax", "api.mistral.ai": "mistral", "modal.run": "modal", "modal.direct": "modal",
+    "api.moonshot.ai": "moonshotai", "api.moonshot.cn": "moonshotai", "api.novita.ai": "novita",
+    "openrouter.ai": "openrouter", "oai.endpoints.kepler.ai.cloud.ovh.net": "ovhcloud",
+    "api.perplexity.ai": "perplexity", "api.together.xyz": "together", "api.voyageai.com": "voyageai",
+    "api.x.ai": "x-ai", "api.z.ai": "zai", "open.bigmodel.cn": "zhipuai",
+    "api.arcee.ai": "arcee", "api.avian.io": "avian", "api.doubleword.ai": "doubleword",
 }  # fmt: skip
 
 ERRORS = {

@@ -68,6 +68,6 @@ def packed(value: Any) -> dict[str, Any]:
     except (ValueError, RecursionError):
         try:
             found = ast.literal_eval(value)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             return {}
     return found if isinstance(found, dict) else {}

@@ -118,7 +118,10 @@ class Body:
 
 
 def is_finite(number: float) -> bool:
-    return not (math.isnan(number) or math.isinf(number))
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # a whole number that no float can hold
+        return False
 
 
 def clean(text: str) -> str:

@@ -25,6 +25,7 @@ from apps.telemetry.domain.ranges import Ranges
 
 BACK = 48 * 3600 * 10**9
 DELTA, CUMULATIVE = 1, 2
+WIDEST = -11  # the scale at which one cell holds all numbers above 1 that there are
 MOST = 2**53  # of anything: beyond it floats do not count
 
 
@@ -145,6 +146,8 @@ def fault_of(point: Point, now: int) -> str:
         has_buckets = point.kind == "exponential" or point.cells
         if has_buckets and point.count != point.zero + sum(point.cells.values()):
             return "count_is_not_its_buckets"
+        if point.kind == "exponential" and point.scale < WIDEST:
+            return "no_scale"
         if point.kind == "explicit" and not are_bounds(point):
             return "no_bounds"
         if not is_finite(point.zero_threshold) or math.isnan(point.most):

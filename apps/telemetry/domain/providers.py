@@ -24,7 +24,7 @@ def provider_of(told: Told) -> str:
 @lru_cache(maxsize=1_000)
 def provider_at(endpoint: str) -> str:
     """Whose address it is; empty for our own networks, whose gateways speak for whom they say they do."""
-    host = ((urlsplit(endpoint).hostname or "") if "//" in endpoint else endpoint.partition(":")[0]).lower()[:64]
+    host = host_of(endpoint)
     for ending, provider in aliases.ENDPOINTS.items():
         if host == ending or host.endswith(f".{ending}"):
             return provider
@@ -32,6 +32,14 @@ def provider_at(endpoint: str) -> str:
         return "" if ipaddress.ip_address(host).is_private else host
     except ValueError:
         return host if "." in host and not host.endswith((".local", ".internal", ".svc", ".lan")) else ""
+
+
+def host_of(endpoint: str) -> str:
+    """Of a URL, or of a host with its port; empty where there is none to be read."""
+    try:
+        return (urlsplit(endpoint if "//" in endpoint else f"//{endpoint}").hostname or "")[:64]
+    except ValueError:
+        return ""
 
 
 def invoked_model(told: Told) -> str:

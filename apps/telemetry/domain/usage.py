@@ -17,7 +17,7 @@ def tokens(value: Any) -> int | None:
     """A number of tokens; None for what is none."""
     if type(value) is int:  # nearly always
         return value if 0 <= value <= MOST_TOKENS else None
-    if isinstance(value, str) and value.isdigit():
+    if isinstance(value, str) and value.isdecimal():
         value = int(value[:20])
     if isinstance(value, bool) or not isinstance(value, int | float) or not is_finite(value):
         return None
@@ -98,14 +98,14 @@ def sum_of(usage: Mapping[str, Any], part: str) -> int | None:
     """Of disjoint numbers each whose key has the word counts: input, cache_read_input_tokens, input_audio_tokens."""
     if tokens(usage.get(part)) is None:
         return None
-    return sum(tokens(n) or 0 for name, n in usage.items() if part in name)
+    return sum(tokens(n) or 0 for name, n in usage.items() if part in str(name))
 
 
 def told_cost_nano(told: Told) -> int | None:
     usd = told.get("told_cost")
     for name in aliases.COSTS:
         if usd is None and name in told and (costs := packed(told[name])):
-            parts = [cost for cost in costs.values() if isinstance(cost, int | float)]
+            parts = [cost for cost in costs.values() if nano(cost) is not None]
             usd = costs.get("total", math.fsum(parts))
     return None if usd is None else nano(usd)
 
