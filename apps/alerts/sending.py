@@ -1,6 +1,7 @@
 """One message over the wire, whatever the channel's kind. Says what the receiver answered, raises nothing."""
 
 import json
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from apps.core import spans
 log = structlog.get_logger()
 
 GONE = 410
+MAIL_SECONDS = 10.0  # for all addresses of a channel: others must not take it for the turn of a dead worker
 # Answers that another try will not change. A webhook's receiver may be mended within the hours of our tries; services
 # that name their errors mean them. A redirect is never followed.
 FINAL = {
@@ -62,11 +64,14 @@ def send_mail(channel: Channel, message: Message, now: datetime) -> Outcome:
     """To each who does not have it yet, a mail of their own: a server may take one address and refuse another."""
     reached = list(message.reached)
     refused: dict[str, tuple[str, bool]] = {}
+    began = time.monotonic()
     try:
         with get_connection() as connection:
             for address in channel.config["to"]:
                 if address in reached:
                     continue
+                if time.monotonic() - began > MAIL_SECONDS and len(reached) > len(message.reached):
+                    raise TimeoutError("the rest of the addresses wait for the next try")
                 if refusal := refusal_of(mail_to(address, message, connection)):
                     refused[address] = refusal
                 else:

@@ -7,7 +7,7 @@ import pytest
 from django.core import mail
 from django.urls import reverse
 
-from apps.alerts import services
+from apps.alerts import sending, services
 from apps.alerts.domain import formats, messages
 from apps.alerts.domain.messages import Message, Notice
 from apps.alerts.models import Channel, Delivery
@@ -266,6 +266,20 @@ def test_who_has_the_mail_does_not_get_it_again_when_another_must_wait(mail_serv
 
     assert (first.state, first.answer) == ("failing", "the mail server refused slow@example.com: 450")
     assert mail_server.addresses() == ["ops@example.com", "slow@example.com"]
+    assert Delivery.objects.get().state == "taken"
+
+
+def test_a_slow_mail_server_gets_the_addresses_in_several_turns(mail_server, now, monkeypatch):
+    monkeypatch.setattr(sending, "MAIL_SECONDS", 0.0)
+    channel("email", now, to=["ops@example.com", "night@example.com"])
+    say(now)
+    services.dispatch(now)
+    first = Delivery.objects.get()
+
+    services.dispatch(first.next_try_at)
+
+    assert (first.state, first.reached) == ("failing", ["ops@example.com"])
+    assert mail_server.addresses() == ["ops@example.com", "night@example.com"]
     assert Delivery.objects.get().state == "taken"
 
 
