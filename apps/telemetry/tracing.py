@@ -79,7 +79,7 @@ def settle(states: dict[Key, Trace], fold: Fold, writer: WriterMemory, *, is_las
     found: list[Read] = []
     priced: dict[str, list[Call]] = {}  # by environment
     book_of_prices = writer.price_book
-    settled = {environment: settled_in(writer, environment) for environment, _ in states}
+    settled = {environment: settled_in(writer, environment) for environment in {of for of, _ in states}}
     for environment, trace_id in sorted(states):
         state = states[environment, trace_id]
         for span, reading in read(state, settled[environment]).items():

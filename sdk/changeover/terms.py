@@ -56,7 +56,7 @@ class Rates:
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> Self:
         def rate(name: str) -> Decimal:
-            return Decimal(told[f"{name}_usd_per_million"]) * 1000
+            return Decimal(told.get(f"{name}_usd_per_million", told["input_usd_per_million"])) * 1000  # if it is older
 
         return cls(
             above=int(told["above"]),
