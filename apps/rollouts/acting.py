@@ -163,9 +163,18 @@ def ends_on_fallback(decision: machine.Decision, rollout: Rollout, route: RouteV
     """Whether the way back leads to the fallback: asked for, planned so, or because the baseline fails as well."""
     if decision.kind == "fall_back":
         return True
-    if decision.kind != "roll_back" or route.fallback_variant in ("", rollout.candidate, rollout.baseline):
+    if decision.kind != "roll_back" or not has_third_way(rollout, route):
         return False
-    return grounds.baseline_fails or options_of(rollout.environment, rollout.route).target == "fallback"
+    return grounds.baseline_fails or plans_fallback(rollout, route)
+
+
+def has_third_way(rollout: Rollout, route: RouteView) -> bool:
+    return route.fallback_variant not in ("", rollout.candidate, rollout.baseline)
+
+
+def plans_fallback(rollout: Rollout, route: RouteView) -> bool:
+    """Whether the plan of this route's way back leads to its fallback."""
+    return has_third_way(rollout, route) and options_of(rollout.environment, rollout.route).target == "fallback"
 
 
 def follow(

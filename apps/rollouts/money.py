@@ -16,7 +16,7 @@ from apps.budgets.domain.money import MoneyVerdict
 from apps.budgets.domain.thresholds import AT, Threshold
 from apps.flags import queries as flags
 from apps.flags.queries import RouteView
-from apps.rollouts import costs
+from apps.rollouts import acting, costs
 from apps.rollouts.costs import Asked
 from apps.rollouts.domain import plan, words
 from apps.rollouts.domain.machine import MOVES_TRAFFIC, Pressure
@@ -155,7 +155,7 @@ def why_not(
     do: str, verdict: MoneyVerdict, route: RouteView, rollout: Rollout | None, rows: Sequence[plan.Cost]
 ) -> str:
     """Why this act would not lower what the budget counts, or not surely; empty where it would."""
-    if do == "fall_back":
+    if do == "fall_back" or (do == "roll_back" and rollout is not None and acting.plans_fallback(rollout, route)):
         return why_not_to_fallback(verdict, route, rows)
     if do in BACK and rollout is not None:
         return why_not_to_baseline(verdict, route, rollout, rows)

@@ -173,6 +173,22 @@ def test_a_budget_does_not_fall_back_into_what_it_counts(environment, now, scope
     )
 
 
+def test_a_plan_that_leads_back_to_a_dearer_fallback_is_not_run_for_money(environment, now):
+    rollout = start_rollout(now, guardrails=[])
+    services.set_plan(
+        environment="production", route="invoice-extraction", target="fallback", by=ALICE, because="x", now=now
+    )
+    make_budget(now, "roll_back")
+    spend(now + SECOND, cheap_fallback=False)
+    see_traffic(now + SECOND, n=100, variant="gpt-5", cost="0.03")
+
+    services.tick(now=now + 5 * SECOND)
+
+    decision = rollout.decisions.newest_first().first()
+    assert (decision.kind, on_fallback()) == ("hold", set())
+    assert "no cheaper fallback" in decision.sentence
+
+
 def test_a_cheaper_fallback_that_the_budget_counts_too_is_taken(environment, now):
     make_route(now, fallback="gpt-5")
     make_budget(now, "fall_back", scope={"provider": "openai"})

@@ -33,8 +33,8 @@ LATENCIES: dict[str, tuple[float, ...]] = {
 GOOD_OUTCOMES = frozenset({"accuracy", "engagement", "success"})  # a 1 is good here: its zeros are counted
 # Names that would be taken for outcomes which nobody reports: such a guardrail would hold for ever.
 NO_FIRST_TOKEN = "Requests are not kept by their time to first token: judge a latency."
-ONE_IN_FIVE = "a limit of 1.2 allows one retry in five requests."
-JUDGE_ATTEMPTS = f"Judge attempts_per_request: {ONE_IN_FIVE}"
+ONE_IN_FIVE = "1.2 allows one retry in five requests."
+JUDGE_ATTEMPTS = f"Judge attempts_per_request by a limit: {ONE_IN_FIVE}"
 JUDGE_ERRORS = "A time-out is an error of its request: judge error_rate."
 NOT_JUDGED = {
     "sample_ratio": "The sample ratio is watched in every rollout: it needs no guardrail.",
@@ -150,7 +150,7 @@ def parse(spec: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     if against == PLAN and kind != COST:
         faults["against"] = "Only cost_per_request is judged against a plan."
     if against == BASELINE and kind == ATTEMPTS:
-        faults["limit"] = f"Attempts are judged against a limit: {ONE_IN_FIVE}"
+        faults["limit"] = f"Give a limit on attempts: {ONE_IN_FIVE}"
     limit: float | None = None
     if against != BASELINE:
         limit = _number(raw)
