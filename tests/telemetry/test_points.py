@@ -275,7 +275,9 @@ def test_milliseconds_in_explicit_buckets_become_seconds():
      (replace(point(1, 1.0), bounds=(math.nan,)), "no_bounds"),
      (point(1, 1.0, {5: 1}, kind="exponential", scale=-12), "no_scale"),
      (point(1, 1.0, fault="negative"), "negative"), (point(1, 1.0, at=NOW - 49 * 3600 * SECOND), "too_old"),
-     (point(2**60, 1.0), "no_number"), (point(1, 1.0), "")],
+     (point(2**60, 1.0), "no_number"),
+     (point(1, 2.0**50), ""), (point(1, 2.0**50, metric="gen_ai.client.token.usage"), "no_number"),
+     (point(10**10 + 1, 1.0), "no_number"), (point(1, 1.0), "")],
 )  # fmt: skip
 def test_points_that_cannot_be_are_refused(told, fault):
     assert points.fault_of(told, NOW) == fault

@@ -245,6 +245,15 @@ def test_native_calls_are_covered_whole(bob):
     }  # fmt: skip
 
 
+def test_the_most_that_a_point_may_tell_is_money_that_fits():
+    told = [tokens(kind, 1e12, seconds_ago=1, temporality=1, **{"gen_ai.request.model": "gpt-5-pro"})
+            for kind in ("input", "output")]  # fmt: skip
+    send(metrics(*told, tokens("input", 1.1e12, seconds_ago=1, temporality=1)), otlp_json.read_metrics)
+
+    (whole,) = queries.spend("production", NOW - timedelta(minutes=10), NOW)
+    assert (whole.input_tokens, whole.output_tokens, whole.confirmed_nano) == (10**12, 10**12, 135 * 10**15)
+
+
 def test_of_a_range_without_an_end_the_end_is_null(bob):
     send(metrics(durations({14: 1}, BUCKETS, seconds_ago=30)), otlp_json.read_metrics)
 

@@ -26,7 +26,8 @@ from apps.telemetry.domain.ranges import Ranges
 BACK = 48 * 3600 * 10**9
 DELTA, CUMULATIVE = 1, 2
 WIDEST = -11  # the scale at which one cell holds all numbers above 1 that there are
-MOST = 2**53  # of anything: beyond it floats do not count
+MOST_SECONDS = 2**53  # or milliseconds: beyond it floats do not count
+MOST_TOKENS, MOST_CALLS = 10**12, 10**10  # of one point: more would be more nano-USD than a row of money holds
 
 
 MOST_LIVES = 100  # of one stream: who has been silent for longest makes way
@@ -136,11 +137,12 @@ def fault_of(point: Point, now: int) -> str:
         return "no_temporality"
     if point.at <= 0 or point.at < now - BACK:
         return "too_old"
-    if not is_finite(point.total) or not 0 <= point.total <= MOST:
+    most = MOST_SECONDS if meaning_of(point) == aliases.DURATION else MOST_TOKENS
+    if not is_finite(point.total) or not 0 <= point.total <= most:
         return "no_number"
     if point.kind != "sum":
         counts = [point.count, point.zero, *point.cells.values()]
-        if min(counts) < 0 or max(counts) > MOST:
+        if min(counts) < 0 or max(counts) > MOST_CALLS:
             return "no_number"
         # Explicit buckets may be left out, exponential ones may not.
         has_buckets = point.kind == "exponential" or point.cells
