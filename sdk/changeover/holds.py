@@ -210,7 +210,10 @@ class Holds:
             return
         for usage in account.unpriced:
             nano = None if usage is None else terms.cost(usage)
-            account.unverified += (terms.max_cost or 0) if nano is None else nano
+            nano = terms.max_cost if nano is None else nano
+            if nano is None:
+                log.warning("what a call of %s cost without room is not known: only its report tells", account.scope)
+            account.unverified += nano or 0
         if account.unverified and terms.is_capped:
             told = {"usd": _usd(account.unverified), "unverified": True, "scope": account.scope}
             self._settle_later(new_id(), told)

@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from apps.telemetry import meeting, queries, trace_rows
+from apps.core.actors import WORKER
+from apps.telemetry import meeting, queries, shadows, trace_rows
 from apps.telemetry.models import SuspectedShadow, Trace
 from tests.telemetry.make_otlp import CALL, TRACES, evaluation, span, traces
 from tests.telemetry.make_telemetry import NOW, ROUTE, heard, spent
@@ -130,6 +131,19 @@ def test_an_answer_that_the_cache_repeats_all_day_makes_no_endless_trace(key, mo
 
     assert (spent().calls, spent().confirmed_nano) == (1, COST)
     assert max(len(trace_rows.decode(bytes(one.body)).calls) for one in Trace.objects.all()) <= 4
+
+
+def test_a_mirrored_call_is_found_again_where_its_trace_was_taken(key):
+    mirrored = row(trace_id="r-1", model_group="other", startTime=NOW.timestamp() - 9.9)
+    send(key, row(trace_id="r-1"), mirrored)
+    client_span(key, "chatcmpl-x")
+    send(key, row(trace_id="r-1", id="chatcmpl-x"))  # the request is told in the client's trace from here on
+
+    shadows.settle(
+        environment="production", call_id=mirrored["litellm_call_id"], said="shadow", by=WORKER, because="", now=NOW
+    )
+
+    assert (spent(arm="shadow").calls, spent().calls) == (1, 3)
 
 
 def test_two_calls_that_only_share_a_trace_of_their_client_are_not_taken_for_mirrored(key):
