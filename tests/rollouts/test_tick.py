@@ -200,7 +200,7 @@ def test_one_rollout_that_fails_does_not_stop_the_next(environment, now, monkeyp
 
     monkeypatch.setattr(ticking.acting, "act", fails_for_the_first)
     monkeypatch.setattr(ticking, "shard_of", lambda environment, route: 0)
-    monkeypatch.setattr("apps.telemetry.services.shard_of", lambda environment, route: 0)
+    monkeypatch.setattr("apps.telemetry.writing.shard_of", lambda environment, route: 0)
     for route in ("invoice-extraction", "support-triage"):
         see_traffic(now + 5 * SECOND, n=400, variant="gpt-4.1", route=route)
         see_traffic(now + 5 * SECOND, n=80, variant="gpt-5", latency_ms=4300, route=route)
