@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.catalog import shipped
-from apps.catalog.domain.names import maker_of, normalised
+from apps.catalog.domain.names import MAKERS, PROVIDERS, maker_of, normalised
 from apps.catalog.domain.pricing import Price, PriceBook, Rates
 
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
@@ -111,7 +111,7 @@ def test_one_model_has_many_spellings(provider, model):
 @pytest.mark.parametrize(
     ("provider", "ours"),
     [("gcp.gemini", "google"), ("Azure.AI.Inference", "azure"), ("az.ai.inference", "azure"), ("mistralai", "mistral"),
-     ("somebody", "somebody")],
+     ("fireworks_ai", "fireworks"), ("bedrock_converse", "aws"), ("somebody", "somebody")],
 )  # fmt: skip
 def test_providers_have_other_names_in_the_field(provider, ours):
     assert normalised(provider, "models/m-1") == (ours, "m-1")
@@ -141,6 +141,12 @@ def test_a_model_without_a_provider_is_its_makers(model, key):
     found = shipped.price_book().find(None, model, NOW)
 
     assert f"{found.provider}/{found.model}" == key
+
+
+def test_all_names_of_providers_and_makers_lead_to_one_that_has_prices():
+    priced = {provider for provider, _ in shipped.price_book().by_model}
+
+    assert {*PROVIDERS.values(), *MAKERS.values()} <= priced
 
 
 def test_who_makes_a_model_is_asked_before_those_who_resell_it():

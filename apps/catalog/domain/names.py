@@ -12,11 +12,15 @@ _MODEL_DATE = re.compile(r"[-@](\d{4}-\d{2}-\d{2}|\d{8}|\d{4}|\d{3}|latest)$")
 # Names of providers as the price library has them; others are taken as they are, in lower case.
 PROVIDERS = {
     "gcp.gemini": "google", "gcp.vertex_ai": "google", "gcp.gen_ai": "google", "gemini": "google",
-    "vertex_ai": "google", "vertexai": "google",
+    "vertex_ai": "google", "vertex_ai_beta": "google", "vertexai": "google", "google_genai": "google",
+    "google_vertexai": "google", "google-gla": "google", "google-vertex": "google",
     "azure.ai.openai": "azure", "azure.ai.inference": "azure", "az.ai.openai": "azure", "az.ai.inference": "azure",
-    "azure_ai": "azure",
-    "aws.bedrock": "aws", "bedrock": "aws", "mistral_ai": "mistral", "mistralai": "mistral", "x_ai": "x-ai",
-    "xai": "x-ai", "moonshot_ai": "moonshotai",
+    "azure_ai": "azure", "azure_openai": "azure", "azure_text": "azure",
+    "aws.bedrock": "aws", "bedrock": "aws", "bedrock_converse": "aws", "amazon_bedrock": "aws",
+    "mistral_ai": "mistral", "mistralai": "mistral", "codestral": "mistral", "x_ai": "x-ai", "xai": "x-ai",
+    "moonshot_ai": "moonshotai", "moonshot": "moonshotai", "text-completion-openai": "openai",
+    "anthropic_text": "anthropic", "cohere_chat": "cohere", "fireworks_ai": "fireworks", "together_ai": "together",
+    "voyage": "voyageai", "github_copilot": "github-copilot", "z_ai": "zai",
 }  # fmt: skip
 
 # Who makes a model, by how its name begins: who is asked where a sender names no provider, whoever resells it too.
