@@ -198,7 +198,10 @@ def test_the_keys_say_whether_an_input_includes_what_was_cached(attributes, usag
     ("name", "code", "kind"),
     [(None, 200, ""), (None, 201, ""), (None, "204", ""), (None, "", ""), (None, None, ""), (None, 302, "other"),
      (None, 418, "other"), (None, 429, "rate_limited"), ("openai.APITimeoutError", 201, "timeout"),
-     ("MyOwnError", 200, "MyOwnError")],
+     ("MyOwnError", 200, "MyOwnError"), ("botocore.errorfactory.ThrottlingException", None, "rate_limited"),
+     ("google.api_core.exceptions.ResourceExhausted", None, "rate_limited"), ("UNAVAILABLE", 503, "overloaded"),
+     ("google.genai.errors.ClientError", 429, "rate_limited"), ("httpx.ConnectTimeout", None, "connection"),
+     ("httpx.ReadTimeout", None, "timeout"), ("AccessDeniedException", 400, "auth")],
 )  # fmt: skip
-def test_a_success_of_any_code_is_no_error(name, code, kind):
+def test_errors_have_our_classes_and_a_success_of_any_code_is_none(name, code, kind):
     assert error_class(name, code) == kind

@@ -110,17 +110,28 @@ ENDPOINTS = {
     "api.arcee.ai": "arcee", "api.avian.io": "avian", "api.doubleword.ai": "doubleword",
 }  # fmt: skip
 
+# Of clients, of Bedrock's errors and Google's statuses. A call that was refused costs nothing, so its name matters.
 ERRORS = {
-    "timeout": ("APITimeoutError", "Timeout", "timeout", "TimeoutError", "ReadTimeout", "408", "504"),
-    "rate_limited": ("RateLimitError", "429"),
-    "overloaded": ("OverloadedError", "ServiceUnavailableError", "529", "503"),
-    "provider_error": ("InternalServerError", "APIStatusError", "BadGatewayError", "500", "502"),
-    "connection": ("APIConnectionError", "ConnectError", "ConnectionError", "SSLError", "gaierror", "DNS", "TLS"),
+    "timeout": ("APITimeoutError", "Timeout", "TimeoutError", "ReadTimeout", "ReadTimeoutError", "GatewayTimeout",
+                "ModelTimeoutException", "DeadlineExceeded", "DEADLINE_EXCEEDED", "408", "504"),
+    "rate_limited": ("RateLimitError", "rate_limit_error", "rate_limit_exceeded", "insufficient_quota",
+                     "TooManyRequests", "TooManyRequestsException", "ThrottlingException", "ModelNotReadyException",
+                     "ServiceQuotaExceededException", "ResourceExhausted", "RESOURCE_EXHAUSTED", "429"),
+    "overloaded": ("OverloadedError", "overloaded_error", "ServiceUnavailableError", "ServiceUnavailable",
+                   "ServiceUnavailableException", "UNAVAILABLE", "529", "503"),
+    "provider_error": ("InternalServerError", "InternalServerException", "APIStatusError", "BadGatewayError",
+                       "BadGateway", "ModelErrorException", "INTERNAL", "500", "502"),
+    "connection": ("APIConnectionError", "ConnectError", "ConnectionError", "ConnectTimeout", "ConnectTimeoutError",
+                   "EndpointConnectionError", "PoolTimeout", "SSLError", "gaierror", "DNS", "TLS"),
     "invalid_request": ("BadRequestError", "NotFoundError", "UnprocessableEntityError", "InvalidRequestError",
-                        "ContextWindowExceededError", "400", "404", "413", "422"),
-    "auth": ("AuthenticationError", "PermissionDeniedError", "401", "403"),
+                        "invalid_request_error", "ContextWindowExceededError", "ValidationException",
+                        "ResourceNotFoundException", "InvalidArgument", "INVALID_ARGUMENT", "NOT_FOUND", "400", "404",
+                        "413", "422"),
+    "auth": ("AuthenticationError", "authentication_error", "PermissionDeniedError", "permission_error",
+             "AccessDeniedException", "ExpiredTokenException", "UnrecognizedClientException", "Unauthenticated",
+             "PermissionDenied", "PERMISSION_DENIED", "401", "403"),
     "content_filtered": ("ContentPolicyViolationError", "content_filter"),
-    "cancelled": ("CancelledError", "GeneratorExit"),
+    "cancelled": ("CancelledError", "GeneratorExit", "APIUserAbortError", "AbortError"),
     "other": ("_OTHER",),
 }  # fmt: skip
 ERROR_CLASSES = {name.lower(): kind for kind, names in ERRORS.items() for name in names} | {
