@@ -8,6 +8,7 @@ Ids of a gateway's own calls are always written down; those of answers only in e
 elsewhere would pay for it and meet nobody.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -56,21 +57,23 @@ def places(names: Names) -> set[Key]:
 
 
 def unite(states: States, names: Names) -> None:
-    """`states` has all traces that came, and whatever is known of their `places`."""
+    """`states` has all traces that came, without their new calls, and whatever is known of their `places`."""
+    coming: Counter[tuple[Key, str]] = Counter()
     for key, told in sorted(names.items()):
         for name in told:
             home, place = home_of(states, key), (key[0], name)
             there = home_of(states, place)
-            if there == home:
-                continue
-            if there in states and has_room(states[there], name) and states[there].take_in(states[home]):
-                states[home].home = there[1]
-            else:
-                states[place] = Trace(home=home[1])
+            if there != home:
+                has_room = there in states and calls_of(states[there], name) + coming[there, name] < MOST_OF_ONE
+                if has_room and states[there].take_in(states[home]):
+                    states[home].home = there[1]
+                else:
+                    states[place] = Trace(home=home[1])
+            coming[home_of(states, key), name] += 1
 
 
-def has_room(state: Trace, name: str) -> bool:
-    return sum(name in names_of(call, has_gateway=True) for call in state.calls.values()) < MOST_OF_ONE
+def calls_of(state: Trace, name: str) -> int:
+    return sum(name in names_of(call, has_gateway=True) for call in state.calls.values())
 
 
 def gateways(taken: Sequence[Taken], writer: WriterMemory, now: datetime) -> set[str]:

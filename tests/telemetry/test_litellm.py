@@ -130,6 +130,7 @@ def test_an_answer_that_the_cache_repeats_all_day_makes_no_endless_trace(key, mo
         client_span(key, "chatcmpl-x", seconds_ago=60 - 5 * number, took=0.5)
 
     assert (spent().calls, spent().confirmed_nano) == (1, COST)
+    send(key, *(row(id="chatcmpl-x", cache_hit=True) for _ in range(9)))
     assert max(len(trace_rows.decode(bytes(one.body)).calls) for one in Trace.objects.all()) <= 4
 
 
