@@ -17,8 +17,10 @@ COUNTS = "counts"  # what was settled and what was reported are not the same
 UNVERIFIED = "unverified"  # calls are made without asking
 REFUSES = "refuses"  # calls are not made
 UNREADABLE = "unreadable"  # it is not judged
+LATE = "late:"  # and the beginning of a period that was over, and has spent more than was known
 
 OF_HARD_CAPS = (COUNTS, UNVERIFIED, REFUSES)
+OF_ALL = (*OF_HARD_CAPS, UNREADABLE)
 
 
 def is_told(budget: Budget, name: str) -> bool:

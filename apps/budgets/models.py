@@ -199,6 +199,7 @@ class Budget(models.Model):
     crossed = models.JSONField(default=list)
     crossed_in = models.DateTimeField(null=True)
     began = models.JSONField(default=dict)  # since when, by the threshold's name
+    late = models.JSONField(default=dict)  # of periods that are over: thresholds that were told late (`lateness.Late`)
     told = models.JSONField(default=dict)  # how severe it was told to be, by the threshold's name
     refused_at = models.DateTimeField(null=True)  # when a hard cap last refused calls, to the minute; null: they pass
     faulty_since = models.DateTimeField(null=True)  # it could not be judged since
@@ -268,6 +269,10 @@ class Budget(models.Model):
         crossing in the next one is another."""
         is_over = not periods.is_rolling(self.period) and self.crossed_in != period_from
         return {} if is_over else self.crossed_since
+
+    def note_late(self, late: Mapping[str, Sequence[str]]) -> None:
+        self.late = dict(late)
+        self.save(update_fields=["late"])
 
     def note_fault(self, since: datetime | None) -> None:
         self.faulty_since = since

@@ -231,20 +231,8 @@ def update_budget(
 def end_budget(*, budget: str, by: Actor, because: str, now: datetime, expected_revision: int | None = None) -> Budget:
     """From now on it judges nothing. What was spent stays in the ledger."""
     row = _budget_for_change(budget, expected_revision, {})
-    for name in row.crossed:
-        conditions.tell(
-            row,
-            "budget.recovered",
-            name,
-            effect="closes",
-            severity="info",
-            sentence=f"The budget of {row.rule.scope_words} was ended.",
-            because=because,
-            after=queries.status_of(row, now).verdict.as_dict(),
-            now=now,
-        )
     sentence = f"The budget of {row.rule.scope_words} was ended."
-    names = (*conditions.OF_HARD_CAPS, conditions.UNREADABLE)
+    names = (*row.crossed, *conditions.OF_ALL, *(f"{conditions.LATE}{since}" for since in row.late))
     conditions.close(row, *names, sentence=sentence, because=because, now=now)
     row.end(by=str(by), now=now)
     _record_budget("budget.ended", row, by=by, because=because, now=now, before=_facts(row), after=None)

@@ -1,7 +1,7 @@
 from celery import shared_task
 from django.utils import timezone
 
-from apps.budgets import comparing, holding, services, spending, watching
+from apps.budgets import comparing, holding, lateness, services, spending, watching
 
 
 @shared_task
@@ -17,8 +17,9 @@ def expire_holds(**_: object) -> None:
 
 @shared_task
 def watch_money(**_: object) -> None:
-    """What ticks have no time for: do counts agree, is anything about a route's money odd?"""
+    """What ticks have no time for: do counts agree, did spend come late, is anything about a route's money odd?"""
     now = timezone.now()
     spending.look_ahead(now=now)
     comparing.compare(now=now)
+    lateness.watch(now=now)
     watching.watch(now=now)
