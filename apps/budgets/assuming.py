@@ -14,6 +14,7 @@ from datetime import datetime
 from functools import cached_property
 
 from apps.catalog import queries as catalog
+from apps.catalog.domain.contenders import CONTENDERS
 from apps.flags import queries as flags
 from apps.flags.queries import RouteView
 from apps.telemetry import queries as telemetry
@@ -112,7 +113,8 @@ class Known:
 
     @cached_property
     def catalogue(self) -> list[str]:
-        return [view.model.key for view in catalog.models()]
+        """Those that it is shipped with stand in it from a worker's first start on."""
+        return [*(view.model.key for view in catalog.models()), *(one.priced_as for one in CONTENDERS)]
 
 
 def mean_of(row: SpendRow) -> int:

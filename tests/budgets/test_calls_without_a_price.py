@@ -5,7 +5,6 @@ from datetime import timedelta
 import pytest
 
 from apps.budgets import ledger, services
-from apps.catalog import services as catalog
 from apps.flags import services as flags
 from apps.journal.models import Entry
 from apps.rollouts import holds
@@ -82,14 +81,12 @@ def test_else_as_the_dearest_call_of_the_environment(environment, now):
 
 def test_else_as_the_dearest_model_of_the_catalogue(environment, now):
     """Claude Sonnet 4.5: 3 and 15 USD a million."""
-    catalog.ensure_contenders(now=now)
     unpriced(now, route="nobody-made-it")
 
     assert assumed(now) == (0.045, 0)
 
 
 def test_where_nothing_at_all_is_known_that_is_told(environment, now):
-    catalog.ensure_contenders(now=now)
     unpriced(now, route="nobody-made-it", tokens=(0, 0))
 
     assert assumed(now) == (0, 10)
