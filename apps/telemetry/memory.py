@@ -14,7 +14,7 @@ from apps.telemetry.domain.gathering import NEVER, Gathering
 from apps.telemetry.domain.model_names import plain_name
 from apps.telemetry.domain.pricing import EVERYWHERE, TokenHistory
 from apps.telemetry.domain.routes import UNASSIGNED, RouteFacts, Split
-from apps.telemetry.models import Mapping, RouteTokens
+from apps.telemetry.models import Endpoint, Mapping, RouteTokens
 
 LOOK_AT_PRICES = timedelta(seconds=5)
 SAVE_HISTORIES = timedelta(seconds=5)
@@ -43,6 +43,7 @@ class WriterMemory:
         self.gateways: set[str] = set()  # environments that have one
         self.looked_for_gateways_at: datetime | None = None
         self.rules: dict[str, dict[tuple[str, str], str]] = {}  # (service, model) -> route
+        self.endpoints: dict[str, dict[str, str]] = {}  # hosts -> who answers there
         self.clients: dict[ClientKey, tuple[int | None, datetime]] = {}
         self.fresh_at: dict[RouteKey, datetime] = {}
         self.gathering = Gathering()
@@ -73,6 +74,9 @@ class WriterMemory:
             self.rules = {}
             for rule in Mapping.objects.order_by("at", "id"):  # of two spellings of a model the newer one counts
                 self.rules.setdefault(rule.environment, {})[rule.service, plain_name(rule.model)] = rule.route
+            self.endpoints = {}
+            for environment, host, provider in Endpoint.objects.values_list("environment", "host", "provider"):
+                self.endpoints.setdefault(environment, {})[host] = provider
             self.looked_at_prices_at = now
         return self.price_book
 

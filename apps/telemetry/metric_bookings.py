@@ -251,7 +251,9 @@ def subject_of(environment: str, point: Point, writer: WriterMemory) -> Subject:
     service, routes = service_of(point), writer.routes.get(environment, {})
     named = attribution.of_point(naming.namings_of(told), naming.namings_of(point.resource.told), routes)
     ruled = model_names.ruled(writer.rules.get(environment, {}), service, asked, answered)
-    provider, at, model = providers.provider_of(told), moment(point.counted_at), asked or answered
+    said, host = providers.answered_by(told)
+    provider = providers.settled_at(writer.endpoints.get(environment, {}), host) or said
+    at, model = moment(point.counted_at), asked or answered
     found = (writer.price_book.find(provider or None, name, at) for name in (answered, asked) if name)
     price = next((one for one in found if one), None)
     return Subject(

@@ -21,6 +21,7 @@ from apps.telemetry.domain.batch import AssignedBy, Call
 from apps.telemetry.domain.fold import Fold
 from apps.telemetry.domain.intake import Intake
 from apps.telemetry.domain.lines import sums_of_one
+from apps.telemetry.domain.providers import settled_at
 from apps.telemetry.domain.readings import Reading, read
 from apps.telemetry.domain.span_calls import SpanCall
 from apps.telemetry.domain.traces import Booked, Line, Trace
@@ -63,6 +64,7 @@ def take(taken: Sequence[Taken], fold: Fold, writer: WriterMemory, now: datetime
             for evaluation in part.evaluations:
                 state.evaluate(evaluation)
             for call in (intake.calls[number] for number in part.calls if new[number]):
+                call.provider = settled_at(writer.endpoints.get(environment, {}), call.host) or call.provider
                 if state.has_room_for(call):
                     state.add(call)
                 else:

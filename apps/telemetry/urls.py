@@ -1,6 +1,6 @@
 from django.urls import path
 
-from apps.telemetry import api, api_bills, api_calls, api_prices, api_repricing, api_sources
+from apps.telemetry import api, api_bills, api_calls, api_endpoints, api_prices, api_repricing, api_sources
 
 urlpatterns = [
     path("windows/", api.WindowsView.as_view()),
@@ -16,6 +16,8 @@ urlpatterns = [
     path("unassigned/", api_sources.UnassignedView.as_view()),
     path("mappings/", api_sources.MappingsView.as_view()),
     path("mappings/<str:id>/", api_sources.OneMappingView.as_view()),
+    path("endpoints/", api_endpoints.EndpointsView.as_view()),
+    path("endpoints/<str:id>/", api_endpoints.OneEndpointView.as_view()),
     path("suspected-shadows/", api_sources.SuspectedShadowsView.as_view()),
     path("suspected-shadows/<str:call_id>/confirm/", api_sources.ConfirmShadowView.as_view()),
     path("suspected-shadows/<str:call_id>/dismiss/", api_sources.DismissShadowView.as_view()),

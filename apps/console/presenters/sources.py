@@ -16,7 +16,7 @@ from apps.console.observed import Arrival, Stray
 from apps.console.presenters import presses
 from apps.console.visits import Visit
 from apps.telemetry.models import Mapping, SuspectedShadow
-from apps.telemetry.queries import Rejection, SourceView, WindowRow
+from apps.telemetry.queries import EndpointView, Rejection, SourceView, WindowRow
 
 DIALECTS = {"span": "spans", "log": "logs", "metric": "metrics", "webhook": "LiteLLM webhook", "native": "native"}
 FOUND_BY = {
@@ -85,6 +85,14 @@ class MappingRow:
     route: str
     by: str
     act: Act
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointRow:
+    host: str
+    provider: str
+    second: str
+    act: Act | None  # to take it back; None where nobody has settled it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +229,23 @@ def mapping_row(visit: Visit, one: Mapping) -> MappingRow:
             why_not=why_not,
         ),
     )
+
+
+def endpoint_row(visit: Visit, one: EndpointView) -> EndpointRow:
+    if one.at is None:
+        told = f"{figures.counted(one.calls, 'call')} in 24 h, {figures.count(one.unpriced)} without a price"
+        return EndpointRow(host=one.host, provider="", second=told, act=None)
+    can, why_not = presses.who(visit, Role.OPERATOR)
+    act = Act(
+        key=f"endpoint-{one.id}",
+        label="Take back",
+        href=reverse("forget-endpoint", args=[one.id]),
+        css="is-quiet is-row",
+        can=can,
+        why_not=why_not,
+    )
+    told = f"{one.by}, {figures.moment(one.at, visit.now)}"
+    return EndpointRow(host=one.host, provider=one.provider, second=told, act=act)
 
 
 def suspected_row(visit: Visit, one: SuspectedShadow) -> SuspectedRow:

@@ -13,8 +13,8 @@ from apps.console.views.answers import answer
 from apps.console.visits import Visit, visited
 from apps.core.refusals import Refused
 from apps.flags import queries as flags
+from apps.telemetry import endpoints, services, shadows
 from apps.telemetry import queries as telemetry
-from apps.telemetry import services, shadows
 
 
 @visited
@@ -37,6 +37,7 @@ def page(visit: Visit) -> HttpResponse:
         asked=asked,
         routes=[view.key for view in flags.routes(key)],
         mappings=[sources.mapping_row(visit, one) for one in telemetry.mappings(key)],
+        endpoints=[sources.endpoint_row(visit, one) for one in telemetry.endpoints(key, now - observed.DAY, now)],
         suspected=[sources.suspected_row(visit, one) for one in observed.suspected(key)],
         may_edit=may,
         who_may=visit.who_may(Role.OPERATOR),
@@ -87,6 +88,43 @@ def take_back(visit: Visit, *, id: str) -> HttpResponse:
     if not visit.is_fragment and not result.refused:
         return HttpResponseRedirect(f"{reverse('sources')}#mappings")
     return answer(visit, f"unmap-{id}", result)
+
+
+@visited
+def settle_endpoint(visit: Visit) -> HttpResponse:
+    """Who answers at a host: from now on its calls have that provider's prices."""
+    if visit.request.method != "POST":
+        return HttpResponseRedirect(reverse("sources"))
+    visit.must(Role.OPERATOR)
+    asked = {name: visit.request.POST.get(name, "").strip() for name in ("host", "provider")}
+    try:
+        made = endpoints.settle_endpoint(
+            environment=visit.environment.key, **asked, by=visit.actor, because="Settled in the console.", now=visit.now
+        )
+        result = Result(words=f"{made.provider} answers at {made.host}", second="Calls from now on have its prices.")
+    except Refused as refused:
+        result = Result(words=refused.detail, refused=True)
+    if not visit.is_fragment and not result.refused:
+        return HttpResponseRedirect(f"{reverse('sources')}#endpoints")
+    return answer(visit, "endpoint", result)
+
+
+@visited
+def forget_endpoint(visit: Visit, *, id: str) -> HttpResponse:
+    if visit.request.method != "POST":
+        return HttpResponseRedirect(reverse("sources"))
+    visit.must(Role.OPERATOR)
+    try:
+        endpoints.forget_endpoint(
+            environment=visit.environment.key, id=id, by=visit.actor, because="Taken back in the console.",
+            now=visit.now,
+        )  # fmt: skip
+        result = Result(words="Taken back", second="New calls are counted under the host again.")
+    except Refused as refused:
+        result = Result(words=refused.detail, refused=True)
+    if not visit.is_fragment and not result.refused:
+        return HttpResponseRedirect(f"{reverse('sources')}#endpoints")
+    return answer(visit, f"endpoint-{id}", result)
 
 
 @visited

@@ -144,7 +144,8 @@ def call_of(row: Row) -> SpanCall | None:
     provider = (row.custom_llm_provider or "")[:64].lower()
     call.provider = named(provider)
     if call.provider == "openai" and row.api_base:
-        call.provider = providers.provider_at(row.api_base) or call.provider
+        call.host = providers.host_of(row.api_base)
+        call.provider = providers.provider_at(call.host) or call.provider
     model = clean(row.model or "")[:200]
     head, slash, tail = model.partition("/")
     call.asked_model = tail if slash and head.lower() == provider else model

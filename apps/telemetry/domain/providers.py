@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -11,14 +12,29 @@ from apps.telemetry.domain import aliases
 from apps.telemetry.domain.attributes import packed
 from apps.telemetry.domain.otlp import Told
 
+Endpoints = Mapping[str, str]  # hosts, as people have settled them -> who answers there
+
 
 def provider_of(told: Told) -> str:
-    said = told.get("provider")
+    return answered_by(told)[0]
+
+
+def answered_by(told: Told) -> tuple[str, str]:
+    """The provider, as the sender says it; where that is `openai`, as all say who are compatible with it, as the host
+    says it that answered. And that host, else an empty one."""
+    said, endpoint = told.get("provider"), told.get("endpoint")
     provider = named(said[:64]) if isinstance(said, str) else ""
-    endpoint = told.get("endpoint")
-    if provider == "openai" and isinstance(endpoint, str):
-        return provider_at(endpoint) or provider
-    return provider
+    if provider != "openai" or not isinstance(endpoint, str):
+        return provider, ""
+    host = host_of(endpoint)
+    return provider_at(host) or provider, host
+
+
+def settled_at(endpoints: Endpoints, host: str) -> str:
+    """Who answers at a host or a domain above it, as people have settled it; the nearest counts. Empty: nobody has."""
+    while host and host not in endpoints:
+        host = host.partition(".")[2]
+    return endpoints.get(host, "")
 
 
 @lru_cache(maxsize=1_000)
@@ -34,6 +50,7 @@ def provider_at(endpoint: str) -> str:
         return host if "." in host and not host.endswith((".local", ".internal", ".svc", ".lan")) else ""
 
 
+@lru_cache(maxsize=1_000)
 def host_of(endpoint: str) -> str:
     """Of a URL, or of a host with its port; empty where there is none to be read."""
     try:

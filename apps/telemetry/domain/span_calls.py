@@ -74,6 +74,7 @@ class SpanCall(Struct, gc=False, array_like=True, kw_only=True):
     resource_flag: str = ""
     resource_flag_variant: str = ""
     ahead: int = 0  # by how much its sender's clock was: its begin and end are moved back so far
+    host: str = ""  # that answered one who says `openai`, as all do who are compatible with it
 
     def name(self, naming: Naming) -> None:
         """Mostly there is one, and it costs no object that is kept."""

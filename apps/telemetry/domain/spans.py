@@ -15,7 +15,7 @@ from apps.telemetry.domain.attributes import text
 from apps.telemetry.domain.endings import error_class, finish_of
 from apps.telemetry.domain.naming import name_route
 from apps.telemetry.domain.otlp import Log, Resource, Span, Told, is_finite
-from apps.telemetry.domain.providers import invoked_model, provider_of
+from apps.telemetry.domain.providers import answered_by, invoked_model
 from apps.telemetry.domain.span_calls import GATEWAY, SpanCall
 from apps.telemetry.domain.usage import told_cost_nano, usage_of
 
@@ -111,7 +111,7 @@ def describe(told: Told, kind: str, *, source: str, begin: int, end: int) -> Spa
     call = SpanCall(source=source, span="", parent="", begin=begin, end=end, id="")  # set below: that is faster
     notes: list[str] = []
     call.is_embedding = kind == aliases.EMBEDDING
-    call.provider = provider_of(told)
+    call.provider, call.host = answered_by(told)
     call.asked_model = text(told, "asked_model", 200) or invoked_model(told)
     call.response_model = text(told, "response_model", 200)
     (

@@ -2,7 +2,7 @@
 
 from apps.telemetry.models.calls import Pair, RawCalls
 from apps.telemetry.models.ledger import BillLine, LedgerDay, LedgerHour, LedgerLine, LedgerTotal
-from apps.telemetry.models.sources import Heard, Instance, Mapping, Source, SuspectedShadow, Unassigned
+from apps.telemetry.models.sources import Endpoint, Heard, Instance, Mapping, Source, SuspectedShadow, Unassigned
 from apps.telemetry.models.streams import MetricBooking, MetricStream, Trace, UntoldUsage
 from apps.telemetry.models.sums import GroupSums, LatencyRange, OutcomeSum, RequestSum, RouteTokens, Window, Written
 from apps.telemetry.models.writing import Batch, CallId, CallMinute, Compacted, Cursor, Freshness, Writer
@@ -14,6 +14,7 @@ __all__ = [
     "CallMinute",
     "Compacted",
     "Cursor",
+    "Endpoint",
     "Freshness",
     "GroupSums",
     "Heard",

@@ -116,6 +116,27 @@ class Mapping(models.Model):
         self.save(update_fields=["route", "by", "at"])
 
 
+class Endpoint(models.Model):
+    """Who answers at a host: so people have settled, for gateways and servers that all say `openai`."""
+
+    id = models.CharField(primary_key=True, max_length=36)
+    environment = environment_field()
+    host = models.CharField(max_length=64)
+    provider = name_field()
+    by = models.CharField(max_length=200)
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["environment", "host"], name="one_provider_per_host")]
+
+    def __str__(self) -> str:
+        return f"{self.provider} at {self.host}"
+
+    def move_to(self, provider: str, *, by: str, at: datetime) -> None:
+        self.provider, self.by, self.at = provider, by, at
+        self.save(update_fields=["provider", "by", "at"])
+
+
 class SuspectedShadow(models.Model):
     """A call that a gateway seems to have mirrored: it carries no mark, until somebody says what it is."""
 

@@ -14,6 +14,7 @@ from apps.telemetry.queries.costs import (
     same_hours,
 )
 from apps.telemetry.queries.coverage import Coverage, coarse_routes, coverage, coverages
+from apps.telemetry.queries.endpoints import EndpointView, endpoints
 from apps.telemetry.queries.failing import Failures, failures
 from apps.telemetry.queries.money import SpendRow, Unpriced, known_since, spend, spent_nano, unpriced
 from apps.telemetry.queries.raw import Wanted, pairs, raw_calls
@@ -23,7 +24,9 @@ from apps.telemetry.queries.seen import (
     SourceView,
     UnassignedView,
     as_of,
+    came_steadily,
     freshness,
+    gathered_since,
     mappings,
     sources,
     suspected_shadows,
@@ -48,6 +51,7 @@ __all__ = [
     "Attempts",
     "Baseline",
     "Coverage",
+    "EndpointView",
     "Failures",
     "Increment",
     "OutcomeIncrement",
@@ -67,14 +71,17 @@ __all__ = [
     "as_of",
     "attempts",
     "baseline",
+    "came_steadily",
     "coarse_routes",
     "costs_by_route",
     "costs_by_variant",
     "coverage",
     "coverages",
+    "endpoints",
     "failures",
     "fresh_routes",
     "freshness",
+    "gathered_since",
     "known_since",
     "mappings",
     "outcomes",
