@@ -52,7 +52,8 @@ def _over(hard: dict[str, Budget], now: datetime) -> dict[Budget, set[Period]]:
     budgets = hard | Budget.objects.light().in_bulk({id for id, _ in asked} - hard.keys())
     found: dict[Budget, set[Period]] = {}
     for id, at in asked:
-        budget = budgets[id]
+        if (budget := budgets.get(id)) is None:
+            continue  # deleted by hand
         with faults.kept_apart(budget):
             if id not in hard or at < caps.counted_period(budget, now).since:
                 found.setdefault(budget, set()).add(caps.counted_period(budget, at))
