@@ -1,6 +1,6 @@
 """Who watches the watcher: a thread of the web process that looks whether the worker still does its work.
 
-It tells those on call when ticks fall silent, telemetry stops under a live rollout, tasks pile up, messages do not
+It tells those on call when ticks fall silent, telemetry stops or is not written, tasks pile up, messages do not
 leave or a provider is down; and as long as the worker does not deliver, it delivers. While all is well it calls the
 outside watchman once a minute, who raises the alarm when that call does not come.
 """
@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 
 import redis
 from django.conf import settings
+from django.db.models import Min
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from apps.access.models import Environment
@@ -26,10 +28,13 @@ from apps.flags.queries import RouteView
 from apps.rollouts import queries as rollouts
 from apps.rollouts.models import Rollout
 from apps.telemetry import queries as telemetry
+from apps.telemetry import serving as telemetry_doors
 
 SILENT_TICKS = 3
 LEAST_SILENCE = timedelta(seconds=10)  # however fast it ticks: a busy machine is not a dead worker
 SETTLING = 6  # looks that a web process leaves out when it has just started: the others start too
+UNWRITTEN = timedelta(seconds=30)
+GIVEN_UP = timedelta(days=1)
 LATELY = timedelta(minutes=1)
 LONG_QUEUE = 200  # tasks
 QUEUE = "celery"
@@ -54,11 +59,13 @@ def look(now: datetime | None = None) -> None:
 def signs(now: datetime) -> list[Sign]:
     live = live_environments()
     silent = silence_of_beat(now)
+    unwritten = unwritten_telemetry(now)
     behind = long_queue()
     found = []
     for key in Environment.objects.filter(is_hidden=False).order_by("key").values_list("key", flat=True):
         found.append(Sign("beat", key, silent, "critical" if key in live else "warning", BEAT_RUNBOOK))
-        found.append(Sign("telemetry", key, silence_of_telemetry(key, now) if key in live else "", "error"))
+        found.append(Sign("writer", key, unwritten, "error"))
+        found.append(sign_of_telemetry(key, live.get(key), now))
         found.append(Sign("money", key, silence_of_money(key, now), "error", BEAT_RUNBOOK))
         found.append(Sign("deliveries", key, old_queue(key, now), "error"))
         if behind is not None:
@@ -67,25 +74,49 @@ def signs(now: datetime) -> list[Sign]:
     return found
 
 
-def live_environments() -> set[str]:
-    return set(Rollout.objects.live().values_list("environment", flat=True))
+def live_environments() -> dict[str, datetime]:
+    """Since when a rollout is live there."""
+    rows = Rollout.objects.live().order_by("environment").values_list("environment")
+    return dict(rows.annotate(since=Min(Coalesce("started_at", "created_at"))))
 
 
 def silence_of_beat(now: datetime) -> str:
     """Nothing was looked at for three ticks: nothing would be rolled back either."""
     at = rollouts.last_tick_at()
+    if at is None:  # the thread below has given everybody time to start
+        return "Nothing has ever looked at the rollouts: the worker or the beat did not start."
     allowed = max(timedelta(seconds=SILENT_TICKS * settings.TICK_SECONDS), LEAST_SILENCE)
-    if at is None or now - at <= allowed:  # before the first tick nothing was promised; /readyz says so
+    if now - at <= allowed:
         return ""
     # No figure that grows: the sentence is the same at each look.
     return f"Nothing has looked at the rollouts since {at:%H:%M:%S} UTC: the worker or the beat is down."
 
 
-def silence_of_telemetry(environment: str, now: datetime) -> str:
+def unwritten_telemetry(now: datetime) -> str:
+    """Neither may last: commits that fail, and what is durable but lies in no window yet."""
+    since = telemetry.gathered_since() or now
+    if telemetry_doors.failing:
+        first, last = telemetry_doors.failing
+        since = min(since, first) if now - last <= UNWRITTEN else since  # who failed once may have gone
+    return f"Telemetry is not written into its windows since {since:%H:%M:%S} UTC." if now - since > UNWRITTEN else ""
+
+
+def sign_of_telemetry(environment: str, live_since: datetime | None, now: datetime) -> Sign:
+    """Under a live rollout, or where it came steadily until it stopped. After a day without a rollout it is taken for
+    switched off."""
+    stale = timedelta(seconds=settings.TELEMETRY_STALE_SECONDS)
     at = telemetry.as_of(environment)
-    if at is None or now - at <= timedelta(seconds=settings.TELEMETRY_STALE_SECONDS):
-        return ""
-    return f"No telemetry has come from {environment} since {at:%H:%M:%S} UTC, and a rollout is live there."
+    if live_since is not None:
+        if now - max(at or live_since, live_since) <= stale:
+            return Sign("telemetry", environment)
+        came = f"has come from {environment} since {at:%H:%M:%S} UTC" if at else f"has ever come from {environment}"
+        return Sign("telemetry", environment, f"No telemetry {came}, and a rollout is live there.", "error")
+    if at is None or now - at <= stale:
+        return Sign("telemetry", environment)
+    if now - at > GIVEN_UP:
+        return Sign("telemetry", environment, over="No telemetry has come for a day: none is expected any more.")
+    wrong = f"No telemetry has come from {environment} since {at:%H:%M:%S} UTC; until then it came steadily."
+    return Sign("telemetry", environment, wrong if telemetry.came_steadily(environment, at) else "", "warning")
 
 
 def silence_of_money(environment: str, now: datetime) -> str:

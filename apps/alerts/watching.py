@@ -27,13 +27,14 @@ WATCH = "watch:"
 class Sign:
     """One sign of life in one environment: fine, or a sentence about what is wrong."""
 
-    key: str  # "beat", "telemetry", "deliveries", "queue", "provider"
+    key: str  # one of OVER
     environment: str
     wrong: str = ""
     severity: journal.Severity = "critical"
     runbook: str = ""
     provider: str = ""
     routes: tuple[str, ...] = ()  # of the provider: their alerts are muted
+    over: str = ""  # what is said when nothing is wrong any more, where it is not the usual
 
     @property
     def condition(self) -> str:
@@ -65,7 +66,7 @@ def is_told(sign: Sign) -> bool:
 
 @transaction.atomic
 def tell(sign: Sign, now: datetime) -> None:
-    sentence = sign.wrong or OVER[sign.key]
+    sentence = sign.wrong or sign.over or OVER[sign.key]
     journal.record(
         f"watch.{sign.key}_{'failed' if sign.wrong else 'recovered'}",
         environment=sign.environment,
@@ -88,6 +89,7 @@ def tell(sign: Sign, now: datetime) -> None:
 OVER = {
     "beat": "Rollouts are looked at again.",
     "telemetry": "Telemetry comes in again.",
+    "writer": "Telemetry is written again.",
     "deliveries": "Messages leave again.",
     "queue": "The worker keeps up again.",
     "provider": "The provider answers again.",

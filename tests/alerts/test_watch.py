@@ -1,5 +1,6 @@
 """Who watches the watcher."""
 
+import contextlib
 import time
 from datetime import timedelta
 from types import SimpleNamespace
@@ -14,7 +15,8 @@ from apps.alerts.models import Alert, Channel, Delivery
 from apps.alerts.watching import Sign
 from apps.journal.models import Entry
 from apps.rollouts.models import Shard
-from apps.telemetry.models import Freshness
+from apps.telemetry import serving
+from apps.telemetry.models import Freshness, GroupSums
 from controlplane import health, watch
 from tests.alerts.make_alerts import LOOK, MINUTE, ROUTE, SECOND, say, webhook
 from tests.processes import running_server, start_worker, stop
@@ -143,13 +145,81 @@ def test_no_telemetry_under_a_live_rollout_is_told(environment, now, settings, m
     tick(now + 3 * MINUTE)
     Freshness.objects.create(environment="production", route=ROUTE, first_at=now, newest_at=now)
     quiet = [sign.key for sign in watch.signs(now + 3 * MINUTE) if sign.wrong]
-    monkeypatch.setattr(watch, "live_environments", lambda: {"production"})
+    monkeypatch.setattr(watch, "live_environments", lambda: {"production": now})
 
     wrong = [sign for sign in watch.signs(now + 3 * MINUTE) if sign.wrong]
 
     assert quiet == []
     assert [(sign.key, sign.severity) for sign in wrong] == [("telemetry", "error")]
     assert "No telemetry has come from production since 03:00:00 UTC" in wrong[0].wrong
+
+
+def test_a_live_rollout_that_never_had_telemetry_is_told(environment, now, monkeypatch):
+    monkeypatch.setattr(watch, "live_environments", lambda: {"production": now})
+
+    early, late = (watch.sign_of_telemetry("production", now, now + n * MINUTE).wrong for n in (2, 3))
+
+    assert early == ""
+    assert late == "No telemetry has ever come from production, and a rollout is live there."
+
+
+@pytest.mark.parametrize(
+    ("minutes", "after", "is_told"), [(31, 3, True), (31, 2, False), (20, 3, False), (31, 1500, False)]
+)
+def test_telemetry_that_came_steadily_and_stops_is_told_without_a_rollout_too(
+    environment, now, minutes, after, is_told
+):
+    make_route(now)
+    for n in range(minutes):
+        see_traffic(now - n * MINUTE, n=1, variant="gpt-4.1", route=ROUTE)
+    Freshness.objects.update(newest_at=now)
+
+    sign = watch.sign_of_telemetry("production", None, now + after * MINUTE)
+
+    assert bool(sign.wrong) is is_told
+    assert "until then it came steadily" in sign.wrong or not is_told
+    assert ("none is expected any more" in sign.over) is (after == 1500)
+
+
+def test_telemetry_that_no_window_closes_over_is_told_and_the_outside_call_withheld(
+    receiver, environment, now, settings
+):
+    settings.DEAD_MAN_URL = receiver.url
+    tick(now + MINUTE)
+    GroupSums.objects.create(writer="w", seq=1, at=now, body=b"")
+
+    wrong = watch.unwritten_telemetry(now + 29 * SECOND), watch.unwritten_telemetry(now + MINUTE)
+    watch.look(now + MINUTE)
+
+    assert wrong == ("", "Telemetry is not written into its windows since 03:00:00 UTC.")
+    assert receiver.paths == ["/hook/fail"]
+
+
+def test_commits_that_go_on_failing_are_told(environment, now, monkeypatch):
+    monkeypatch.setattr(serving, "failing", None)
+    commits = serving.new_commits()
+    found = []
+    for second, count in ((0, None), (40, None), (50, lambda **_: [])):
+        monkeypatch.setattr(serving.timezone, "now", lambda at=now + second * SECOND: at)
+        monkeypatch.setattr("apps.telemetry.services.count", count or (lambda **_: 1 / 0))
+        with contextlib.suppress(ZeroDivisionError):
+            commits.store([])
+        found.append(watch.unwritten_telemetry(now + (second + 5) * SECOND))
+
+    assert found == ["", "Telemetry is not written into its windows since 03:00:00 UTC.", ""]
+
+
+def test_a_worker_that_never_started_is_told_and_nobody_outside_hears_that_all_is_well(
+    receiver, environment, now, settings
+):
+    settings.DEAD_MAN_URL = receiver.url
+
+    watch.look(now)
+    watch.look(now + MINUTE)
+
+    assert conditions() == ["watch:beat"]
+    assert "Nothing has ever looked at the rollouts" in Alert.objects.get().sentence
+    assert receiver.paths == ["/hook/fail"]
 
 
 def calls(at, route, n, errors):
