@@ -3,6 +3,7 @@
 import asyncio
 import queue
 from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError
@@ -42,12 +43,23 @@ CLOSE: Header = (b"connection", b"close")
 encode = msgspec.json.Encoder().encode
 
 
+failing: tuple[datetime, datetime] | None = None  # since when no group could be written, and the last that could not
+
+
 def new_commits() -> GroupCommit[Sent, Receipt]:
     writer = WriterMemory()  # of one thread, from its start to its end
 
     def store(sent: Sequence[Sent]) -> Sequence[Receipt]:
-        with metrics.commits.time(), metrics.commits_failed.count_exceptions():
-            return services.count(sent=sent, writer=writer, now=timezone.now())
+        global failing
+        now = timezone.now()
+        try:
+            with metrics.commits.time(), metrics.commits_failed.count_exceptions():
+                receipts = services.count(sent=sent, writer=writer, now=now)
+        except Exception:
+            failing = (failing[0] if failing else now, now)
+            raise
+        failing = None
+        return receipts
 
     def finish() -> None:
         gathering.finish(writer=writer, now=timezone.now())
