@@ -52,6 +52,9 @@ class Attribution(NamedTuple):
 
 def attribute(trace: Trace, calls: Sequence[SpanCall], settled: Settled) -> Attribution:
     """Of one call, told by all of `calls`: first the one that counts, then the nearest of those that it covers."""
+    first = calls[0]
+    if len(calls) == 1 and not first.also_named and first.variant and first.route in settled.routes:  # most calls
+        return Attribution(first.route, first.variant, first.named_by)
     own = [naming for call in calls for naming in call.namings]
     if named := believed(own, settled.routes):
         return Attribution(named.route, named.variant, named.by)
@@ -68,6 +71,8 @@ def attribute(trace: Trace, calls: Sequence[SpanCall], settled: Settled) -> Attr
 
 def named_by_itself(call: SpanCall, routes: Container[str]) -> str:
     """The route; empty if the call names none, as most flags name none."""
+    if not call.also_named:
+        return call.route if call.named_by == "changeover" or call.route in routes else ""
     named = believed(call.namings, routes)
     return named.route if named else ""
 

@@ -30,6 +30,8 @@ def name_of_unassigned(service: str, model: str) -> str:
 
 def is_same(book: PriceBook, planned: str, provider: str, called: str, at: datetime) -> bool:
     """Is the model that was called the one of the plan? One of the two may be told without its date."""
+    if planned == f"{provider}/{called}":
+        return True
     plan, call = known_as(book, "", planned, at), known_as(book, provider, called, at)
     return plan in spellings("", call) or call in spellings("", plan)
 
