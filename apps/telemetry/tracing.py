@@ -57,14 +57,16 @@ def take(taken: Sequence[Taken], fold: Fold, writer: WriterMemory, now: datetime
     meeting.unite(states, names)
     beyond: dict[Key, Trace] = {}
     for environment, intake, new in taken:
+        endpoints = writer.endpoints.get(environment)
         for trace_id, part in intake.parts.items():
             state = states[home_of(states, (environment, trace_id))]
             for span, parent in part.links.items():
                 state.link(span, parent)
             for evaluation in part.evaluations:
                 state.evaluate(evaluation)
-            for call in (intake.calls[number] for number in part.calls if new[number]):
-                call.provider = settled_at(writer.endpoints.get(environment, {}), call.host) or call.provider
+            for call in [intake.calls[number] for number in part.calls if new[number]]:
+                if call.host and endpoints:
+                    call.provider = settled_at(endpoints, call.host) or call.provider
                 if state.has_room_for(call):
                     state.add(call)
                 else:

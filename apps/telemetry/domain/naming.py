@@ -29,10 +29,11 @@ def name_route(call: SpanCall, told: Told) -> None:
 def namings_of(told: Told) -> list[Naming]:
     """Of a span, a point or a resource."""
     found = []
-    route, variant, flag = text(told, "route", 512), text(told, "variant"), text(told, "flag", 512)
-    if route or variant:
-        found.append(Naming(route, variant, "changeover"))
-    if flag:
+    if not told.keys().isdisjoint(OUR_NAMES):
+        route, variant = text(told, "route", 512), text(told, "variant")
+        if route or variant:
+            found.append(Naming(route, variant, "changeover"))
+    if flag := text(told, "flag", 512):
         found.append(Naming(flag, text(told, "flag_variant"), "flag"))
     return found
 
@@ -65,6 +66,7 @@ def attempt_of_retry(header: Any) -> int | None:
 OURS = frozenset(
     {"attempt", "retry_count", "request_id", "pair_id", "final", "snapshot", "assigned", "assigned_by", "tag", "arm"}
 )
+OUR_NAMES = frozenset({"route", "variant"})
 TAGS = frozenset({"tags", "told_route", "told_variant"})
 
 
