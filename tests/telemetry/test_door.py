@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import threading
+import tracemalloc
 import zlib
 from datetime import timedelta
 
@@ -164,10 +165,17 @@ def test_two_gzip_members_are_one_body(door):
     assert door(packed, headers=[(b"content-encoding", b"gzip")]).json["accepted"] == 1
 
 
-def test_a_bomb_stops_at_the_limit(door):
-    bomb = gzip.compress(b" " * 100_000_000)
+@pytest.mark.parametrize(("encoding", "pack"), [(b"gzip", gzip.compress), (b"deflate", zlib.compress)])
+def test_a_bomb_stops_at_the_limit(door, encoding, pack):
+    bomb = pack(b" " * 100_000_000)
 
-    assert door(bomb, headers=[(b"content-encoding", b"gzip")]).status == 413
+    tracemalloc.start()
+    status = door(bomb, headers=[(b"content-encoding", encoding)]).status
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert status == 413
+    assert most < 3 * serving.MAX_BODY
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import gzip
 import json
 import logging
@@ -16,7 +17,7 @@ from apps.telemetry import services, serving
 from apps.telemetry.domain import otlp_json, otlp_protobuf
 from apps.telemetry.models import Heard
 from tests.telemetry.make_otlp import CALL, COST, TRACES, event, flag_log, logs, metrics, span, tokens, traces
-from tests.telemetry.make_telemetry import NOW, ROUTE, heard, make_key, spent
+from tests.telemetry.make_telemetry import NOW, ROUTE, call, heard, make_key, outcome, spent
 from tests.telemetry.otlp_samples import JSON, PROTOBUF, as_protobuf, ask, post
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -188,6 +189,14 @@ def test_partial_success_in_protobuf(key):
 CANARY = "ZmFsY29uIGNhbmFyeQ-the-prompt"
 
 
+def opened(cell):
+    """Its bytes, and behind them what is packed in them."""
+    raw = bytes(cell) if isinstance(cell, bytes | memoryview) else str(cell).encode()
+    with contextlib.suppress(zlib.error):
+        raw += zlib.decompress(raw)
+    return raw
+
+
 def test_no_prompt_is_kept_anywhere(key, caplog, capfd, tmp_path):
     caplog.set_level(logging.DEBUG)
     contents = {
@@ -210,6 +219,8 @@ def test_no_prompt_is_kept_anywhere(key, caplog, capfd, tmp_path):
               "attributes": told["attributes"]}  # fmt: skip
     point = tokens("input", 10, seconds_ago=1, temporality=1, **{"hidden_params": CANARY})
     body = traces(told, resource_note=CANARY)
+    native = {"batch_id": "b-1", "prompt": CANARY, "calls": [call(id="c-kept", prompt=CANARY, messages=[{"content": CANARY}])],
+              "outcomes": [outcome(comment=CANARY)]}  # fmt: skip
     posted = [
         post(TRACES, body, key),
         post(TRACES, as_protobuf(json.loads(traces(span(CALL | contents))), "traces"), key, PROTOBUF),
@@ -217,17 +228,19 @@ def test_no_prompt_is_kept_anywhere(key, caplog, capfd, tmp_path):
         post("/otlp/v1/metrics", metrics(point), key),
         post("/api/v1/telemetry/litellm", json.dumps([row]).encode(), key),
         post("/api/v1/telemetry/litellm", json.dumps([{"messages": CANARY}]).encode(), key),
+        post("/api/v1/telemetry", json.dumps(native).encode(), key),
     ]
+    services.forget_old(now=NOW)
 
     assert {answer.status for answer in posted} == {200, 202}
     assert not any(CANARY.encode() in answer.body for answer in posted)
+    cells = []
     with connection.cursor() as cursor:
         for table in connection.introspection.table_names():
             cursor.execute(f'SELECT * FROM "{table}"')
-            for kept in cursor.fetchall():
-                for cell in kept:
-                    raw = bytes(cell) if isinstance(cell, bytes | memoryview) else str(cell).encode()
-                    assert CANARY.encode() not in raw, table
+            cells += [(table, opened(cell)) for kept in cursor.fetchall() for cell in kept]
+    assert [table for table, cell in cells if b"c-kept" in cell] == ["telemetry_rawcalls"]
+    assert [table for table, cell in cells if CANARY.encode() in cell] == []
     seen = caplog.text + "".join(capfd.readouterr())
     assert CANARY not in seen
 
