@@ -6,7 +6,7 @@ from unittest.mock import Mock
 import pytest
 from django.db import OperationalError
 
-from apps.telemetry import services
+from apps.telemetry import writing
 from apps.telemetry.memory import WriterMemory
 from apps.telemetry.models import Freshness
 from tests.telemetry.make_telemetry import NOW, ROUTE, call, count, make_route, sent
@@ -36,7 +36,7 @@ def test_it_is_said_once_a_second(writer):
 
 def test_what_was_not_committed_is_said_by_the_next_group(writer, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(OperationalError):
-        patch.setattr(services, "save_histories", Mock(side_effect=OperationalError))
+        patch.setattr(writing, "save_histories", Mock(side_effect=OperationalError))
         count(sent(call()), writer=writer, now=NOW + timedelta(seconds=1))
 
     count(sent(call()), writer=writer, now=NOW + timedelta(seconds=1.1))

@@ -24,9 +24,7 @@ from apps.telemetry.queries.seen import (
     SourceView,
     UnassignedView,
     as_of,
-    came_steadily,
     freshness,
-    gathered_since,
     mappings,
     sources,
     suspected_shadows,
@@ -34,6 +32,7 @@ from apps.telemetry.queries.seen import (
 )
 from apps.telemetry.queries.steps import STEPS, Steps
 from apps.telemetry.queries.unread import Baseline, Increment, OutcomeIncrement, Unread, baseline, unread
+from apps.telemetry.queries.watched import came_steadily, gathered_since
 from apps.telemetry.queries.windows import (
     TOO_COARSE,
     OutcomeRow,

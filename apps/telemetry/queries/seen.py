@@ -1,17 +1,13 @@
 """What has been heard of, and when."""
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from django.db.models import Max, Min, Sum
+from django.db.models import Max, Sum
 
 from apps.flags import queries as flags
-from apps.telemetry.models import Freshness, GroupSums, Heard, Mapping, SuspectedShadow, Unassigned, Window
-from apps.telemetry.queries.costs import fresh_routes
+from apps.telemetry.models import Freshness, Heard, Mapping, SuspectedShadow, Unassigned
 from apps.telemetry.queries.steps import floor
-
-STEADY_MINUTES = 30  # of an hour
-SOME_ROUTES = 50
 
 
 def freshness(environment: str, route: str) -> datetime | None:
@@ -25,20 +21,6 @@ def as_of(environment: str) -> datetime | None:
     newest = Freshness.objects.filter(environment=environment).aggregate(newest=Max("newest_at"))
     at: datetime | None = newest["newest"]
     return at
-
-
-def came_steadily(environment: str, until: datetime) -> bool:
-    """Did calls end in half of the minutes of the hour before? Then it means something when nothing comes any more."""
-    since = until - timedelta(hours=1)
-    rows = Window.objects.filter(environment=environment, route__in=fresh_routes(environment, since)[:SOME_ROUTES])
-    moments = rows.filter(starts_at__gt=since, starts_at__lte=until).order_by().values_list("starts_at", flat=True)
-    return len({at.replace(second=0) for at in moments.distinct()}) >= STEADY_MINUTES
-
-
-def gathered_since() -> datetime | None:
-    """The oldest that is durable and in no window yet: its window does not close."""
-    oldest: datetime | None = GroupSums.objects.aggregate(oldest=Min("at"))["oldest"]
-    return oldest
 
 
 @dataclass(frozen=True, slots=True)
