@@ -219,8 +219,8 @@ def test_no_prompt_is_kept_anywhere(key, caplog, capfd, tmp_path):
               "attributes": told["attributes"]}  # fmt: skip
     point = tokens("input", 10, seconds_ago=1, temporality=1, **{"hidden_params": CANARY})
     body = traces(told, resource_note=CANARY)
-    native = {"batch_id": "b-1", "prompt": CANARY, "calls": [call(id="c-kept", prompt=CANARY, messages=[{"content": CANARY}])],
-              "outcomes": [outcome(comment=CANARY)]}  # fmt: skip
+    told_natively = call(id="c-kept", prompt=CANARY, messages=[{"content": CANARY}])
+    native = {"batch_id": "b-1", "prompt": CANARY, "calls": [told_natively], "outcomes": [outcome(comment=CANARY)]}
     posted = [
         post(TRACES, body, key),
         post(TRACES, as_protobuf(json.loads(traces(span(CALL | contents))), "traces"), key, PROTOBUF),
