@@ -4,8 +4,7 @@ A gateway's rows and spans, and the spans of whoever calls it, come under traces
 of the call, or of its answer: under it a row says in which trace that call is told, and whoever comes later with the
 same id is taken there. So ranks meet, and what only one of them says of the call (its route, say) is said of it.
 
-Ids of a gateway's own calls are always written down; those of answers only in environments that have a gateway: spans
-elsewhere would pay for it and meet nobody.
+Ids are written down only in environments that have a gateway: spans elsewhere would pay for it and meet nobody.
 """
 
 from collections import Counter
@@ -33,21 +32,20 @@ Taken = tuple[str, Intake, Sequence[bool]]
 Names = dict[Key, list[str]]  # under which others may know the calls of a trace
 
 
-def names_of(call: SpanCall, *, has_gateway: bool) -> list[str]:
+def names_of(call: SpanCall) -> list[str]:
     names = [f"call:{call.id[len(GATEWAY) :]}"] if call.is_of_gateway else []
-    if has_gateway and call.response_id:
+    if call.response_id:
         names.append(f"answer:{call.response_id}")
     return names
 
 
 def names_in(taken: Sequence[Taken], gateways: set[str]) -> Names:
-    """Of the new calls."""
+    """Of the new calls where there is a gateway: elsewhere nobody else tells of them."""
     found: Names = {}
     for environment, intake, new in taken:
-        has_gateway = environment in gateways
-        for trace_id, part in intake.parts.items():
+        for trace_id, part in intake.parts.items() if environment in gateways else ():
             for number in part.calls:
-                if new[number] and (names := names_of(intake.calls[number], has_gateway=has_gateway)):
+                if new[number] and (names := names_of(intake.calls[number])):
                     found.setdefault((environment, trace_id), []).extend(names)
     return found
 
@@ -73,7 +71,7 @@ def unite(states: States, names: Names) -> None:
 
 
 def calls_of(state: Trace, name: str) -> int:
-    return sum(name in names_of(call, has_gateway=True) for call in state.calls.values())
+    return sum(name in names_of(call) for call in state.calls.values())
 
 
 def gateways(taken: Sequence[Taken], writer: WriterMemory, now: datetime) -> set[str]:
@@ -95,7 +93,7 @@ def write_down(environment: str, now: datetime) -> None:
         name: trace_id
         for trace_id, body in newest.values_list("trace_id", "body")[:MOST_BEFORE]
         for call in trace_rows.decode(bytes(body)).calls.values()
-        for name in names_of(call, has_gateway=True)
+        for name in names_of(call)
     }
     rows.insert(
         TraceRow,
