@@ -1,6 +1,8 @@
 """From where calls come, how well they are covered, and what finds no route or no price."""
 
+from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 from django.http import HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -49,101 +51,77 @@ def coarse_windows(one: observed.Arrival, environment: str, now: datetime) -> li
     return telemetry.windows(environment, one.route, now - observed.DAY, now) if one.coarse else []
 
 
-@visited
-def assign(visit: Visit) -> HttpResponse:
-    """The second press: calls of this service and model are of that route from now on."""
+def press(visit: Visit, part: str, key: str, act: Callable[[], Result]) -> HttpResponse:
+    """An operator's. Answered in its place, or on that part of the page."""
     if visit.request.method != "POST":
         return HttpResponseRedirect(reverse("sources"))
     visit.must(Role.OPERATOR)
-    asked = {name: visit.request.POST.get(name, "").strip() for name in ("service", "model", "route")}
     try:
-        services.map_calls(
-            environment=visit.environment.key,
-            **asked,
-            by=visit.actor,
-            because="Mapped in the console.",
-            now=visit.now,
-        )
-        result = Result(words=f"Mapped to {asked['route']}", second="Calls from now on are counted there.")
+        result = act()
     except Refused as refused:
         result = Result(words=refused.detail, refused=True)
-    if not visit.is_fragment and not result.refused:
-        return HttpResponseRedirect(f"{reverse('sources')}#mappings")
-    return answer(visit, "map", result)
+    return answer(visit, key, result, back=f"{reverse('sources')}#{part}")
+
+
+def asked_of(visit: Visit, *names: str) -> dict[str, Any]:
+    return {name: visit.request.POST.get(name, "").strip() for name in names}
+
+
+def taken(visit: Visit, because: str) -> dict[str, Any]:
+    """What each act is told of who does it."""
+    return {"environment": visit.environment.key, "by": visit.actor, "because": because, "now": visit.now}
+
+
+@visited
+def assign(visit: Visit) -> HttpResponse:
+    """The second press: calls of this service and model are of that route from now on."""
+
+    def act() -> Result:
+        asked = asked_of(visit, "service", "model", "route")
+        services.map_calls(**asked, **taken(visit, "Mapped in the console."))
+        return Result(words=f"Mapped to {asked['route']}", second="Calls from now on are counted there.")
+
+    return press(visit, "mappings", "map", act)
 
 
 @visited
 def take_back(visit: Visit, *, id: str) -> HttpResponse:
-    if visit.request.method != "POST":
-        return HttpResponseRedirect(reverse("sources"))
-    visit.must(Role.OPERATOR)
-    try:
-        services.unmap_calls(
-            environment=visit.environment.key, id=id, by=visit.actor, because="Taken back in the console.",
-            now=visit.now,
-        )  # fmt: skip
-        result = Result(words="Taken back", second="New calls are unassigned again. What was counted by it stays.")
-    except Refused as refused:
-        result = Result(words=refused.detail, refused=True)
-    if not visit.is_fragment and not result.refused:
-        return HttpResponseRedirect(f"{reverse('sources')}#mappings")
-    return answer(visit, f"unmap-{id}", result)
+    def act() -> Result:
+        services.unmap_calls(id=id, **taken(visit, "Taken back in the console."))
+        return Result(words="Taken back", second="New calls are unassigned again. What was counted by it stays.")
+
+    return press(visit, "mappings", f"unmap-{id}", act)
 
 
 @visited
 def settle_endpoint(visit: Visit) -> HttpResponse:
     """Who answers at a host: from now on its calls have that provider's prices."""
-    if visit.request.method != "POST":
-        return HttpResponseRedirect(reverse("sources"))
-    visit.must(Role.OPERATOR)
-    asked = {name: visit.request.POST.get(name, "").strip() for name in ("host", "provider")}
-    try:
-        made = endpoints.settle_endpoint(
-            environment=visit.environment.key, **asked, by=visit.actor, because="Settled in the console.", now=visit.now
-        )
-        result = Result(words=f"{made.provider} answers at {made.host}", second="Calls from now on have its prices.")
-    except Refused as refused:
-        result = Result(words=refused.detail, refused=True)
-    if not visit.is_fragment and not result.refused:
-        return HttpResponseRedirect(f"{reverse('sources')}#endpoints")
-    return answer(visit, "endpoint", result)
+
+    def act() -> Result:
+        asked = asked_of(visit, "host", "provider")
+        made = endpoints.settle_endpoint(**asked, **taken(visit, "Settled in the console."))
+        return Result(words=f"{made.provider} answers at {made.host}", second="Calls from now on have its prices.")
+
+    return press(visit, "endpoints", "endpoint", act)
 
 
 @visited
 def forget_endpoint(visit: Visit, *, id: str) -> HttpResponse:
-    if visit.request.method != "POST":
-        return HttpResponseRedirect(reverse("sources"))
-    visit.must(Role.OPERATOR)
-    try:
-        endpoints.forget_endpoint(
-            environment=visit.environment.key, id=id, by=visit.actor, because="Taken back in the console.",
-            now=visit.now,
-        )  # fmt: skip
-        result = Result(words="Taken back", second="New calls are counted under the host again.")
-    except Refused as refused:
-        result = Result(words=refused.detail, refused=True)
-    if not visit.is_fragment and not result.refused:
-        return HttpResponseRedirect(f"{reverse('sources')}#endpoints")
-    return answer(visit, f"endpoint-{id}", result)
+    def act() -> Result:
+        endpoints.forget_endpoint(id=id, **taken(visit, "Taken back in the console."))
+        return Result(words="Taken back", second="New calls are counted under the host again.")
+
+    return press(visit, "endpoints", f"endpoint-{id}", act)
 
 
 @visited
 def settle_shadow(visit: Visit, *, call_id: str, said: str) -> HttpResponse:
     """Money of a confirmed one moves to the shadow's arm, where the cap of its rollout counts it."""
-    if visit.request.method != "POST":
-        return HttpResponseRedirect(reverse("sources"))
-    visit.must(Role.OPERATOR)
-    try:
-        found = shadows.settle(
-            environment=visit.environment.key, call_id=call_id, said=said, by=visit.actor,
-            because="Settled in the console.", now=visit.now,
-        )  # fmt: skip
+
+    def act() -> Result:
+        found = shadows.settle(call_id=call_id, said=said, **taken(visit, "Settled in the console."))
         moved = f"{figures.nano(found.cost_nano)} is of the shadow of {found.route} now."
-        result = (
-            Result(words="A shadow", second=moved) if said == shadows.SHADOW else Result(words="A call like others")
-        )
-    except Refused as refused:
-        result = Result(words=refused.detail, refused=True)
-    if not visit.is_fragment and not result.refused:
-        return HttpResponseRedirect(f"{reverse('sources')}#suspected")
-    return answer(visit, f"{said}-{call_id}", result)
+        is_shadow = said == shadows.SHADOW
+        return Result(words="A shadow", second=moved) if is_shadow else Result(words="A call like others")
+
+    return press(visit, "suspected", f"{said}-{call_id}", act)
