@@ -190,6 +190,21 @@ def test_a_call_without_a_model_has_that_of_its_variant():
     assert line.confirmed_nano == 2_800_000
 
 
+@pytest.mark.parametrize(
+    ("told", "spelled"),
+    [
+        ({"provider": None, "model": "GPT-4.1"}, ("openai", "gpt-4.1")),
+        ({"provider": "azure", "model": None}, ("azure", "gpt-4.1")),
+        ({"provider": None, "model": "claude-sonnet-4-5"}, ("anthropic", "claude-sonnet-4-5")),
+        ({"provider": None, "model": "ours-1"}, ("", "ours-1")),
+    ],
+)
+def test_a_call_that_names_no_provider_has_that_of_its_variant_else_of_the_models_maker(told, spelled):
+    key, _ = only(fold(call(variant="gpt-4.1", **told)).ledger)
+
+    assert (key.provider, key.model) == spelled
+
+
 def test_an_unknown_size_is_taken_from_the_calls_of_its_own_batch():
     folded = fold(call(error="timeout", input_tokens=None, output_tokens=None), call(), call(), call())
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Protocol
 
-from apps.catalog.domain.names import normalised
+from apps.catalog.domain.names import maker_of, named, normalised
 from apps.catalog.domain.pricing import PriceBook
 from apps.telemetry.domain.attempts import Attempt, alike, first_of_each_id, variant_of
 from apps.telemetry.domain.batch import Call, Outcome
@@ -57,8 +57,18 @@ class Known(Protocol):
 Memo = tuple[object, ...]
 
 
+def named_model(call: Call, facts: RouteFacts) -> tuple[str, str]:
+    """Provider and model in one spelling each, so that no money is split by how a sender writes them.
+
+    A sender that names no provider means the one of the variant's own model, else whose model it is.
+    """
+    plan = normalised("", facts.model_of(variant_of(call)) or "")
+    provider, model = normalised(call.provider, call.model) if call.model else (named(call.provider or ""), plan[1])
+    return provider or (plan[0] if model == plan[1] else maker_of(model)), model
+
+
 def model_name(call: Call, facts: RouteFacts) -> str:
-    return "/".join(normalised(call.provider, call.model or facts.model_of(variant_of(call)) or ""))
+    return "/".join(named_model(call, facts))
 
 
 class Fold:
@@ -121,13 +131,10 @@ class Fold:
 
     def prices(self, environment: str, calls: Sequence[Call], facts: RouteFacts) -> list[Priced]:
         """Of calls of one variant and model."""
-        first = calls[0]
-        variant, find = variant_of(first), self.book.find
-        model, settings = first.model or facts.model_of(variant), facts.variants.get(variant)
-        usual = partial(self.usual, environment, first, facts)
-        return [
-            price_call(call, find(call.provider, model, call.at, call.service_tier), usual, settings) for call in calls
-        ]
+        first, find = calls[0], self.book.find
+        provider, model = named_model(first, facts)
+        settings, usual = facts.variants.get(variant_of(first)), partial(self.usual, environment, first, facts)
+        return [price_call(call, find(provider, model, call.at, call.service_tier), usual, settings) for call in calls]
 
     def usual(self, environment: str, call: Call, facts: RouteFacts) -> Usual:
         history = self.known.history
@@ -250,12 +257,10 @@ class Fold:
         return window
 
     def ledger_key(self, environment: str, attempt: Attempt) -> LedgerKey:
-        call = attempt.call
-        # One spelling of each model, so that money by model is not split by how a sender writes it.
-        named = normalised(call.provider, call.model or attempt.facts.model_of(attempt.variant) or "")
+        call, facts = attempt.call, attempt.facts
         return LedgerKey(
-            int(attempt.ended_at // 60), environment, call.route, attempt.variant, *named, attempt.facts.owner,
-            attempt.arm, attempt.split.trial, call.tag or "", attempt.price.rule, attempt.price.rate,
+            int(attempt.ended_at // 60), environment, call.route, attempt.variant, *named_model(call, facts),
+            facts.owner, attempt.arm, attempt.split.trial, call.tag or "", attempt.price.rule, attempt.price.rate,
         )  # fmt: skip
 
     # What comes through other doors than the native one: money at once, and moved when more is known; the rest once.
