@@ -65,7 +65,7 @@ class Receiver:
         """Of the alerts that came, each in a message of its own."""
         return [told["data"]["route"] for told in self.told()]
 
-    def wait_for(self, n: int, seconds: float = 5) -> None:
+    def wait_for(self, n: int, seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
         while len(self.got) < n and time.monotonic() < deadline:
             time.sleep(0.01)

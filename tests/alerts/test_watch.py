@@ -349,7 +349,7 @@ def test_the_plug_of_the_worker_is_pulled_and_those_on_call_hear_of_it(receiver,
     tick(now - timedelta(minutes=1))
     settings = {"WATCH_SECONDS": "0.5", "ALERT_PRIVATE_ADDRESSES": "1", "DEAD_MAN_URL": receiver.url}
     with running_server(tmp_path / "web", static_files, **settings):
-        receiver.wait_for(2, 20)
+        receiver.wait_for(2)
 
     told = [body for _, body in receiver.got]
     assert any(b"watch:beat" in body for body in told)
