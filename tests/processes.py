@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import http.client
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -59,11 +60,24 @@ def stop(process: subprocess.Popen[bytes], patience: float = 10) -> None:
     process.wait()
 
 
+PORTS = range(10_000, 30_000)  # below those that the system gives to connections and to whoever asks for any
+taken: list[socket.socket] = []
+
+
 def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port: int = s.getsockname()[1]
-        return port
+    """One that no other test on this machine is given until this run has ended. Its lock is a name of the kernel's."""
+    for port in random.SystemRandom().sample(PORTS, 100):
+        lock = socket.socket(socket.AF_UNIX)
+        try:
+            lock.bind(f"\0changeover-test-port-{port}")
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            lock.close()
+        else:
+            taken.append(lock)
+            return port
+    raise RuntimeError("no port is free")
 
 
 @dataclasses.dataclass
@@ -105,9 +119,9 @@ def running_server(folder: Path, static: Path, **env: str) -> Iterator[Server]:
     )  # fmt: skip
     server = Server(f"http://127.0.0.1:{port}", folder, log, process)
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while True:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, http.client.HTTPException):
                 if server.request("GET", "/healthz")[0] == 200:
                     break
             if process.poll() is not None or time.monotonic() > deadline:

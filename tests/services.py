@@ -64,7 +64,7 @@ def start_valkey(data: Path) -> subprocess.Popen[bytes]:
         stdout=subprocess.DEVNULL,
         preexec_fn=die_with_pytest,
     )
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not socket.exists():
         if process.poll() is not None or time.monotonic() > deadline:
             raise pytest.UsageError("the broker for the tests did not start")
