@@ -1,5 +1,6 @@
 """What every management endpoint shares: problem+json errors (RFC 9457), pages, money as text."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
@@ -21,13 +22,35 @@ class Page(LimitOffsetPagination):
 
 
 class Json(JSONParser):
-    """JSON that is nested beyond what Python reads is the sender's fault, not ours."""
+    """JSON that is nested beyond what Python reads, or has texts that no database takes, is the sender's fault."""
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
         try:
-            return super().parse(stream, media_type, parser_context)
+            parsed = super().parse(stream, media_type, parser_context)
+            unfit = next((place for place, text in texts_in(parsed) if not can_be_kept(text)), None)
         except RecursionError as fault:
             raise exceptions.ParseError("The JSON is nested too deep.") from fault
+        if unfit is not None:
+            raise exceptions.ValidationError({unfit or "body": ["A text here holds a NUL or half a letter."]})
+        return parsed
+
+
+def texts_in(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """Every text with its place, as in `rules.0.name`; the names of fields too, at the place that holds them."""
+    if isinstance(value, str):
+        yield place, value
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield place, name
+            yield from texts_in(inner, f"{place}.{name}" if place else name)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from texts_in(inner, f"{place}.{index}" if place else str(index))
+
+
+def can_be_kept(text: str) -> bool:
+    """PostgreSQL keeps no NUL, and UTF-8 knows no half of a surrogate pair."""
+    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 class NanoField(serializers.DecimalField):

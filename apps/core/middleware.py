@@ -12,7 +12,7 @@ SENTENCE = "A text may not contain the NUL character."
 class RefuseNul:
     """PostgreSQL keeps no NUL in a text. An address, a cookie or a form that carries one is answered with 400, here.
 
-    JSON bodies are checked field by field where they are read.
+    JSON bodies are checked where they are read.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:

@@ -1,10 +1,14 @@
 """An address that nobody serves, and a fault, answer in the form of their neighbours."""
 
+import io
 import json
+from typing import Any
 
 import pytest
 from django.test import Client, RequestFactory
+from rest_framework.exceptions import ValidationError
 
+from apps.core.api import Json
 from controlplane import errors
 
 
@@ -23,6 +27,22 @@ def test_an_unknown_page_leads_back_to_the_console() -> None:
     assert answer.status_code == 404
     assert "There is nothing at this address." in answer.content.decode()
     assert 'href="/"' in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        ({"name": "a\0"}, "name"),
+        ({"rules": [{"values": ["\ud800"]}]}, "rules.0.values.0"),
+        ({"config": {"\udfff": 1}}, "config"),
+        ({"why": "\0"}, "why"),
+        ("\0", "body"),
+    ],
+)
+def test_a_text_that_no_database_takes_is_named(body: Any, place: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Json().parse(io.BytesIO(json.dumps(body).encode()))
+    assert list(refused.value.detail) == [place]
 
 
 def test_a_fault_under_the_api_is_a_problem_and_tells_no_inner_things() -> None:
