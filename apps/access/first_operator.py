@@ -1,4 +1,4 @@
-"""The first person: made with no password, let in by a link that sets one, once."""
+"""The first person: made with no password, let in by a link that sets one, once; and an environment to be let into."""
 
 from datetime import datetime
 
@@ -12,6 +12,7 @@ from django.utils.http import urlsafe_base64_encode
 
 from apps.access import services
 from apps.access.domain.roles import Role
+from apps.access.models import Environment
 from apps.core.actors import WORKER
 
 NAME = "operator"
@@ -33,4 +34,9 @@ def invite_first_operator(*, now: datetime) -> tuple[str, str] | None:
     if is_new:
         because = "First start: with no user yet, somebody must be let in."
         services.grant(user=user, environment=None, role=Role.ADMIN, by=WORKER, because=because, now=now)
+    if not Environment.objects.exists():
+        because = "First start: with no environment yet, nothing can be set up."
+        services.create_environment(
+            key="production", name="Production", is_production=True, by=WORKER, because=because, now=now
+        )
     return urlsafe_base64_encode(force_bytes(user.pk)), default_token_generator.make_token(user)

@@ -29,6 +29,10 @@ def people_with(role: Role, environment: Environment) -> list[str]:
     return sorted(able)
 
 
+def has_environments() -> bool:
+    return Environment.objects.shown().exists()
+
+
 def environments_of(user: AbstractBaseUser | AnonymousUser) -> list[Environment]:
     """The environments that this person may see, production first."""
     shown = Environment.objects.shown().order_by("-is_production", "key")

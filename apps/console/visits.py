@@ -80,7 +80,8 @@ def visited(view: View) -> View:
     def inner(request: ConsoleRequest, **kwargs: Any) -> HttpResponse:
         environments = access.environments_of(request.user)
         if not environments:
-            return render(request, "console/nowhere.html", status=403)
+            is_empty = not access.has_environments()
+            return render(request, "console/nowhere.html", {"is_empty": is_empty}, status=403)
         asked = request.GET.get("environment") or request.session.get("environment")
         chosen = next((one for one in environments if one.key == asked), environments[0])
         role = access.role_in(request.user, chosen)

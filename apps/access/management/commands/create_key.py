@@ -22,7 +22,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         environment = Environment.objects.filter(key=options["environment"]).first()
         if environment is None:
-            raise CommandError(f"There is no environment {options['environment']}.")
+            key = options["environment"]
+            raise CommandError(f"There is no environment {key}. To make it: manage.py create_environment {key}")
         try:
             _, secret = services.create_key(
                 environment=environment,
