@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpcore2
 import httpx2
@@ -69,16 +70,16 @@ def read(url: str, *, private: bool | None = None) -> httpx2.URL:
     """The address, if its form is allowed. Where private networks are allowed, so are http and other ports."""
     anywhere = settings.ALERT_PRIVATE_ADDRESSES if private is None else private
     try:
-        parsed = httpx2.URL(url)
+        parsed, plain = httpx2.URL(url), urlsplit(url)
     except (httpx2.InvalidURL, ValueError, TypeError):
         raise Refusal("This is not an address.") from None
     if parsed.scheme not in PORTS or not parsed.host:
         raise Refusal("An address begins with https:// and a host.")
     if parsed.scheme == "http" and not (anywhere or settings.ALERT_PLAIN_HTTP):
         raise Refusal("An address begins with https://; ALERT_PLAIN_HTTP allows http://.")
-    if parsed.userinfo:
+    if "@" in plain.netloc:  # before it there may be nothing
         raise Refusal("An address has no user and password in it.")
-    if parsed.fragment:
+    if "#" in url:
         raise Refusal("An address has no fragment (#…).")
     if not anywhere and port_of(parsed) not in (*PORTS.values(), *settings.ALERT_PORTS):
         raise Refusal(f"Port {port_of(parsed)} is not allowed; ALERT_PORTS lists those that are, beside 443 and 80.")
@@ -86,7 +87,7 @@ def read(url: str, *, private: bool | None = None) -> httpx2.URL:
 
 
 def port_of(url: httpx2.URL) -> int:
-    return url.port or PORTS[url.scheme]
+    return PORTS[url.scheme] if url.port is None else url.port
 
 
 def addresses_of(host: str, port: int, *, private: bool, seconds: float = CONNECT_SECONDS) -> list[str]:

@@ -23,7 +23,7 @@ PUBLIC = "93.184.216.34"
         "192.0.2.1", "198.18.0.1", "::", "::1", "fc00::1", "fd12:3456::1", "fe80::1", "fe80::1%eth0", "fec0::1",
         "ff02::1", "2001:db8::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:169.254.169.254", "::127.0.0.1",
         "64:ff9b::7f00:1", "64:ff9b::a00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::1", "2002:7f00:1::", "2002:a00:1::1",
-        "not an address", "",
+        "3fff::1", "192.88.99.1", "not an address", "",
     ],
 )  # fmt: skip
 def test_what_is_not_everybodys_is_refused_in_whatever_dress(address):
@@ -46,7 +46,10 @@ def test_what_is_everybodys_may_be_called(address):
         ("https://", "begins with https://"),
         ("file:///etc/passwd", "begins with https://"),
         ("https://alice:secret@hooks.example/", "no user and password"),
+        ("https://@hooks.example/", "no user and password"),
         ("https://hooks.example/#here", "no fragment"),
+        ("https://hooks.example/#", "no fragment"),
+        ("https://hooks.example:0/", "Port 0 is not allowed"),
         ("https://hooks.example:8443/", "Port 8443 is not allowed"),
         ("https://hooks.example:notaport/", "not an address"),
     ],

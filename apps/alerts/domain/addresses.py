@@ -11,6 +11,8 @@ NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 NAT64_LOCAL = ipaddress.IPv6Network("64:ff9b:1::/48")
 SHARED = ipaddress.IPv4Network("100.64.0.0/10")
 COMPATIBLE = ipaddress.IPv6Network("::/96")
+NEWLY_RESERVED = ipaddress.IPv6Network("3fff::/20")  # for documentation: Python 3.11 does not know it yet
+RELAYS = ipaddress.IPv4Network("192.88.99.0/24")  # of 6to4, given up
 
 
 def is_public(text: str) -> bool:
@@ -37,11 +39,11 @@ def is_plainly_public(address: IPv4Address | IPv6Address) -> bool:
     if isinstance(address, IPv6Address):
         if address.ipv4_mapped is not None:
             return True  # judged by what it carries
-        if address in COMPATIBLE or address in NAT64_LOCAL or address.is_site_local:
+        if any(address in network for network in (COMPATIBLE, NAT64_LOCAL, NEWLY_RESERVED)) or address.is_site_local:
             return False
         if address in NAT64:
             return True
-    elif address in SHARED or int(address) >> 24 == 0:
+    elif address in SHARED or address in RELAYS or int(address) >> 24 == 0:
         return False
     refused = (
         address.is_private,
