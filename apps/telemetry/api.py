@@ -16,6 +16,8 @@ from apps.core.refusals import Invalid
 from apps.telemetry import queries
 
 STEPS = [*queries.STEPS, "all"]
+SPEND_STEPS = [step for step in STEPS if queries.STEPS.get(step, 60) >= 60]  # money is kept by the minute
+YEARS = range(1900, 9000)  # what lies beyond cannot be cut into the days of every zone
 BY = (*queries.money.BY, queries.money.TOKENS_SOURCE)
 MOST_STEPS = 20_000
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -23,16 +25,28 @@ NOT_VISIBLE = "not visible from this source"  # attempts, where one span is made
 
 PERIOD = [
     IN_ENVIRONMENT,
-    OpenApiParameter("from", datetime, description="An hour before `to` by default."),
+    OpenApiParameter(
+        "from",
+        datetime,
+        description="An hour before `to` by default. Sums take the minute or window in which it lies whole.",
+    ),
     OpenApiParameter("to", datetime, description="Now by default; itself outside."),
 ]
+
+
+class MomentField(serializers.DateTimeField):
+    def to_internal_value(self, value: Any) -> datetime:
+        at = super().to_internal_value(value)
+        if at.year not in YEARS:
+            raise serializers.ValidationError(f"Of the years {YEARS.start} to {YEARS.stop - 1}.")
+        return at
 
 
 class FromTo(serializers.Serializer[Any]):
     are_required: ClassVar[bool] = True
 
     def get_fields(self) -> dict[str, Any]:  # `from` is a word of Python
-        moments = {name: serializers.DateTimeField(required=self.are_required) for name in ("from", "to")}
+        moments = {name: MomentField(required=self.are_required) for name in ("from", "to")}
         return {**moments, **super().get_fields()}
 
 
@@ -46,6 +60,7 @@ class WindowsIn(PeriodIn):
 
 
 class SpendIn(PeriodIn):
+    step = serializers.ChoiceField(choices=SPEND_STEPS, default="all")
     by = serializers.CharField(default="", allow_blank=True)
     timezone = serializers.CharField(default="UTC")
 
@@ -123,12 +138,14 @@ SpendOut = inline_serializer(
 
 
 class MeasuredView(ApiView):
+    looks_back: ClassVar[timedelta] = timedelta(hours=1)
+
     def asked(self, kind: type[PeriodIn]) -> dict[str, Any]:
         reading = kind(data=self.request.query_params)
         reading.is_valid(raise_exception=True)
         asked: dict[str, Any] = reading.validated_data
         until = asked.setdefault("to", self.now)
-        since = asked.setdefault("from", until - timedelta(hours=1))
+        since = asked.setdefault("from", until - self.looks_back)
         seconds = queries.STEPS.get(asked["step"], 0)
         if since >= until:
             raise Invalid("The time ends before it begins.", **{"from": "This is not before `to`."})
@@ -156,7 +173,7 @@ class SpendView(MeasuredView):
         parameters=[
             *PERIOD,
             OpenApiParameter("by", str, description=f"Some of {', '.join(BY)}, with commas between."),
-            OpenApiParameter("step", str, enum=STEPS),
+            OpenApiParameter("step", str, enum=SPEND_STEPS),
             OpenApiParameter("timezone", str, description="Whose days `1d` are; UTC by default."),
         ],
         responses=SpendOut,
@@ -168,6 +185,8 @@ class SpendView(MeasuredView):
         by = [name.strip() for name in asked["by"].split(",") if name.strip()]
         if unknown := [name for name in by if name not in BY]:
             raise Invalid("Money is not kept by that.", by=f"{', '.join(unknown)}: not one of {', '.join(BY)}.")
+        if queries.money.TOKENS_SOURCE in request.query_params:
+            raise Invalid("Money is not narrowed by that.", tokens_source="Narrow by `rule`, which tells it.")
         where = {name: value for name in queries.money.BY if (value := request.query_params.get(name))}
         name = asked["timezone"]
         rows = queries.spend(

@@ -14,6 +14,7 @@ from apps.access.endpoint import IN_ENVIRONMENT, ApiView
 from apps.core.money import nano_to_text
 from apps.core.refusals import Invalid
 from apps.telemetry import bills
+from apps.telemetry.api import YEARS
 
 MOST_DAYS = 366
 
@@ -87,9 +88,12 @@ class BillsView(ApiView):
 def day_of(request: Request, name: str) -> date | None:
     told = request.query_params.get(name)
     try:
-        return date.fromisoformat(told[:10]) if told else None
+        day = date.fromisoformat(told[:10]) if told else None
     except ValueError:
-        raise Invalid("A day is written as in 2026-11-24.", **{name: "This is no day."}) from None
+        day = date.min
+    if day is not None and day.year not in YEARS:
+        raise Invalid("A day is written as in 2026-11-24.", **{name: "This is no day."})
+    return day
 
 
 def difference_dict(one: bills.Difference) -> dict[str, Any]:

@@ -48,7 +48,9 @@ class PriceListEffectOut(FromTo):
     changes = PriceChangeOut(many=True)
 
 
-class UnpricedView(ApiView):
+class UnpricedView(MeasuredView):
+    looks_back = MONTH
+
     @extend_schema(
         parameters=[
             IN_ENVIRONMENT,
@@ -60,11 +62,8 @@ class UnpricedView(ApiView):
     )
     def get(self, request: Request) -> Response:
         environment = self.asked_environment()
-        reading = PeriodIn(data=request.query_params)
-        reading.is_valid(raise_exception=True)
-        until = reading.validated_data.get("to", self.now)
-        since = reading.validated_data.get("from", until - MONTH)
-        return self.paged(queries.unpriced(environment.key, since, until), unpriced_dict)
+        asked = self.asked(PeriodIn)
+        return self.paged(queries.unpriced(environment.key, asked["from"], asked["to"]), unpriced_dict)
 
 
 class AmplificationView(MeasuredView):

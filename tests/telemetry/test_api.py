@@ -100,7 +100,15 @@ def test_spend_narrows(bob):
         ("windows", {"route": ROUTE, "from": "yesterday"}, "from"),
         ("windows", {"route": ROUTE, "from": "2026-11-24T03:00:00Z"}, "from"),
         ("windows", {"route": ROUTE, "from": "2020-11-24T03:00:00Z", "step": "10s"}, "step"),
+        ("windows", {"route": ROUTE, "from": "0001-01-01T00:00:00Z"}, "from"),
+        ("windows", {"route": ROUTE, "to": "9999-12-31T23:59:59Z"}, "to"),
         ("spend", {"by": "colour"}, "by"),
+        ("spend", {"step": "10s"}, "step"),  # minutes are the finest that money is kept by
+        ("spend", {"to": "9999-12-31T23:59:59Z"}, "to"),
+        ("spend", {"timezone": "Mars/Base"}, "timezone"),
+        ("spend", {"tokens_source": "estimated"}, "tokens_source"),
+        ("unpriced", {"from": "2026-11-24T03:00:00Z"}, "from"),
+        ("bills", {"to": "0001-01-01"}, "to"),
     ],
 )
 def test_a_question_that_makes_no_sense_is_refused_with_the_field(bob, path, asked, field):

@@ -41,6 +41,9 @@ BROKEN = [
     ({"latency_ms": True}, "latency_ms"),
     ({"input_tokens": -5}, "input_tokens"),
     ({"output_tokens": 1.5}, "output_tokens"),
+    ({"output_tokens": 10**4000}, "output_tokens"),
+    ({"attempt": 10**30}, "attempt"),
+    ({"attempt": -1}, "attempt"),
     ({"at": "yesterday"}, "at"),
     ({"at": "2026-11-24T02:59:50"}, "timezone"),
     ({"at": 1764000000}, "at"),
@@ -121,7 +124,6 @@ UNREADABLE = [
     (b'{"batch_id": "b\\u0000", "calls": []}', "$.batch_id"),
     (b'{"batch_id": "\xff", "calls": []}', "position 14"),
     (b"[" * 100_000, ""),
-    (b'{"batch_id": "b", "calls": [' + b"9" * 5000 + b"]}", ""),
 ]
 
 
@@ -131,6 +133,12 @@ def test_a_batch_that_cannot_be_read_names_the_place(body, place):
         read(body)
 
     assert place in str(told.value)
+
+
+def test_a_number_of_thousands_of_digits_costs_its_call_only():
+    found = read(b'{"batch_id": "b", "calls": [' + b"9" * 5000 + b', {"id": "long", "attempt": ' + b"9" * 5000 + b"}]}")
+
+    assert [one.id for one in found.rejected] == ["", "long"]
 
 
 @given(

@@ -19,6 +19,7 @@ from msgspec import Meta, Struct
 BACK = timedelta(hours=48)
 AHEAD = timedelta(minutes=5)
 MAX_COST_USD = Decimal(1_000_000)
+MOST_DIGITS = 1_000
 
 Id = Annotated[str, Meta(min_length=1, max_length=200)]
 RouteName = Annotated[str, Meta(min_length=1, max_length=512)]
@@ -27,6 +28,7 @@ Moment = Annotated[datetime, Meta(tz=True)]
 Milliseconds = Annotated[float, Meta(ge=0, le=86_400_000)]
 Tokens = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 Version = Annotated[int, Meta(ge=0, le=2_147_483_647)]
+Number = Annotated[int, Meta(ge=0, le=2_147_483_647)]
 Arm = Literal["live", "shadow"]
 TokensSource = Literal["reported", "counted", "estimated"]  # by the provider; by the sender's tokenizer; by guessing
 AssignedBy = Literal["split", "rule", "default", "fallback"]
@@ -43,7 +45,7 @@ class Call(Struct, gc=False):
     provider: Name | None = None
     model: Annotated[str, Meta(max_length=200)] | None = None
     request_id: Annotated[str, Meta(max_length=200)] | None = None
-    attempt: int | None = None
+    attempt: Number | None = None
     first_token_ms: Milliseconds | None = None
     input_tokens: Tokens | None = None
     cached_input_tokens: Tokens | None = None
@@ -156,7 +158,7 @@ def read(body: bytes, now: datetime) -> Batch:
 
 def read_part_by_part(body: bytes) -> Batch:
     try:
-        loose = json.loads(body)  # takes NaN, which msgspec refuses with the whole body
+        loose = json.loads(body, parse_int=whole_number)  # takes NaN, which msgspec refuses with the whole body
     except RecursionError:
         raise Unreadable("nested too deeply") from None
     except ValueError as error:
@@ -179,6 +181,11 @@ def read_part_by_part(body: bytes) -> Batch:
         rejected=rejected,
         rejected_outcomes=rejected_outcomes,
     )
+
+
+def whole_number(digits: str) -> int | float:
+    """One that is too long to be read is too large for any field: its call is told so, and not its batch."""
+    return int(digits) if len(digits) < MOST_DIGITS else float("inf")
 
 
 def keep(parts: list[Any], kind: type[Part], rejected: list[Rejected]) -> list[Part]:
