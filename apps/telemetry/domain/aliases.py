@@ -8,8 +8,9 @@ senders put prompts, answers, stack traces and key hashes into the others.
 
 from __future__ import annotations
 
-# 2: tokens written to caches, the oldest names of models, retries of OpenAI's clients. 3: flags of a resource
-VERSION = 3
+# 2: tokens written to caches, the oldest names of models, retries of OpenAI's clients. 3: flags of a resource.
+# 4: whether a call was a stream, tags of a whole trace, more errors of networks and of aiohttp
+VERSION = 4
 
 FIELDS: dict[str, tuple[str, ...]] = {
     "operation": (
@@ -29,6 +30,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
                       "llm.token_count.completion"),
     "first_token": ("gen_ai.response.time_to_first_chunk", "gen_ai.server.time_to_first_token"),
     "first_token_at": ("langfuse.observation.completion_start_time",),
+    "stream": ("gen_ai.request.stream", "gen_ai.is_streaming", "llm.is_streaming"),
     "error": ("error.type", "exception.type"),
     "error_code": ("error.code", "http.response.status_code"),
     "level": ("langfuse.observation.level",),
@@ -112,17 +114,21 @@ ENDPOINTS = {
 
 # Of clients, of Bedrock's errors and Google's statuses. A call that was refused costs nothing, so its name matters.
 ERRORS = {
-    "timeout": ("APITimeoutError", "Timeout", "TimeoutError", "ReadTimeout", "ReadTimeoutError", "GatewayTimeout",
+    "timeout": ("APITimeoutError", "APIConnectionTimeoutError", "Timeout", "TimeoutError", "TimeoutException",
+                "ReadTimeout", "ReadTimeoutError", "ServerTimeoutError", "SocketTimeoutError", "GatewayTimeout",
                 "ModelTimeoutException", "DeadlineExceeded", "DEADLINE_EXCEEDED", "408", "504"),
     "rate_limited": ("RateLimitError", "rate_limit_error", "rate_limit_exceeded", "insufficient_quota",
                      "TooManyRequests", "TooManyRequestsException", "ThrottlingException", "ModelNotReadyException",
                      "ServiceQuotaExceededException", "ResourceExhausted", "RESOURCE_EXHAUSTED", "429"),
     "overloaded": ("OverloadedError", "overloaded_error", "ServiceUnavailableError", "ServiceUnavailable",
                    "ServiceUnavailableException", "UNAVAILABLE", "529", "503"),
-    "provider_error": ("InternalServerError", "InternalServerException", "APIStatusError", "BadGatewayError",
-                       "BadGateway", "ModelErrorException", "INTERNAL", "500", "502"),
-    "connection": ("APIConnectionError", "ConnectError", "ConnectionError", "ConnectTimeout", "ConnectTimeoutError",
-                   "EndpointConnectionError", "PoolTimeout", "SSLError", "gaierror", "DNS", "TLS"),
+    "provider_error": ("InternalServerError", "InternalServerException", "BadGatewayError", "BadGateway",
+                       "ModelErrorException", "INTERNAL", "500", "502"),
+    "connection": ("APIConnectionError", "ConnectError", "ConnectionError", "ConnectionRefusedError", "ConnectTimeout",
+                   "ConnectTimeoutError", "ConnectionTimeoutError", "EndpointConnectionError", "ClientConnectorError",
+                   "ClientConnectorDNSError", "ClientConnectorSSLError", "ClientConnectorCertificateError",
+                   "PoolTimeout", "SSLError", "SSLCertVerificationError", "gaierror", "NameResolutionError",
+                   "ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "DNS", "TLS"),
     "invalid_request": ("BadRequestError", "NotFoundError", "UnprocessableEntityError", "InvalidRequestError",
                         "invalid_request_error", "ContextWindowExceededError", "ValidationException",
                         "ResourceNotFoundException", "InvalidArgument", "INVALID_ARGUMENT", "NOT_FOUND", "400", "404",
@@ -140,7 +146,9 @@ ERROR_CLASSES = {name.lower(): kind for kind, names in ERRORS.items() for name i
 
 FINISHES = {
     "tool_call": "tool_calls", "function_call": "tool_calls", "tool_use": "tool_calls", "safety": "content_filter",
-    "refusal": "content_filter", "max_tokens": "length", "end_turn": "stop",
+    "refusal": "content_filter", "max_tokens": "length", "end_turn": "stop", "stop_sequence": "stop",
+    "tool-calls": "tool_calls", "content-filter": "content_filter", "content_filtered": "content_filter",
+    "guardrail_intervened": "content_filter", "prohibited_content": "content_filter", "blocklist": "content_filter",
 }  # fmt: skip
 
 # Metrics by their names with underscores, as Prometheus-shaped pipelines write them, without `_total` and units. Others
@@ -156,7 +164,7 @@ METRICS = {
     "gen_ai_client_inference_usage_cache_write_input_tokens": WRITTEN,
 }
 CALLS_IN_PAIRS, TOKENS_IN_PAIRS = "gen_ai_client_operation_duration", "gen_ai_client_token_usage"  # one value a call
-METRIC_SUFFIXES = ("_total", "_seconds", "_milliseconds")
+METRIC_SUFFIXES = ("_total", "_seconds", "_milliseconds", "_token")  # Traceloop's unit is `token`
 # `total` is no standard, but in the field beside the other two: counting it would count all twice.
 TOKEN_TYPES = {"input": INPUT, "output": OUTPUT, "prompt": INPUT, "completion": OUTPUT}
 TOKEN_TYPE = "gen_ai.token.type"

@@ -59,15 +59,22 @@ def text(told: Told, field: str, length: int = 128) -> str:
 
 def packed(value: Any) -> dict[str, Any]:
     """JSON in a text, or the repr of a Python dictionary."""
-    if isinstance(value, dict):
-        return value
-    if not isinstance(value, str) or not value.startswith("{"):
-        return {}
+    found = unpacked(value, "{") if isinstance(value, str) else value
+    return found if isinstance(found, dict) else {}
+
+
+def packed_list(value: Any) -> list[Any]:
+    found = unpacked(value, "[") if isinstance(value, str) else value
+    return found if isinstance(found, list) else []
+
+
+def unpacked(value: str, opening: str) -> Any:
+    if not value.startswith(opening):
+        return None
     try:
-        found = json.loads(value)
+        return json.loads(value)
     except (ValueError, RecursionError):
         try:
-            found = ast.literal_eval(value)
+            return ast.literal_eval(value)
         except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-            return {}
-    return found if isinstance(found, dict) else {}
+            return None

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from apps.telemetry.domain import aliases
-from apps.telemetry.domain.attributes import fields_of, text
+from apps.telemetry.domain.attributes import fields_of, packed_list, text
 from apps.telemetry.domain.otlp import Log, Span, Told
 from apps.telemetry.domain.span_calls import Evaluation, Naming, SpanCall
 from apps.telemetry.domain.usage import tokens
@@ -72,9 +71,8 @@ TAGS = frozenset({"tags", "told_route", "told_variant"})
 
 def name_by_tags(call: SpanCall, told: Any) -> None:
     """`route:…`, `variant:…`, `arm:shadow` among a gateway's tags."""
-    tags: Iterable[Any] = told if isinstance(told, list) else ()
     route = variant = ""
-    for tag in tags:
+    for tag in packed_list(told):  # Langfuse's clients in other languages, and LiteLLM for Langfuse, pack it as JSON
         name, colon, value = tag.partition(":") if isinstance(tag, str) else ("", "", "")
         if not colon or not value:
             continue

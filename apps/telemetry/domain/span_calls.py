@@ -111,7 +111,12 @@ class SpanCall(Struct, gc=False, array_like=True, kw_only=True):
 
     @property
     def has_usage(self) -> bool:
-        return self.input_tokens is not None or self.output_tokens is not None
+        return bool(self.input_tokens or self.output_tokens)
+
+    def tell_no_usage_of_failure(self) -> None:
+        """A failed call of which its sender says 0 tokens: it does not know, and the call may have cost something."""
+        if self.error and not self.has_usage:
+            self.input_tokens = self.output_tokens = None
 
     @property
     def has_latency(self) -> bool:

@@ -49,6 +49,7 @@ def call_of_span(span: Span) -> SpanCall | None:
         hear_events(call, span)
     if not call.error and call.finish == "error" and not call.has_usage and span.status == 0:
         call.error = "cancelled"
+    call.tell_no_usage_of_failure()
     if span.scope.startswith("logfire"):
         kind_of_span = text(told, "span_type")
         call.joins = kind_of_span == "log"
@@ -90,6 +91,7 @@ def call_of_log(log: Log) -> SpanCall | None:
     call.id = f"log\n{log.trace_id}\n{call.span}"
     if not call.error and call.finish == "error" and not call.has_usage:
         call.error = "cancelled"
+    call.tell_no_usage_of_failure()
     return call
 
 
@@ -133,11 +135,16 @@ def describe(told: Told, kind: str, *, source: str, begin: int, end: int) -> Spa
     return call
 
 
+NO_STREAM = (False, "False", "false")
+
+
 def first_token_ms(told: Told, begin: int) -> float | None:
-    seconds = told.get("first_token")
-    if isinstance(seconds, int | float) and is_finite(seconds) and 0 <= seconds <= 86_400:
-        return seconds * 1000
-    moment = told.get("first_token_at")
+    """Of a stream: an answer that comes whole has no first token."""
+    seconds, moment = told.get("first_token"), told.get("first_token_at")
+    if (seconds is None and moment is None) or told.get("stream") in NO_STREAM:
+        return None
+    if isinstance(seconds, int | float) and not isinstance(seconds, bool):
+        return seconds * 1000 if is_finite(seconds) and 0 <= seconds <= 86_400 else None
     if isinstance(moment, str):
         try:
             at = datetime.fromisoformat(moment.strip('"'))

@@ -49,8 +49,6 @@ def usage_of(told: Told, notes: list[str]) -> Usage:
             outputs = more.outputs if outputs is None else outputs
             written = more.written if written is None else written
             written_1h = more.written_1h if written_1h is None else written_1h
-    if inputs == 0 and not outputs and told.get("error") is not None:
-        inputs = outputs = None  # a failed call that says 0 does not know
     if cached and cached > (inputs or 0):
         notes.append("cached_too_large")
         cached = None
