@@ -46,7 +46,7 @@ def percent(fraction: float) -> str:
     if value == 0:
         return f"0{NBSP}%"
     digits = 0 if abs(value) >= 10 else 1 if abs(value) >= 0.1 else 2
-    return signed(f"{value:.{digits}f}{NBSP}%")
+    return signed(f"{value:,.{digits}f}{NBSP}%")
 
 
 def share(ten_thousandths: float) -> str:
@@ -81,6 +81,12 @@ def usd(value: Decimal | float) -> str:
 
 def nano(value: float) -> str:
     return usd(Decimal(value) / NANO)
+
+
+def exact(nano: int) -> str:
+    """Every figure of an amount, cents at least: $22,000, $12.50, $0.000125."""
+    text = f"{Decimal(nano) / NANO:,f}"
+    return f"${text}0" if text[-2:-1] == "." else f"${text}"
 
 
 def usd_short(value: Decimal | float) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from apps.budgets import ledger
@@ -16,6 +17,7 @@ from apps.console.months import Month
 from apps.core.refusals import NotFound
 from apps.flags import queries as flags
 from apps.flags.queries import RouteView
+from apps.journal.models import Entry
 from apps.rollouts import queries as rollouts
 from apps.rollouts.domain import stages
 from apps.rollouts.domain.plan import Cost
@@ -113,6 +115,14 @@ def budget(environment: str, id: str) -> Budget:
     if row is None:
         raise NotFound(what="budget", key=id)
     return row
+
+
+def budget_at(row: Budget, revision: int | None) -> dict[str, Any] | None:
+    """What was set as that revision: the journal has an entry of each. None: it cannot be told."""
+    written = Entry.objects.of_environment(row.environment).about(budget=row.id)
+    entries = written.filter(kind__in=("budget.created", "budget.changed")).order_by("at", "id")
+    found = entries[revision - 1 : revision] if revision else ()
+    return next((dict(entry.after) for entry in found if entry.after), None)
 
 
 def of_month(environment: str, month: Month) -> list[BudgetStatus]:

@@ -60,6 +60,7 @@ urlpatterns = [
     path("budgets/new/", money_edit.new, name="budget-new"),
     path("budgets/<str:id>/", money.one, name="budget"),
     path("budgets/<str:id>/edit/", money_edit.edit, name="budget-edit"),
+    path("budgets/<str:id>/end/", money_edit.end, name="budget-end"),
     path("prices/", prices.page, name="prices"),
     path("prices/import/", prices.press, {"act": "import"}, name="price-import"),
     path("prices/<str:id>/", prices.one, name="price-list"),

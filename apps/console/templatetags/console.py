@@ -67,6 +67,14 @@ def half_chart(one: charts.Chart) -> SafeString:
     return mark_safe(f'<div class="only-wide">{wide}</div><div class="only-phone">{phone}</div>')
 
 
+@register.simple_tag
+def fault_of(draft: Any, field: str) -> SafeString:
+    """What a field with a fault says to those who do not see it; `_fault.html` writes the words."""
+    if field not in draft.faults:
+        return SafeString()
+    return format_html(' aria-invalid="true" aria-describedby="{}-error"', field)
+
+
 @register.filter
 def chart_data(one: charts.Chart) -> dict[str, Any]:
     return chart_values.for_uplot(one)
