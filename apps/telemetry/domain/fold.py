@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Protocol
 
-from apps.catalog.domain.names import maker_of, named, normalised
+from apps.catalog.domain.names import maker_of, normalised
 from apps.catalog.domain.pricing import PriceBook
 from apps.telemetry.domain.attempts import Attempt, alike, first_of_each_id, variant_of
 from apps.telemetry.domain.batch import Call, Outcome
@@ -62,9 +62,11 @@ def named_model(call: Call, facts: RouteFacts) -> tuple[str, str]:
 
     A sender that names no provider means the one of the variant's own model, else whose model it is.
     """
-    plan = normalised("", facts.model_of(variant_of(call)) or "")
-    provider, model = normalised(call.provider, call.model) if call.model else (named(call.provider or ""), plan[1])
-    return provider or (plan[0] if model == plan[1] else maker_of(model)), model
+    provider, model = normalised(call.provider, call.model or "")
+    if provider and model:
+        return provider, model
+    planned, plan = normalised("", facts.model_of(variant_of(call)) or "")
+    return provider or (planned if model in ("", plan) else maker_of(model)), model or plan
 
 
 def model_name(call: Call, facts: RouteFacts) -> str:
