@@ -5,6 +5,7 @@ import gc
 import os
 import sys
 from collections.abc import Awaitable
+from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "sdk"))  # the e
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlplane.settings")
 
 from a2wsgi import WSGIMiddleware
+from django.conf import settings
 
 from apps.core.asgi import GONE, Message, Receive, Scope, Send
 from controlplane.parentage import die_with_parent
@@ -56,6 +58,7 @@ api, page = timed("api", answer_page), timed("pages", answer_page)
 async def lifespan(receive: Receive, send: Send) -> None:
     await receive()
     await serving.open_doors()
+    import_module(settings.ROOT_URLCONF)  # a client that waits a second for room under its cap may be the first to ask
     # What is loaded stays: collecting garbage need not walk it again and again.
     gc.collect()
     gc.freeze()
