@@ -8,8 +8,6 @@ from django.core import mail
 from django.urls import reverse
 
 from apps.alerts import sending, services
-from apps.alerts.domain import formats, messages
-from apps.alerts.domain.messages import Message, Notice
 from apps.alerts.models import Channel, Delivery
 from apps.core.refusals import Refused
 from tests.alerts.make_alerts import ALICE, MINUTE, ROUTE, SECOND, SENTENCE, channel, end, say, the_alert
@@ -58,19 +56,6 @@ def test_a_slack_digest_stays_within_its_limits(receiver, now):
         assert len(body) < 13_000
         assert len(told["blocks"]) <= 50
         assert all(len(block["text"]["text"]) <= 3000 for block in told["blocks"] if "text" in block)
-
-
-@pytest.mark.parametrize("sign", "&<>x")
-def test_a_long_message_to_slack_is_cut_without_cutting_an_escape_in_two(now, sign):
-    told = notice(at=now, sentence=f"It is so because {sign * 9000}", runbook=sign * 9000, route="r" * 128)
-    body = formats.slack(Message(id="1", key="1", notices=(told,), home=""))
-    texts = [body["text"], *(block["text"]["text"] for block in body["blocks"] if "text" in block)]
-
-    assert all(len(text) <= 3000 for text in texts)
-    assert len(json.dumps(body)) < 10_000
-    for text in texts:
-        rest = text.replace("&amp;", "").replace("&lt;", "").replace("&gt;", "")
-        assert not set(rest) & set("&<>")
 
 
 def test_pagerduty_is_triggered_acknowledged_and_resolved_under_one_key(receiver, now):
@@ -314,34 +299,6 @@ def test_a_header_cannot_be_smuggled_into_a_mail(now):
     (message,) = mail.outbox
     assert "\n" not in message.subject
     assert "&lt;b&gt;" in message.alternatives[0].content
-
-
-def notice(**fields):
-    now = fields.pop("at")
-    blank = dict.fromkeys(("alert", "condition", "environment", "route", "owner", "sentence", "link", "runbook"), "")
-    return Notice(**{"event": "firing", "severity": "error", "opened_at": now, "at": now, **blank, **fields})
-
-
-@pytest.mark.parametrize(
-    ("fields", "subject"),
-    [
-        ({"sentence": "The budget is spent."}, "The budget is spent."),
-        (
-            {"sentence": SENTENCE, "route": ROUTE, "event": "resolved"},
-            "Resolved: Rolled back invoice-extraction: p95 latency was 4.34 s, limit 2.56 s",
-        ),
-        (
-            {"sentence": f"Held the ramp because {'the errors rise and ' * 9}fall", "route": "search"},
-            "Held the ramp: the errors rise and the errors rise and the errors rise and…",
-        ),
-        ({"sentence": "y" * 300}, "y" * 77 + "…"),
-    ],
-)
-def test_a_subject_has_state_route_and_figure_in_78_characters(now, fields, subject):
-    message = Message(id="1", key="1", notices=(notice(at=now, **fields),), home="")
-
-    assert messages.subject(message) == subject
-    assert len(messages.subject(message)) <= 78
 
 
 def test_a_test_of_a_broken_channel_mends_it(receiver, now):

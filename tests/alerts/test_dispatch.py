@@ -41,7 +41,7 @@ def test_a_mail_says_it_all_before_it_is_opened(now):
     end(now + timedelta(minutes=1))
 
     fired, resolved = mail.outbox
-    assert fired.subject == "Rolled back invoice-extraction: p95 latency was 4.34 s, limit 2.56 s"
+    assert fired.subject == "Firing: Rolled back invoice-extraction: p95 latency was 4.34 s, limit 2.56 s"
     assert fired.body[:200].startswith(SENTENCE)
     assert "text/html" in fired.alternatives[0].mimetype
     assert resolved.subject.startswith("Resolved: Rolled back invoice-extraction")

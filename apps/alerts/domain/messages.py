@@ -12,6 +12,7 @@ from typing import Any
 from apps.alerts.domain.life import rank
 
 LISTED = 20  # lines of a digest; the rest is a number
+LINE = 500
 MOST_DATA = 200  # alerts in a webhook's digest
 SUBJECT = 78
 HEADS = {"firing": "", "acknowledged": "Acknowledged: ", "resolved": "Resolved: ", "test": "Test: "}
@@ -114,10 +115,13 @@ def listed(names: Sequence[str], most: int = 3) -> str:
 
 def subject(message: Message) -> str:
     """State, route and figure in 78 characters at most."""
-    whole = headline(message)
-    if len(whole) <= SUBJECT or not message.is_one:
-        return shortened(whole, SUBJECT)
+    if not message.is_one:
+        return shortened(headline(message), SUBJECT)
     notice = message.first
+    is_new = notice.event == "firing" and not notice.again
+    whole = f"Firing: {said(notice)}" if is_new else said(notice)
+    if len(whole) <= SUBJECT:
+        return whole
     head = whole[: len(whole) - len(" ".join(notice.sentence.split()))]
     sentence = first_sentence(whole[len(head) :])
     what, _, why = sentence.partition(" because ")
@@ -142,13 +146,14 @@ def shortened(text: str, most: int) -> str:
     if len(text) <= most:
         return text
     cut = text[: most - 1]
-    return (cut.rpartition(" ")[0] or cut).rstrip(" ,;:") + "…"
+    words = cut.rpartition(" ")[0]
+    return (words if len(words) > most // 2 else cut).rstrip(" ,;:") + "…"
 
 
 def lines(message: Message) -> list[str]:
     """What a digest carries, the worst first, the rest as a number."""
     worst_first = sorted(message.notices, key=lambda notice: -rank(notice.severity))
-    shown = [f"{notice.severity}: {said(notice)}" for notice in worst_first[:LISTED]]
+    shown = [shortened(f"{notice.severity}: {said(notice)}", LINE) for notice in worst_first[:LISTED]]
     more = len(worst_first) - LISTED
     return shown + ([f"and {more} more"] if more > 0 else [])
 
