@@ -1,5 +1,6 @@
 """Which route a call finds, from all that its trace says, and which spans are one call: without tables."""
 
+import itertools
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -128,6 +129,17 @@ def test_a_resource_may_name_its_route_by_a_flag():
 
 def below(root, told=NAMELESS, **fields):
     return span(told, traceId=root["traceId"], parentSpanId=root["spanId"], **fields)
+
+
+def test_tags_of_a_trace_stand_on_any_of_its_spans_and_go_before_flags_above_the_call():
+    root = span({}, seconds_ago=20, took=19, events=[evaluation("other", seconds_ago=15)])
+    tagged = {"langfuse.trace.tags": f'["route:{ROUTE}"]', "langfuse.trace.metadata.variant": '"flash-lite"'}
+    beside, call = below(root, tagged, seconds_ago=5), below(root)
+
+    for order in itertools.permutations([root, beside, call]):
+        assert one(*map(traces, order)) == (ROUTE, "flash-lite", "tags")
+    flagged = call | {"attributes": pairs(NAMELESS | FLAG | {"feature_flag.result.variant": "gpt-4.1"})}
+    assert one(traces(flagged, beside)) == (ROUTE, "gpt-4.1", "flag")
 
 
 def test_a_flag_that_could_not_be_evaluated_still_names_its_route():

@@ -1,7 +1,8 @@
 """Which route a call is of, and how that was found.
 
 In: all that tells of one call, the evaluations of flags in its trace, and what people have settled. Out: the first that
-is there of what the call itself names, a flag above it, a flag that was logged, its resource, a mapping.
+is there of what the call itself names, tags of its trace, a flag above it, a flag that was logged, its resource, a
+mapping.
 """
 
 from __future__ import annotations
@@ -102,16 +103,17 @@ def believed(namings: Sequence[Naming], routes: Container[str]) -> Naming | None
 
 
 def evaluated(trace: Trace, calls: Sequence[SpanCall], settled: Settled) -> Attribution | None:
-    """By flags that were evaluated before the call, on its own span or the nearest above; else by logged ones."""
+    """By tags of its trace; by flags that were evaluated before the call, on its own span or the nearest above; else by
+    logged ones."""
     call = calls[0]
     before = [one for one in trace.evaluations if one.route in settled.routes and is_before(one, call)]
     if not before:
         return None
     above = [span for one in calls for span in ancestors(trace.links, one.span, one.parent)]
-    for told_by in ("ancestor", "log"):
+    for told_by in ("tags", "ancestor", "log"):
         told = [one for one in before if one.told_by == told_by]
         near = next((found for span in above if (found := [one for one in told if one.span == span])), [])
-        if told_by == "log" and not near:  # of the same trace, if not of a span above
+        if told_by != "ancestor" and not near:  # of the same trace, if not of a span above
             near = told
         if near:
             chosen, is_ambiguous = choose(near, call, settled)

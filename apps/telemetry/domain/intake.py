@@ -127,6 +127,8 @@ def of_body(body: Body, *, environment: str, now: int) -> Intake:
         call = spans.call_of_span(span)
         if call is not None:
             intake.add(span.trace_id, call, now)
+        elif (tags := naming.trace_tags_of(span)) is not None:
+            part.evaluations.append(tags)
     for log in body.logs:
         meet(intake, log.resource, environment)
         evaluation = naming.evaluation_of_log(log) if log.name in aliases.FLAG_EVENTS else None

@@ -19,9 +19,8 @@ def name_route(call: SpanCall, told: Told) -> None:
         call.name(naming)
     if told.keys().isdisjoint(TAGS):
         return
-    told_route, told_variant = text(told, "told_route", 512).strip('"'), text(told, "told_variant").strip('"')
-    if told_route or told_variant:
-        call.name(Naming(told_route, told_variant, "tags"))
+    if (naming := metadata_of(told)).by:
+        call.name(naming)
     name_by_tags(call, told.get("tags"))
 
 
@@ -69,9 +68,22 @@ OUR_NAMES = frozenset({"route", "variant"})
 TAGS = frozenset({"tags", "told_route", "told_variant"})
 
 
+def metadata_of(told: Told) -> Naming:
+    """Langfuse's, whose values are JSON."""
+    route, variant = text(told, "told_route", 512).strip('"'), text(told, "told_variant").strip('"')
+    return Naming(route, variant, "tags" if route or variant else "")
+
+
 def name_by_tags(call: SpanCall, told: Any) -> None:
-    """`route:…`, `variant:…`, `arm:shadow` among a gateway's tags."""
-    route = variant = ""
+    naming, arm = tagged(told)
+    call.arm = arm or call.arm
+    if naming.by:
+        call.name(naming)
+
+
+def tagged(told: Any) -> tuple[Naming, str]:
+    """`route:…`, `variant:…`, `arm:shadow` among a gateway's tags, and which arm that is."""
+    route = variant = arm = ""
     for tag in packed_list(told):  # Langfuse's clients in other languages, and LiteLLM for Langfuse, pack it as JSON
         name, colon, value = tag.partition(":") if isinstance(tag, str) else ("", "", "")
         if not colon or not value:
@@ -81,9 +93,18 @@ def name_by_tags(call: SpanCall, told: Any) -> None:
         elif name == "variant":
             variant = value[:128]
         elif name == "arm" and value in ("live", "shadow"):
-            call.arm = value
-    if route or variant:
-        call.name(Naming(route, variant, "tags"))
+            arm = value
+    return Naming(route, variant, "tags" if route or variant else ""), arm
+
+
+def trace_tags_of(span: Span) -> Evaluation | None:
+    """Tags of a whole trace, on a span that is no call: Langfuse's clients set them on one of its spans."""
+    told = span.told
+    if told.keys().isdisjoint(TAGS):
+        return None
+    in_metadata, (in_tags, _) = metadata_of(told), tagged(told.get("tags"))
+    route, variant = in_metadata.route or in_tags.route, in_metadata.variant or in_tags.variant
+    return Evaluation("", 0, route, variant, "tags") if route else None
 
 
 def evaluations_of(span: Span) -> list[Evaluation]:

@@ -8,13 +8,14 @@ GATEWAY = "litellm\n"  # before the id of a call that went through LiteLLM
 
 
 class Evaluation(Struct, frozen=True, gc=False, array_like=True):
-    """A flag was evaluated: an event of a span, or a log event (of a span, too, where there was one)."""
+    """A flag was evaluated: an event of a span, or a log event (of a span, too, where there was one). Or tags of the
+    whole trace, which have no moment."""
 
     span: str
     at: int
     route: str
     variant: str
-    told_by: str = "ancestor"  # or log
+    told_by: str = "ancestor"  # or log, tags
 
 
 class Naming(Struct, frozen=True, gc=False, array_like=True):
