@@ -41,6 +41,9 @@ WINDOW_SECONDS = env.int("WINDOW_SECONDS", default=10)
 STREAMS_PER_PROCESS = env.int("STREAMS_PER_PROCESS", default=2000)  # open change streams: beyond, readers poll
 STREAMS_PER_KEY = env.int("STREAMS_PER_KEY", default=1500)  # of one API key, on each process
 CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])  # of pages that may ask the flag doors
+WINDOWS_FINE_HOURS = env.float("WINDOWS_FINE_HOURS", default=49.0)  # then windows become minutes; 49 at least
+WINDOWS_MINUTES_DAYS = env.float("WINDOWS_MINUTES_DAYS", default=35.0)  # then minutes become hours
+WINDOWS_HOURS_DAYS = env.float("WINDOWS_HOURS_DAYS", default=400.0)  # then they go; the ledger stays
 DEDUPE_HOURS = env.float("DEDUPE_HOURS", default=2.0)
 RAW_HOURS = env.float("RAW_HOURS", default=24.0)  # how long single calls are kept; 0: never
 RAW_MAX_MB = env.float("RAW_MAX_MB", default=1024.0)  # all of them together

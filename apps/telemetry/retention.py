@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -17,7 +17,6 @@ from apps.telemetry.models import (
     CallMinute,
     Compacted,
     Cursor,
-    Freshness,
     Heard,
     Instance,
     LatencyRange,
@@ -42,9 +41,6 @@ AT_ONCE = 500  # keys of one statement
 QUIET = timedelta(minutes=10)  # after the end of a span its rows are drawn together
 SPAN = 600  # seconds
 MOST_ROWS = 100_000  # in one run
-FINE = timedelta(hours=49)  # no call can come to an older window: then minutes are fine enough
-HOUR, MINUTE = 3600, 60  # seconds
-MOST_HOURS = 24  # in one run
 
 
 def forget_old(now: datetime) -> None:
@@ -61,8 +57,6 @@ def forget_old(now: datetime) -> None:
     LatencyRange.objects.filter(starts_at__lt=now - HEARD_STAYS).delete()
     for compaction in COMPACTIONS:
         compact(compaction, now)
-        if compaction.at == "starts_at":  # the ledger is by the minute from the start
-            make_minutes(compaction, now)
 
 
 def forget_calls(before: datetime) -> None:
@@ -158,6 +152,7 @@ COMPACTIONS = (
         ready=has_been_read,
     ),
 )  # fmt: skip
+SUMS_BY_WINDOW = [compaction for compaction in COMPACTIONS if compaction.at == "starts_at"]
 
 
 def compact(compaction: Compaction, now: datetime) -> None:
@@ -180,29 +175,6 @@ def compact(compaction: Compaction, now: datetime) -> None:
         if pk not in waiting:
             draw_together(compaction, ready, *span)
     progress.move_to(min(waiting) - 1 if waiting else found[-1][0])
-
-
-def make_minutes(compaction: Compaction, now: datetime) -> None:
-    """Hour by hour, one row per minute of what is older than any call that can still come."""
-    progress, _ = Compacted.objects.get_or_create(
-        name=f"{compaction.model.__name__} by the minute", defaults={"last_id": 0}
-    )
-    begin = datetime.fromtimestamp(progress.last_id, UTC)
-    if not progress.last_id:
-        oldest = compaction.model._default_manager.order_by(compaction.at).values_list(compaction.at, flat=True).first()
-        if oldest is None:
-            return
-        begin = floor(oldest, HOUR)
-    routes = list(Freshness.objects.order_by("environment", "route").values_list("environment", "route"))
-    ready = compaction.ready()
-    for _ in range(MOST_HOURS):
-        end = begin + timedelta(seconds=HOUR)
-        if end > now - FINE:
-            break
-        for environment, route in routes:
-            draw_together(compaction, ready, environment, route, begin, span=HOUR, to=MINUTE)
-        begin = end
-        progress.move_to(int(end.timestamp()))
 
 
 @transaction.atomic

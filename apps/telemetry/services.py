@@ -18,7 +18,7 @@ from apps.core.refusals import Invalid, NotFound
 from apps.flags import queries as flags_queries
 from apps.flags import services as flags
 from apps.journal import services as journal
-from apps.telemetry import gathering, measuring, metering, retention, rolling, rows, tracing, writing
+from apps.telemetry import gathering, measuring, metering, retention, rolling, rows, thinning, tracing, writing
 from apps.telemetry.domain.batch import Batch, Call, Client, Exposure, Outcome
 from apps.telemetry.domain.fold import Fold
 from apps.telemetry.domain.intake import Intake
@@ -315,3 +315,4 @@ def forget_old(*, now: datetime) -> None:
         pass
     rolling.roll_up()  # only lines that stand in totals are drawn together
     retention.forget_old(now)
+    thinning.thin_out(now)

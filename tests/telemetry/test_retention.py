@@ -55,9 +55,9 @@ def busy_hours(chance, groups=12):
         count(sent(*calls, outcomes=told), writer=writer, now=NOW - HOUR)
 
 
-def everything_asked():
+def everything_asked(steps=("1m", "1h", "all")):
     asked = []
-    for step in ("1m", "1h", "all"):
+    for step in steps:
         for row in queries.windows("production", ROUTE, SINCE, NOW, step):
             asked.append((row.since, row.variant, row.calls, row.requests, row.latency.pack(), row.outcomes))
         for row in queries.requests("production", ROUTE, SINCE, NOW, step):
@@ -168,12 +168,31 @@ def test_after_two_days_minutes_are_fine_enough():
 
     services.forget_old(now=NOW + 24 * HOUR)
     fine = rows()
-    services.forget_old(now=NOW + 72 * HOUR)
+    for hours in (48, 60, 72):
+        services.forget_old(now=NOW + hours * HOUR)
 
     assert everything_asked() == before
     assert Window.objects.count() <= 21 * 2 < fine[0]
     assert RequestSum.objects.count() <= 21 * 2 < fine[2]
     assert all(window.starts_at.second == 0 for window in Window.objects.all())
+
+
+def test_minutes_become_hours_and_hours_go_while_money_stays(settings):
+    settings.WINDOWS_MINUTES_DAYS, settings.WINDOWS_HOURS_DAYS = 3, 5
+    busy_hours(random.Random(8), groups=3)
+    before = everything_asked(("1h", "all"))
+    money = queries.spend("production", SINCE, NOW, by=("variant", "rule"), step="1m")
+
+    for day in range(1, 6):
+        services.forget_old(now=NOW + day * 24 * HOUR)
+    hours, asked = rows(), everything_asked(("1h", "all"))
+    for day in range(6, 9):
+        services.forget_old(now=NOW + day * 24 * HOUR)
+
+    assert asked == before
+    assert (hours[0], hours[2], hours[3]) == (2, 2, 1)
+    assert (Window.objects.count(), RequestSum.objects.count(), OutcomeSum.objects.count()) == (0, 0, 0)
+    assert queries.spend("production", SINCE, NOW, by=("variant", "rule"), step="1m") == money
 
 
 def test_call_ids_go_two_hours_after_the_last_arrival_of_their_minute(settings):
