@@ -5,6 +5,8 @@ import zlib
 from apps.core.asgi import TooLarge
 from apps.telemetry.domain.batch import Unreadable
 
+MOST_MEMBERS = 1_000  # each costs a copy of all that stand behind it
+
 
 class UnknownEncoding(Exception):
     pass
@@ -23,6 +25,8 @@ def unpack(packed: bytes, encoding: bytes | None, limit: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     while packed or not parts:
+        if len(parts) == MOST_MEMBERS:
+            raise Unreadable(f"more than {MOST_MEMBERS:,} gzip members")
         stream = zlib.decompressobj(bits)
         try:
             part = stream.decompress(packed, limit + 1 - size)

@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 import queue
+import time
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -29,7 +30,8 @@ from apps.telemetry.services import Receipt, Sent
 
 MAX_BODY = 32 * 1024 * 1024
 READ_IN_THREAD = 50_000  # a larger body is read beside the event loop
-PATIENCE = 5.0  # seconds: a hanging answer is dropped by senders after ten
+PATIENCE = 5.0  # seconds from the last byte of a body: a hanging answer is dropped by senders after ten
+LEAST_PATIENCE = 1.0  # for writing, however long reading took
 SCOPE = "telemetry:write"
 SOON: Header = (b"retry-after", b"1")
 LATER: Header = (b"retry-after", b"2")
@@ -99,6 +101,7 @@ class Reception:
         encoding = header(scope, b"content-encoding")
         try:
             packed = await read_body(scope, receive, self.most)
+            came_at = time.monotonic()
             if len(packed) > READ_IN_THREAD or encoding:
                 sent, intake, size = await asyncio.to_thread(self.read, packed, encoding, understand, key)
             else:
@@ -111,7 +114,8 @@ class Reception:
             raise Refusal(415, "unknown_encoding", f"Send gzip, deflate or nothing, not {error}.", (CLOSE,)) from None
         except Unreadable as error:
             raise Refusal(400, "unreadable", str(error)) from None
-        return intake, await self.committed(sent, size)
+        left = PATIENCE - (time.monotonic() - came_at)
+        return intake, await self.committed(sent, size, max(left, LEAST_PATIENCE))
 
     def read(
         self, packed: bytes, encoding: bytes | None, understand: Understand, key: access.KeyGrant
@@ -121,9 +125,9 @@ class Reception:
         intake.key = key.name
         return Sent(key.environment, batch_of(self.name, raw), intake), intake, max(len(raw), 1)
 
-    async def committed(self, sent: Sent, size: int) -> Receipt:
+    async def committed(self, sent: Sent, size: int, patience: float = PATIENCE) -> Receipt:
         try:
-            result = await asyncio.wait_for(self.commit(sent, size), PATIENCE)
+            result = await asyncio.wait_for(self.commit(sent, size), patience)
         except queue.Full:
             raise Refusal(503, "too_fast", "More is waiting than can be written: send it again.", (SOON,)) from None
         except Stopped:
@@ -153,12 +157,17 @@ def batch_of(name: str, raw: bytes) -> Batch:
 
 
 def secret_of(scope: Scope) -> str | None:
-    """A bearer's, or the password of Basic: so Langfuse's clients send their keys."""
+    """A bearer's, which some senders leave as it stands in their variables: `Bearer%20…`; X-API-Key; a password."""
     told = header(scope, b"authorization") or b""
-    scheme, _, value = told.partition(b" ")
-    if scheme.lower() != b"basic":
-        return access.bearer(scope)
+    scheme, _, value = told.replace(b"%20", b" ", 1).partition(b" ")
+    if scheme.lower() == b"bearer":
+        return value.strip().decode("latin-1")
+    return access.bearer(scope) or (password_in(value) if scheme.lower() == b"basic" else None)
+
+
+def password_in(credentials: bytes) -> str | None:
+    """Of Basic authentication: so Langfuse's clients send their keys."""
     try:
-        return base64.b64decode(value.strip(), validate=True).decode().partition(":")[2] or None
+        return base64.b64decode(credentials.strip(), validate=True).decode().partition(":")[2]
     except (binascii.Error, UnicodeDecodeError):
         return None

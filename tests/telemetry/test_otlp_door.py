@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import json
 import logging
+import threading
 import zlib
 
 import pytest
@@ -13,7 +14,7 @@ from django.db import OperationalError, connection
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from apps.access import serving as access
-from apps.telemetry import services, serving
+from apps.telemetry import reception, services, serving
 from apps.telemetry.domain import otlp_json, otlp_protobuf
 from apps.telemetry.models import Heard
 from tests.telemetry.make_otlp import CALL, COST, TRACES, event, flag_log, logs, metrics, span, tokens, traces
@@ -65,6 +66,7 @@ def test_a_proxy_that_packs_again_does_not_make_a_new_body(key):
         (JSON, [(b"content-encoding", b"gzip")], gzip.compress(b"{}" * 1000, mtime=0)[:-9], 400),
         (JSON, [(b"content-encoding", b"gzip")], b"not gzip", 400),
         (JSON, [(b"content-encoding", b"gzip")], gzip.compress(b" " * 100_000_000, mtime=0), 413),
+        (JSON, [(b"content-encoding", b"gzip")], gzip.compress(b"", mtime=0) * 2_000, 400),  # each costs a copy
         (JSON, [], b" " * 4_194_305, 413),
         (JSON, [], b'{"resourceSpans": [', 400),
         (JSON, [], b'{"resourceSpans": 7}', 400),
@@ -121,6 +123,20 @@ def test_without_a_good_key_nobody_writes(key, signal):
     path = f"/otlp/v1/{signal}"
 
     assert [post(path, b"{}", secret).status for secret in (None, "wrong", make_key("flags:read"))] == [401, 401, 403]
+
+
+def test_a_key_is_found_however_its_sender_writes_it(key):
+    basic = base64.b64encode(f"any:{key}".encode())
+    forms = [
+        [(b"x-api-key", key.encode())],
+        [(b"authorization", b"bearer  " + key.encode())],
+        [(b"authorization", b"Bearer%20" + key.encode())],  # by who does not decode its variables
+        [(b"authorization", b"Basic " + base64.b64encode(b"proxy:own")), (b"x-api-key", key.encode())],
+    ]
+    wrong = [(b"authorization", b"Basic !"), (b"authorization", b"Bearer \xff"), (b"authorization", b"Token " + basic)]
+
+    assert [post(TRACES, b"{}", None, JSON, *form).status for form in forms] == [200] * 4
+    assert [post(TRACES, b"{}", None, JSON, form).status for form in wrong] == [401] * 3
 
 
 def test_langfuses_clients_knock_with_basic_authentication(key):
@@ -284,6 +300,26 @@ def test_a_fault_in_reading_is_a_503_and_the_log_repeats_nothing_that_was_sent(k
     said = caplog.text + "".join(capfd.readouterr())
     assert "telemetry.fault" in said
     assert CANARY not in said
+
+
+def test_a_slow_commit_is_a_503_before_its_sender_gives_up_and_its_repeat_counts_nothing(key, monkeypatch):
+    monkeypatch.setattr(reception, "PATIENCE", 0.0)  # spent on reading
+    monkeypatch.setattr(reception, "LEAST_PATIENCE", 0.05)
+    counting, may_write = services.count, threading.Event()
+
+    def slow(**group):
+        may_write.wait(20)
+        return counting(**group)
+
+    monkeypatch.setattr(services, "count", slow)
+    body = traces(span())
+    refused = post(TRACES, body, key)
+    may_write.set()
+    monkeypatch.undo()
+    taken = post(TRACES, body, key)
+
+    assert (refused.status, refused.headers[b"retry-after"], refused.json["code"]) == (503, b"2", 14)
+    assert (taken.status, spent().calls) == (200, 1)
 
 
 def test_a_key_that_is_faster_than_it_may_gets_503(key, monkeypatch):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sized
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,11 +17,12 @@ from msgspec import Struct
 from apps.telemetry.domain import aliases
 
 MOST_SPANS = 50_000  # or log records, or points
-MOST_ATTRIBUTES = 4_096  # of one span, looked at; only allowed ones are kept
+MOST_ATTRIBUTES = 4_096  # of one span: instrumentations give each message its own; only allowed ones are kept
 MOST_DEPTH = 16
 MOST_TEXT = 8_192  # characters of a value that is kept
 
-TOO_MANY, UNREADABLE, NO_ID = "too_many", "unreadable_value", "no_id"  # faults
+TOO_MANY, UNREADABLE, NO_ID, TOO_WIDE = "too_many", "unreadable_value", "no_id", "too_many_attributes"  # faults
+NO_NUMBER, NO_BOUNDS, OTHER_COUNT = "no_number", "no_bounds", "count_is_not_its_buckets"  # of points
 
 Attributes = dict[str, Any]
 Told = dict[str, Any]  # by our own names; texts in which numbers are packed stand under their sender's
@@ -92,6 +94,7 @@ class Point:
     fault: str = ""
     zero_threshold: float = 0.0  # exponential: values up to this are counted as zero
     most: float = math.inf  # the largest value, where the sender tells it
+    is_summed: bool = True  # does the sender tell the sum?
     ahead: int = 0  # by how much its sender's clock is
 
     @property
@@ -115,6 +118,18 @@ class Body:
     @property
     def rejected(self) -> int:
         return sum(self.faults.values())
+
+
+def fault_of_buckets(count: int, buckets: Sized, bounds: Sized, cells: Sized) -> str:
+    """Explicit buckets may be left out. Else there is one more than there are bounds, and they hold what was counted.
+
+    `cells`: the buckets that hold something. Whether they hold the count is asked where the point's meaning is known.
+    """
+    if not buckets:
+        return ""
+    if len(buckets) != len(bounds) + 1:
+        return NO_BOUNDS
+    return OTHER_COUNT if count and not cells else ""
 
 
 def is_finite(number: float) -> bool:

@@ -7,11 +7,12 @@ until their key is found to be allowed.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from apps.telemetry.domain import aliases
 from apps.telemetry.domain.attributes import fields_of
@@ -21,7 +22,9 @@ from apps.telemetry.domain.otlp import (
     MOST_DEPTH,
     MOST_SPANS,
     NO_ID,
+    NO_NUMBER,
     TOO_MANY,
+    TOO_WIDE,
     UNREADABLE,
     Attributes,
     Body,
@@ -31,141 +34,32 @@ from apps.telemetry.domain.otlp import (
     Resource,
     Span,
     clean,
+    fault_of_buckets,
     id_of,
     identity,
+    is_finite,
     is_of_sdk,
 )
-
-Number = int | str | None
-Real = float | str | None
-NULL = Raw(b"null")
-
-
-class KeyValue(Struct, gc=False):
-    key: str = ""
-    value: Raw = NULL
-
-
-class ResourceIn(Struct):
-    attributes: list[KeyValue] | None = None
-
-
-class ScopeIn(Struct):
-    name: str | None = None
-
-
-class StatusIn(Struct):
-    code: int | None = None
-
-
-class EventIn(Struct):
-    name: str | None = None
-    timeUnixNano: Number = None
-    attributes: list[KeyValue] | None = None
-
-
-class SpanIn(Struct):
-    traceId: str | None = None
-    spanId: str | None = None
-    parentSpanId: str | None = None
-    startTimeUnixNano: Number = None
-    endTimeUnixNano: Number = None
-    traceState: str | None = None
-    status: StatusIn | None = None
-    attributes: list[KeyValue] | None = None
-    events: list[EventIn] | None = None
-
-
-class ScopeSpans(Struct):
-    scope: ScopeIn | None = None
-    spans: list[Raw] | None = None  # SpanIn
-
-
-class ResourceSpans(Struct):
-    resource: ResourceIn | None = None
-    scopeSpans: list[ScopeSpans] | None = None
-
-
-class Traces(Struct):
-    resourceSpans: list[ResourceSpans] | None = None
-
-
-class LogIn(Struct):
-    traceId: str | None = None
-    spanId: str | None = None
-    timeUnixNano: Number = None
-    observedTimeUnixNano: Number = None
-    eventName: str | None = None
-    attributes: list[KeyValue] | None = None
-
-
-class ScopeLogs(Struct):
-    scope: ScopeIn | None = None
-    logRecords: list[Raw] | None = None  # LogIn
-
-
-class ResourceLogs(Struct):
-    resource: ResourceIn | None = None
-    scopeLogs: list[ScopeLogs] | None = None
-
-
-class Logs(Struct):
-    resourceLogs: list[ResourceLogs] | None = None
-
-
-class Buckets(Struct):
-    offset: int | None = None
-    bucketCounts: list[Number] | None = None
-
-
-class PointIn(Struct):
-    startTimeUnixNano: Number = None
-    timeUnixNano: Number = None
-    count: Number = None
-    sum: Real = None
-    asInt: Number = None
-    asDouble: Real = None
-    bucketCounts: list[Number] | None = None
-    explicitBounds: list[Real] | None = None
-    scale: int | None = None
-    zeroCount: Number = None
-    zeroThreshold: Real = None
-    max: Real = None
-    positive: Buckets | None = None
-    negative: Buckets | None = None
-    flags: int | None = None
-    attributes: list[KeyValue] | None = None
-
-
-class Data(Struct):
-    aggregationTemporality: int | None = None
-    dataPoints: list[Raw] | None = None  # PointIn
-
-
-class MetricIn(Struct):
-    name: str | None = None
-    unit: str | None = None
-    sum: Data | None = None
-    histogram: Data | None = None
-    exponentialHistogram: Data | None = None
-
-
-class ScopeMetrics(Struct):
-    scope: ScopeIn | None = None
-    metrics: list[MetricIn] | None = None
-
-
-class ResourceMetrics(Struct):
-    resource: ResourceIn | None = None
-    scopeMetrics: list[ScopeMetrics] | None = None
-
-
-class Metrics(Struct):
-    resourceMetrics: list[ResourceMetrics] | None = None
-
+from apps.telemetry.domain.otlp_messages import (
+    Buckets,
+    KeyValue,
+    LogIn,
+    Logs,
+    MetricIn,
+    Metrics,
+    Number,
+    PointIn,
+    Real,
+    ResourceIn,
+    ScopeIn,
+    SpanIn,
+    Traces,
+)
 
 Request = TypeVar("Request", Traces, Logs, Metrics)
 Item = TypeVar("Item")
+
+ESCAPED = re.compile(rb"\\(u[dD][89abAB]..\\u[dD][c-fC-F]..|u[dD][89a-fA-F]..|.)", re.DOTALL)
 
 as_span = msgspec.json.Decoder(SpanIn).decode
 as_log = msgspec.json.Decoder(LogIn).decode
@@ -174,11 +68,28 @@ as_point = msgspec.json.Decoder(PointIn).decode
 
 def parse(kind: type[Request], raw: bytes) -> Request:
     try:
+        return decode(kind, raw)
+    except msgspec.DecodeError:
+        mended = ESCAPED.sub(whole_characters, raw)
+    try:
+        return decode(kind, mended)
+    except msgspec.DecodeError as error:
+        raise Unreadable(str(error)[:200]) from None
+
+
+def decode(kind: type[Request], raw: bytes) -> Request:
+    try:
         return msgspec.json.decode(raw or b"{}", type=kind)
     except RecursionError:
         raise Unreadable("nested too deeply") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise Unreadable(str(error)[:200]) from None
+
+
+def whole_characters(escape: re.Match[bytes]) -> bytes:
+    """JavaScript cuts a text in the middle of a character, and writes the half that is left."""
+    is_half = escape[1][:1] == b"u" and len(escape[1]) == 5
+    return rb"\ufffd" if is_half else escape[0]
 
 
 def each(items: Iterable[Raw] | None, read: Callable[[Raw], Item], resource: Resource, body: Body) -> Iterator[Item]:
@@ -201,9 +112,21 @@ def whole(number: Number) -> int:
             number = int(number)
         except ValueError:
             raise Unreadable("no whole number") from None
+    if isinstance(number, float):
+        if not number.is_integer():
+            raise Unreadable("no whole number")
+        number = int(number)
     if number and not -(2**63) <= number < 2**64:
         raise Unreadable("a whole number has 64 bits")
     return number or 0
+
+
+def short(number: Number) -> int:
+    """Of 32 bits."""
+    found = whole(number)
+    if not -(2**31) <= found < 2**32:
+        raise Unreadable("a number has 32 bits")
+    return found
 
 
 def real(number: Real) -> float:
@@ -219,6 +142,8 @@ def value_of(value: Any, depth: int = 0) -> Any:
     if not isinstance(value, dict) or depth >= MOST_DEPTH:
         return None
     for kind, held in value.items():
+        if held is None:
+            continue
         if kind == "stringValue" and isinstance(held, str):
             return clean(held.encode("utf-8", "replace").decode())
         if kind == "intValue":
@@ -237,7 +162,7 @@ def value_of(value: Any, depth: int = 0) -> Any:
 def decoded(value: Raw) -> Any:
     try:
         return value_of(msgspec.json.decode(value))
-    except (msgspec.DecodeError, RecursionError, AttributeError, TypeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, AttributeError, TypeError):
         raise Unreadable("an attribute's value cannot be read") from None
 
 
@@ -275,6 +200,9 @@ def read_traces(raw: bytes) -> Body:
                 if not trace_id or not span_id:
                     body.fault(resource, NO_ID)
                     continue
+                if len(span.attributes or ()) > MOST_ATTRIBUTES:
+                    body.fault(resource, TOO_WIDE)
+                    continue
                 try:
                     body.spans.append(span_of(span, trace_id, span_id, resource, scope))
                 except Unreadable:
@@ -302,6 +230,9 @@ def read_logs(raw: bytes) -> Body:
         for of_scope in of_resource.scopeLogs or ():
             scope = scope_of(of_scope.scope)
             for record in each(of_scope.logRecords, as_log, resource, body):
+                if len(record.attributes or ()) > MOST_ATTRIBUTES:
+                    body.fault(resource, TOO_WIDE)
+                    continue
                 try:
                     name = record.eventName or kept(record.attributes, NAME).get("event.name")
                     if name == aliases.CALL_EVENT or name in aliases.FLAG_EVENTS:
@@ -327,12 +258,12 @@ def read_metrics(raw: bytes) -> Body:
                 kinds = (("sum", metric.sum), ("explicit", metric.histogram),
                          ("exponential", metric.exponentialHistogram))  # fmt: skip
                 for kind, data in kinds:
+                    told = data.aggregationTemporality if data else None
+                    temporality = told if isinstance(told, int) else 0
                     for point in each(data.dataPoints, as_point, resource, body) if data else ():
-                        if (point.flags or 0) & 1:  # a point without a recorded value
-                            continue
                         try:
-                            temporality = (data.aggregationTemporality or 0) if data else 0
-                            body.points.append(point_of(metric, kind, temporality, point, resource, scope))
+                            if not short(point.flags) & 1:  # a point without a recorded value
+                                body.points.append(point_of(metric, kind, temporality, point, resource, scope))
                         except Unreadable:
                             body.fault(resource, UNREADABLE)
     return body
@@ -349,15 +280,19 @@ def point_of(metric: MetricIn, kind: str, temporality: int, point: PointIn, reso
     elif kind == "explicit":
         cells = {number: n for number, one in enumerate(point.bucketCounts or ()) if (n := whole(one))}
         bounds = tuple(real(bound) for bound in point.explicitBounds or ())
+        fault = fault_of_buckets(count, point.bucketCounts or (), bounds, cells)
     else:
-        scale, zero = point.scale or 0, whole(point.zeroCount)
+        scale, zero = short(point.scale), whole(point.zeroCount)
         positive, negative = point.positive or Buckets(), point.negative or Buckets()
-        offset = positive.offset or 0
+        offset = short(positive.offset)
         cells = {offset + number: n for number, one in enumerate(positive.bucketCounts or ()) if (n := whole(one))}
         fault = "negative" if any(whole(one) for one in negative.bucketCounts or ()) else ""
+    if not (is_finite(real(point.min)) and is_finite(real(point.max))):
+        fault = NO_NUMBER
     return Point(
         clean(metric.name or ""), metric.unit or "", kind, temporality, whole(point.startTimeUnixNano),
         whole(point.timeUnixNano), count, total, cells, scale, zero, bounds,
         kept(point.attributes, aliases.KEPT_OF_POINT), identity_of(point.attributes), resource, scope, fault,
         real(point.zeroThreshold), math.inf if point.max is None else real(point.max),
+        kind == "sum" or point.sum is not None,
     )  # fmt: skip

@@ -19,7 +19,9 @@ from apps.telemetry.domain.otlp import (
     MOST_DEPTH,
     MOST_SPANS,
     NO_ID,
+    NO_NUMBER,
     TOO_MANY,
+    TOO_WIDE,
     Attributes,
     Body,
     Event,
@@ -29,6 +31,7 @@ from apps.telemetry.domain.otlp import (
     Span,
     Told,
     clean,
+    fault_of_buckets,
     id_of,
     identity,
     is_of_sdk,
@@ -68,7 +71,7 @@ def kept(pairs: Iterable[Any], names: frozenset[str]) -> Attributes:
 
 def told_of(pairs: Sequence[Any]) -> Told:
     """As `fields_of(kept(...))` would have it, without asking for each name again what it stands for."""
-    looked_at = list(pairs) if len(pairs) <= MOST_ATTRIBUTES else pairs[:MOST_ATTRIBUTES]
+    looked_at = list(pairs)
     known = KEPT.get
     told = {}
     for place, field in places_of(tuple([known(pair.key) for pair in looked_at])):
@@ -109,6 +112,9 @@ def read_traces(raw: bytes) -> Body:
                 if len(trace_id) != 32 or len(span_id) != 16 or trace_id == NO_TRACE or span_id == NO_SPAN:
                     body.fault(resource, NO_ID)
                     continue
+                if len(span.attributes) > MOST_ATTRIBUTES:
+                    body.fault(resource, TOO_WIDE)
+                    continue
                 body.spans.append(
                     Span(
                         trace_id,
@@ -141,6 +147,9 @@ def read_logs(raw: bytes) -> Body:
         for of_scope in of_resource.scope_logs:
             scope = clean(of_scope.scope.name)
             for record in each(of_scope.log_records, resource, body):
+                if len(record.attributes) > MOST_ATTRIBUTES:
+                    body.fault(resource, TOO_WIDE)
+                    continue
                 name = record.event_name or next(
                     (pair.value.string_value for pair in record.attributes if pair.key == "event.name"), ""
                 )
@@ -182,25 +191,28 @@ def point_of(metric: Any, kind: str, temporality: int, point: Any, resource: Res
     scale = zero = 0
     bounds: tuple[float, ...] = ()
     fault = ""
-    threshold, most = 0.0, math.inf
+    threshold, most, is_summed = 0.0, math.inf, True
     if kind == "sum":
         total = float(point.as_int if point.WhichOneof("value") == "as_int" else point.as_double)
         count = 0
     else:
-        total, count = point.sum, point.count
+        total, count, is_summed = point.sum, point.count, point.HasField("sum")
         if point.HasField("max"):
             most = point.max
         if kind == "histogram":
             cells = {number: n for number, n in enumerate(point.bucket_counts) if n}
             bounds = tuple(point.explicit_bounds)
+            fault = fault_of_buckets(count, point.bucket_counts, bounds, cells)
         else:
             scale, zero, threshold = point.scale, point.zero_count, point.zero_threshold
             cells = {point.positive.offset + number: n for number, n in enumerate(point.positive.bucket_counts) if n}
             fault = "negative" if any(point.negative.bucket_counts) else ""
+        if not (math.isfinite(point.min) and math.isfinite(point.max)):
+            fault = NO_NUMBER
     return Point(
         clean(metric.name), metric.unit, KINDS[kind], temporality, point.start_time_unix_nano,
         point.time_unix_nano, count, total, cells, scale, zero, bounds, kept(point.attributes, aliases.KEPT_OF_POINT),
-        identity_of(point.attributes), resource, scope, fault, threshold, most,
+        identity_of(point.attributes), resource, scope, fault, threshold, most, is_summed,
     )  # fmt: skip
 
 

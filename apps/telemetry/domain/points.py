@@ -20,7 +20,7 @@ from msgspec import Struct
 from apps.telemetry.domain import aliases, ranges, spans
 from apps.telemetry.domain.attributes import fields_of
 from apps.telemetry.domain.histogram import HIGHEST, LOWEST, SCALE, Histogram
-from apps.telemetry.domain.otlp import Attributes, Point, Told, is_finite
+from apps.telemetry.domain.otlp import NO_BOUNDS, NO_NUMBER, OTHER_COUNT, Attributes, Point, Told, is_finite
 from apps.telemetry.domain.ranges import Ranges
 
 BACK = 48 * 3600 * 10**9
@@ -137,23 +137,25 @@ def fault_of(point: Point, now: int) -> str:
         return "no_temporality"
     if point.at <= 0 or point.at < now - BACK:
         return "too_old"
-    most = MOST_SECONDS if meaning_of(point) == aliases.DURATION else MOST_TOKENS
-    if not is_finite(point.total) or not 0 <= point.total <= most:
-        return "no_number"
+    is_time = meaning_of(point) == aliases.DURATION
+    if not is_finite(point.total) or not 0 <= point.total <= (MOST_SECONDS if is_time else MOST_TOKENS):
+        return NO_NUMBER
     if point.kind != "sum":
         counts = [point.count, point.zero, *point.cells.values()]
         if min(counts) < 0 or max(counts) > MOST_CALLS:
-            return "no_number"
+            return NO_NUMBER
+        if point.count and not point.is_summed and not is_time:  # tokens that nobody has counted are not free
+            return "no_sum"
         # Explicit buckets may be left out, exponential ones may not.
         has_buckets = point.kind == "exponential" or point.cells
         if has_buckets and point.count != point.zero + sum(point.cells.values()):
-            return "count_is_not_its_buckets"
+            return OTHER_COUNT
         if point.kind == "exponential" and point.scale < WIDEST:
             return "no_scale"
         if point.kind == "explicit" and not are_bounds(point):
-            return "no_bounds"
-        if not is_finite(point.zero_threshold) or math.isnan(point.most):
-            return "no_number"
+            return NO_BOUNDS
+        if not is_finite(point.zero_threshold) or point.zero_threshold < 0 or math.isnan(point.most):
+            return NO_NUMBER
     return ""
 
 
