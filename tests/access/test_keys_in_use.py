@@ -1,3 +1,4 @@
+import json
 import os
 import time
 from datetime import timedelta
@@ -80,20 +81,24 @@ def test_processes_share_what_a_key_may_do(clock, tmp_path):
 
 
 def test_two_real_processes_together_do_no_more_than_one_may(tmp_path):
-    def count() -> int:
-        limits, end, taken = using.Limits(folder=tmp_path / "rates"), time.monotonic() + 0.4, 0
-        while time.monotonic() < end:
+    """However long either of them was held up: what was taken is measured by the time between first and last."""
+
+    def take() -> tuple[float, float, int]:
+        limits, taken = using.Limits(folder=tmp_path / "rates"), 0
+        began = time.monotonic()
+        while time.monotonic() < began + 0.4:
             taken += limits.take("k", 500)
-        return taken
+        return began, time.monotonic(), taken
 
     pipes = [os.pipe() for _ in range(2)]
     for _, writing in pipes:
         if not os.fork():
-            os.write(writing, b"%d" % count())
+            os.write(writing, json.dumps(take()).encode())
             os._exit(0)
-    total = sum(int(os.read(reading, 20)) for reading, _ in pipes)
+    first, second = (json.loads(os.read(reading, 200)) for reading, _ in pipes)
 
-    assert 650 < total < 950, "each for itself would do a thousand and more"
+    allowed = 500 + 500 * (max(first[1], second[1]) - min(first[0], second[0]))
+    assert 500 <= first[2] + second[2] < allowed * 1.2, "each for itself would do twice that"
 
 
 def test_a_limit_from_before_the_machine_started_anew_means_nothing(clock, tmp_path):
@@ -237,11 +242,12 @@ def test_a_used_key_says_when_after_a_look_and_costs_one_write_a_minute(
     idle, _ = make(environment)
     serving.refresh()
     ring.find(secret)
+    began = timezone.now()
 
     serving.refresh()
 
     key.refresh_from_db()
-    assert timezone.now() - key.last_used_at < timedelta(seconds=5)
+    assert began <= key.last_used_at <= timezone.now()
     assert ApiKey.objects.get(pk=idle.pk).last_used_at is None
     ring.find(secret)
     with django_assert_num_queries(1):  # the look alone
