@@ -1,5 +1,6 @@
 """An address that somebody typed in cannot be turned against our own network."""
 
+import contextlib
 import socket
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -138,6 +139,25 @@ def test_a_proxy_from_the_environment_is_not_used(receiver, other, monkeypatch):
 
     assert outgoing.post(receiver.url, b"{}", {}).status == 204
     assert other.got == []
+
+
+def test_the_times_that_a_call_has():
+    assert (outgoing.CONNECT_SECONDS, outgoing.TOTAL_SECONDS) == (3, 10)
+
+
+def test_who_never_takes_the_connection_is_left_long_before_that(settings, monkeypatch):
+    settings.ALERT_PRIVATE_ADDRESSES = True
+    monkeypatch.setattr(outgoing, "CONNECT_SECONDS", 0.2)
+    with socket.socket() as full, contextlib.ExitStack() as waiting:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(3):  # more than its queue holds: the next is not even answered
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+
+        with pytest.raises(outgoing.NoAnswer, match="no connection within"):
+            outgoing.post(f"http://127.0.0.1:{full.getsockname()[1]}/", b"{}", {})
 
 
 def test_a_receiver_that_hangs_is_left_after_the_whole_time(receiver, monkeypatch):

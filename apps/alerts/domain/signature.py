@@ -20,8 +20,9 @@ def new_secret() -> str:
 
 def key_of(secret: str) -> bytes:
     """Raises ValueError if the secret is no base64 or not 24 to 64 bytes long."""
+    text = secret.removeprefix(PREFIX)
     try:
-        key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
+        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)  # some leave the padding out
     except binascii.Error as error:
         raise ValueError(f"{PREFIX} is followed by base64") from error
     if not 24 <= len(key) <= 64:
