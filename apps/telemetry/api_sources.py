@@ -111,7 +111,7 @@ class HoursIn(serializers.Serializer[Any]):
 def source_dict(view: queries.SourceView) -> dict[str, Any]:
     return {
         "service": view.service,
-        "calls": view.calls,
+        "calls": {kind: n for kind, n in view.calls.items() if n > 0},
         "covered": view.covered,
         "money_from": view.money_from,
         "without_a_span": view.without_a_span,
@@ -121,7 +121,7 @@ def source_dict(view: queries.SourceView) -> dict[str, Any]:
         "attempts": "visible" if view.are_attempts_visible else NOT_VISIBLE,
         "scopes": view.scopes,
         "alias_table_versions": sorted(view.names),
-        "attributed": {name: n for name, n in view.attributed.items() if n},
+        "attributed": {name: n for name, n in view.attributed.items() if n > 0},
         "rejected": view.rejected,
         "rejections": [asdict(one) for one in view.rejections],
         "notes": view.notes,

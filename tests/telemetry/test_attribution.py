@@ -131,6 +131,18 @@ def below(root, told=NAMELESS, **fields):
     return span(told, traceId=root["traceId"], parentSpanId=root["spanId"], **fields)
 
 
+@pytest.mark.parametrize(
+    ("own", "by"), [({"changeover.route": ROUTE}, "changeover"), ({"feature_flag.key": ROUTE}, "flag")]
+)
+def test_a_call_that_names_its_route_alone_has_the_variant_that_the_routes_flag_gave(own, by):
+    events = [evaluation("other", "gpt-4.1", seconds_ago=14), evaluation(seconds_ago=15)]
+    root = span({}, seconds_ago=20, took=19, events=events)
+    call = below(root, NAMELESS | own)
+
+    for order in ([call, root], [root, call]):
+        assert one(*map(traces, order)) == (ROUTE, "flash-lite", by)
+
+
 def test_tags_of_a_trace_stand_on_any_of_its_spans_and_go_before_flags_above_the_call():
     root = span({}, seconds_ago=20, took=19, events=[evaluation("other", seconds_ago=15)])
     tagged = {"langfuse.trace.tags": f'["route:{ROUTE}"]', "langfuse.trace.metadata.variant": '"flash-lite"'}

@@ -58,8 +58,9 @@ def attribute(trace: Trace, calls: Sequence[SpanCall], settled: Settled) -> Attr
         return Attribution(first.route, first.variant, first.named_by)
     own = [naming for call in calls for naming in call.namings]
     if named := believed(own, settled.routes):
-        return Attribution(named.route, named.variant, named.by)
-    if found := evaluated(trace, calls, settled):
+        variant = named.variant or variant_of(named.route, trace, calls, settled)
+        return Attribution(named.route, variant, named.by)
+    if found := evaluated(trace.evaluations, trace.links, calls, settled):
         return found
     for call in calls:
         if named := believed([*call.resource_namings, *loose(own)], settled.routes):
@@ -68,6 +69,13 @@ def attribute(trace: Trace, calls: Sequence[SpanCall], settled: Settled) -> Attr
         if route := settled.rule(call):
             return Attribution(route, next((one.variant for one in loose(own)), ""), "mapped")
     return Attribution()
+
+
+def variant_of(route: str, trace: Trace, calls: Sequence[SpanCall], settled: Settled) -> str:
+    """Of a call that names its route alone: what the flag of that route gave."""
+    own = [one for one in trace.evaluations if one.route == route]
+    found = evaluated(own, trace.links, calls, settled)
+    return found.variant if found else ""
 
 
 def named_by_itself(call: SpanCall, routes: Container[str]) -> str:
@@ -102,14 +110,16 @@ def believed(namings: Sequence[Naming], routes: Container[str]) -> Naming | None
     return Naming(first.route, next(variants, ""), first.by)
 
 
-def evaluated(trace: Trace, calls: Sequence[SpanCall], settled: Settled) -> Attribution | None:
+def evaluated(
+    evaluations: Sequence[Evaluation], links: Mapping[str, str], calls: Sequence[SpanCall], settled: Settled
+) -> Attribution | None:
     """By tags of its trace; by flags that were evaluated before the call, on its own span or the nearest above; else by
     logged ones."""
     call = calls[0]
-    before = [one for one in trace.evaluations if one.route in settled.routes and is_before(one, call)]
+    before = [one for one in evaluations if one.route in settled.routes and is_before(one, call)]
     if not before:
         return None
-    above = [span for one in calls for span in ancestors(trace.links, one.span, one.parent)]
+    above = [span for one in calls for span in ancestors(links, one.span, one.parent)]
     for told_by in ("tags", "ancestor", "log"):
         told = [one for one in before if one.told_by == told_by]
         near = next((found for span in above if (found := [one for one in told if one.span == span])), [])
