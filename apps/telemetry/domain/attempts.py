@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from apps.catalog.domain.names import maker_of, normalised
 from apps.telemetry.domain.batch import Call
 from apps.telemetry.domain.pricing import Priced
 from apps.telemetry.domain.routes import RouteFacts
@@ -12,6 +13,18 @@ from apps.telemetry.domain.routes import RouteFacts
 def variant_of(call: Call) -> str:
     """Where the sender names none, the one that the flag chose."""
     return call.variant or call.assigned or ""
+
+
+def named_model(call: Call, facts: RouteFacts) -> tuple[str, str]:
+    """Provider and model in one spelling each, so that no money is split by how a sender writes them.
+
+    A sender that names no provider means the one of the variant's own model, else whose model it is.
+    """
+    provider, model = normalised(call.provider, call.model or "")
+    if provider and model:
+        return provider, model
+    planned, plan = normalised("", facts.model_of(variant_of(call)) or "")
+    return provider or (planned if model in ("", plan) else maker_of(model)), model or plan
 
 
 def alike(calls: Iterable[Call]) -> Iterable[list[Call]]:

@@ -11,9 +11,8 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Protocol
 
-from apps.catalog.domain.names import maker_of, normalised
 from apps.catalog.domain.pricing import PriceBook
-from apps.telemetry.domain.attempts import Attempt, alike, first_of_each_id, variant_of
+from apps.telemetry.domain.attempts import Attempt, alike, first_of_each_id, named_model, variant_of
 from apps.telemetry.domain.batch import Call, Outcome
 from apps.telemetry.domain.cohorts import Cohort, Cohorts, Parts
 from apps.telemetry.domain.histogram import Histogram
@@ -55,22 +54,6 @@ class Known(Protocol):
 
 
 Memo = tuple[object, ...]
-
-
-def named_model(call: Call, facts: RouteFacts) -> tuple[str, str]:
-    """Provider and model in one spelling each, so that no money is split by how a sender writes them.
-
-    A sender that names no provider means the one of the variant's own model, else whose model it is.
-    """
-    provider, model = normalised(call.provider, call.model or "")
-    if provider and model:
-        return provider, model
-    planned, plan = normalised("", facts.model_of(variant_of(call)) or "")
-    return provider or (planned if model in ("", plan) else maker_of(model)), model or plan
-
-
-def model_name(call: Call, facts: RouteFacts) -> str:
-    return "/".join(named_model(call, facts))
 
 
 class Fold:
@@ -140,7 +123,9 @@ class Fold:
 
     def usual(self, environment: str, call: Call, facts: RouteFacts) -> Usual:
         history = self.known.history
-        return Usual(history(environment, call.route), history(environment, EVERYWHERE), model_name(call, facts))
+        return Usual(
+            history(environment, call.route), history(environment, EVERYWHERE), "/".join(named_model(call, facts))
+        )
 
     def learn_calls(self, environment: str, many: Iterable[Sequence[Call]]) -> None:
         """Each of one route and model. What is learnt everywhere is learnt of all of one model at once."""
@@ -148,7 +133,7 @@ class Fold:
         for calls in many:
             calls = calls[-REMEMBERED:]
             route = calls[0].route
-            model = model_name(calls[0], self.known.route(environment, route))
+            model = "/".join(named_model(calls[0], self.known.route(environment, route)))
             inputs, outputs = [call.input_tokens or 0 for call in calls], [call.output_tokens or 0 for call in calls]
             self.known.history(environment, route).learn(inputs, outputs, model)
             self.learned.add((environment, route))
