@@ -1,6 +1,7 @@
-"""Our own spans and metrics over OTLP, if OTEL_EXPORTER_OTLP_ENDPOINT is set; else nothing of it is imported.
+"""Our own spans and metrics over OTLP, where an endpoint is set for them; else nothing of it is imported.
 
-The standard's variables rule the rest: OTEL_EXPORTER_OTLP_HEADERS, OTEL_SERVICE_NAME, OTEL_TRACES_SAMPLER,
+The standard's variables rule: OTEL_EXPORTER_OTLP_ENDPOINT or one for each signal, OTEL_SDK_DISABLED,
+OTEL_METRICS_EXPORTER, OTEL_EXPORTER_OTLP_HEADERS, OTEL_SERVICE_NAME, OTEL_TRACES_SAMPLER,
 OTEL_METRIC_EXPORT_INTERVAL and so on. The metrics are those of `/metrics`, by the same names: each process sends what
 it counted itself, web also what the tables say.
 """
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 Read = Callable[[], Iterable[Metric]]
 
+LAST_SECONDS = 3.0  # to send what is left: a web process that takes five to stop is killed
+
 stops: list[Callable[[], None]] = []
 started_in = 0
 
@@ -29,19 +32,34 @@ started_in = 0
 def start(part: str, read: Read = metrics.own.collect) -> None:
     """`part`: web or worker. A process that was forked from one that sends starts anew: threads stay behind."""
     global started_in
-    if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") and started_in != os.getpid():
-        started_in = os.getpid()
-        stops.clear()
+    if started_in == os.getpid():
+        return
+    started_in = os.getpid()
+    stops.clear()
+    if is_wanted("TRACES"):
         send_spans(part)
+    if is_wanted("METRICS"):
         send_metrics(part, read)
 
 
+def is_wanted(signal: str) -> bool:
+    told = os.environ.get
+    if told("OTEL_SDK_DISABLED", "").lower() == "true" or told(f"OTEL_{signal}_EXPORTER", "").lower() == "none":
+        return False
+    return bool(told("OTEL_EXPORTER_OTLP_ENDPOINT") or told(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"))
+
+
 def stop() -> None:
-    """Sends what is left."""
+    """Sends what is left, if somebody takes it soon."""
     global started_in
     started_in, spans.tracer = 0, None
-    while stops:
-        stops.pop()()
+    last = [threading.Thread(target=send_last, daemon=True) for send_last in stops]
+    stops.clear()
+    for thread in last:
+        thread.start()
+    until = time.monotonic() + LAST_SECONDS
+    for thread in last:
+        thread.join(max(until - time.monotonic(), 0))
 
 
 def resource_of(part: str) -> Resource:

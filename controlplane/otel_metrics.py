@@ -62,5 +62,6 @@ def histogram_points(samples: Iterable[Sample], began: int, now: int) -> Iterato
         counts = [b - a for a, b in pairwise([0, *(below[edge] for edge in edges)])]
         yield HistogramDataPoint(
             attributes=dict(labels), start_time_unix_nano=began, time_unix_nano=now, count=sum(counts),
-            sum=sums[labels], bucket_counts=counts, explicit_bounds=edges[:-1], min=0.0, max=0.0,
+            sum=sums[labels], bucket_counts=counts, explicit_bounds=edges[:-1],
+            min=None, max=None,  # type: ignore[arg-type]  # unknown: the encoder leaves them out
         )  # fmt: skip

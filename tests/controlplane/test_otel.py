@@ -88,6 +88,7 @@ def test_a_receiver_sees_what_the_product_does(receiver, environment):
     ticks = receiver.metrics["changeover_tick_duration_seconds"].histogram.data_points[0]
     assert ticks.count == sum(ticks.bucket_counts) >= 1
     assert len(ticks.bucket_counts) == len(ticks.explicit_bounds) + 1
+    assert not ticks.HasField("min")  # nobody knows it
     rollouts = receiver.metrics["changeover_rollouts"].gauge.data_points[0]
     assert rollouts.as_double == 1
     assert attributes(rollouts) == {"environment": "production", "state": "running"}
@@ -108,6 +109,36 @@ def test_a_fault_is_told_without_its_words(receiver):
     (span,) = receiver.spans
     assert span.status.message == "ValueError"
     assert b"a prompt" not in span.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("variables", "wanted"),
+    [
+        ({}, []),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://a"}, ["TRACES", "METRICS"]),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://a/v1/traces"}, ["TRACES"]),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://a", "OTEL_METRICS_EXPORTER": "none"}, ["TRACES"]),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://a", "OTEL_SDK_DISABLED": "true"}, []),
+    ],
+)
+def test_the_standards_variables_say_what_is_sent(monkeypatch, variables, wanted):
+    for name in [name for name in os.environ if name.startswith("OTEL_")]:
+        monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    assert [signal for signal in ("TRACES", "METRICS") if otel.is_wanted(signal)] == wanted
+
+
+def test_a_receiver_that_never_answers_holds_up_no_stop(monkeypatch):
+    monkeypatch.setattr(otel, "LAST_SECONDS", 0.05)
+    never = threading.Event()
+    otel.stops.append(never.wait)
+
+    otel.stop()
+
+    assert otel.stops == []
+    never.set()
 
 
 def test_without_an_endpoint_nothing_of_it_is_imported():
