@@ -2,12 +2,13 @@
 
 Only committed rows are seen by them, so each asks for `transactional_db`, which empties the tables after the test.
 The server lives as long as its module (its start takes two seconds) and remembers a test's rows for two seconds more:
-where that matters, take another environment key in each test, or `fresh_server`.
+where that matters, take another environment key in each test (`place`), or `fresh_server`.
 """
 
 import contextlib
 import dataclasses
 import http.client
+import itertools
 import os
 import random
 import signal
@@ -15,7 +16,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,14 @@ def start(*command: str, log: Path, **env: str) -> subprocess.Popen[bytes]:
         process_group=0,
         preexec_fn=die_with_pytest,
     )
+
+
+def eventually(true: Callable[[], object], seconds: float = 60) -> None:
+    """Patience costs nothing where it comes true; a machine may be much slower than this one."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come true"
+        time.sleep(0.02)
 
 
 def stop(process: subprocess.Popen[bytes], patience: float = 10) -> None:
@@ -130,6 +139,15 @@ def running_server(folder: Path, static: Path, **env: str) -> Iterator[Server]:
         yield server
     finally:
         stop(process)
+
+
+places = itertools.count(1)
+
+
+@pytest.fixture
+def place() -> str:
+    """The key of an environment that no other test of this run has had."""
+    return f"place-{next(places)}"
 
 
 @pytest.fixture(scope="session")

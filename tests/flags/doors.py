@@ -98,7 +98,7 @@ class Reader:
         lines = self.answer.body.decode().split("\n")
         return [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
 
-    async def until(self, true: Callable[[], bool], seconds: float = 3) -> None:
+    async def until(self, true: Callable[[], bool], seconds: float = 60) -> None:
         async with asyncio.timeout(seconds):
             while not true():
                 self.came.clear()

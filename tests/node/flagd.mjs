@@ -18,7 +18,7 @@ for (const [name, event] of Object.entries(ProviderEvents)) {
 }
 const source = given.file ? { offlineFlagSourcePath: given.file } : { host: '127.0.0.1', port: given.port, tls: false };
 try {
-  await OpenFeature.setProviderAndWait(new FlagdProvider({ resolverType: 'in-process', deadlineMs: 5000, ...source }));
+  await OpenFeature.setProviderAndWait(new FlagdProvider({ resolverType: 'in-process', deadlineMs: given.deadline ?? 60_000, ...source }));
 } catch (fault) {
   say({ failed: String(fault.message ?? fault) });
 }

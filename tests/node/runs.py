@@ -11,6 +11,7 @@ import os
 import queue
 import shutil
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -34,16 +35,15 @@ def installed() -> Path:
     if int(version.removeprefix("v").split(".")[0]) < LEAST:
         pytest.skip(f"The JavaScript clients need Node >= {LEAST}: this is {version}.")
     lock = (HERE / "package-lock.json").read_bytes()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "changeover"
-    folder = cache / f"node-{hashlib.sha256(lock).hexdigest()[:12]}"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = cache() / f"node-{hashlib.sha256(lock).hexdigest()[:12]}"
+    folder.mkdir(exist_ok=True)
     with (folder / "lock").open("w") as alone:
         fcntl.flock(alone, fcntl.LOCK_EX)
         if not (folder / "complete").exists():
             for name in ("package.json", "package-lock.json"):
                 shutil.copy(HERE / name, folder)
             command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900, check=False)
             if done.returncode:
                 pytest.skip(
                     f"npm ci did not work, so the JavaScript clients are left out: {done.stderr.strip()[-300:]}"
@@ -53,6 +53,18 @@ def installed() -> Path:
             target = folder / script.name
             if not target.exists() or target.read_bytes() != script.read_bytes():
                 shutil.copy(script, target)
+    return folder
+
+
+def cache() -> Path:
+    """The user's own, or one beside the temporary files where no home can be written."""
+    with contextlib.suppress(OSError, RuntimeError):
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "changeover"
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return folder
+    folder = Path(tempfile.gettempdir()) / f"changeover-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
     return folder
 
 
@@ -80,7 +92,7 @@ class Script:
                 self.lines.put(json.loads(line))
         self.lines.put(None)
 
-    def until(self, true: Callable[[dict[str, Any]], bool], seconds: float = 15) -> dict[str, Any]:
+    def until(self, true: Callable[[dict[str, Any]], bool], seconds: float = 60) -> dict[str, Any]:
         """The first line, of those not yet read, for which this is true."""
         end = time.monotonic() + seconds
         while True:
@@ -112,7 +124,7 @@ class Script:
 def running(name: str, given: dict[str, Any], folder: Path) -> Iterator[Script]:
     script = Script(name, given, folder / f"{name}.log")
     try:
-        script.until(lambda line: "ready" in line, 30)
+        script.until(lambda line: "ready" in line, 90)
         yield script
     finally:
         script.process.kill()
