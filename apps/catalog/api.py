@@ -93,6 +93,11 @@ class PriceIn(RatesIn):
     def get_fields(self) -> dict[str, Any]:
         return {"from": serializers.DateTimeField(), **super().get_fields()}
 
+    def validate_bands(self, bands: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        if len({band["above_input_tokens"] for band in bands}) < len(bands):
+            raise serializers.ValidationError("Each edge once.")
+        return bands
+
 
 class ModelIn(serializers.Serializer[Any]):
     key = serializers.RegexField(r"^[^/\s]+/\S+$", max_length=200)

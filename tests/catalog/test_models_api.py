@@ -106,6 +106,18 @@ def test_a_price_is_added_once_per_moment(environment, now):
     assert again.status_code == 409
 
 
+def test_a_price_names_each_edge_once(environment, now):
+    admin = key_client(environment, now, "manage:admin")
+    admin.post("/api/v1/models/", NEW, format="json")
+    band = {"above_input_tokens": 1000, "input_usd_per_million": "1", "output_usd_per_million": "2"}
+    price = NEW["prices"][0] | {"from": "2026-02-01T00:00:00Z", "bands": [band, band]}
+
+    answer = admin.post("/api/v1/models/acme/tiny-1/prices/", price, format="json")
+
+    assert answer.status_code == 400
+    assert "bands" in answer.json()["errors"]
+
+
 def test_an_operator_adds_no_model(alice):
     assert client_of(alice).post("/api/v1/models/", NEW, format="json").status_code == 403
 

@@ -81,6 +81,16 @@ def test_spend_tells_what_was_reported_where_a_bill_can_say_it():
         (f"{HEAD}2026-11-24,x,,,much\n", "line 2"),
         (f"{HEAD}2026-11-24,x,,,NaN\n", "line 2: the amount is no amount of money"),
         (f"{HEAD}2026-11-24,,,,1\n", "line 2: which model"),
+        (f"{HEAD}2026-11-24,x,,,\n", "line 2: the amount is no amount of money"),
+        (f"{HEAD}\n2026-11-24,x,,,1,234.50\n", "line 3: more cells than columns"),
+        (f'{HEAD}2026-11-24,x,,,"1,25"\n', "line 2: the amount is no amount of money"),  # a comma for a point
+        (f"{HEAD}2026-11-24,x,1.5,,1\n", "line 2: tokens are a whole number"),
+        (f"{HEAD}2026-11-24,x,-1,,1\n", "line 2: tokens are a whole number"),
+        (f"{HEAD}2026-11-24,x,{10**30},,1\n", "line 2: tokens are a whole number"),
+        (f"{HEAD}9999-12-31,x,,,1\n", "line 2: no bill is of the year 9999"),
+        (f"{HEAD}2026-11-24,{'x' * 140_000},,,1\n", "line 2: field larger than field limit"),
+        (HEAD + "2026-11-24,x,,,1000000000\n" * 2, "all lines together"),
+        (HEAD, "no line tells of a day"),
     ],
 )
 def test_a_bill_with_a_fault_is_refused_whole_with_its_place(text, fault):

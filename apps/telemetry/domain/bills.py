@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -25,7 +26,10 @@ NAMES = {
 }
 MOST_LINES = 100_000
 MOST_FAULTS = 20
-MOST_USD = Decimal(1_000_000_000)
+MOST_USD = Decimal(1_000_000_000)  # of a line, and of all of them
+MOST_TOKENS = 10**15
+YEARS = range(2000, 3000)
+THOUSANDS = re.compile(r"-?\d{1,3}(,\d{3})+(\.\d*)?")  # else a comma may be a decimal point, or the next cell
 FINAL_AFTER = timedelta(hours=48)
 
 
@@ -47,7 +51,7 @@ class Line:
     output_tokens: int | None
 
 
-Told = Mapping[str, Any]
+Told = Mapping[Any, Any]
 
 
 def read(text: str, provider: str = "") -> list[Line]:
@@ -61,21 +65,31 @@ def read(text: str, provider: str = "") -> list[Line]:
     for number, row in rows:
         if number > MOST_LINES:
             raise Unusable([f"more than {MOST_LINES:,} lines"])
+        if None in row:  # so csv calls what has no column
+            faults.append(f"line {number}: more cells than columns")
+            continue
         told = {field: text_of(row.get(name)) if name else "" for field, name in found.items()}
         if not any(told.values()):
             continue
         try:
             lines.append(line_of(told, provider))
-        except (ValueError, InvalidOperation) as error:
+        except ValueError as error:
             faults.append(f"line {number}: {error}")
     if faults:
         raise Unusable(faults)
+    if not lines:
+        raise Unusable(["no line tells of a day"])
+    if sum(abs(line.amount_nano) for line in lines) > MOST_USD.scaleb(9):
+        raise Unusable(["all lines together are no amount of money"])
     return lines
 
 
 def read_csv(text: str) -> tuple[Sequence[str], Iterable[tuple[int, Told]]]:
     rows = csv.DictReader(text.splitlines())
-    return rows.fieldnames or (), enumerate(rows, start=2)
+    try:
+        return rows.fieldnames or (), [(rows.line_num, row) for row in rows]
+    except csv.Error as error:
+        raise Unusable([f"line {rows.line_num + 1}: {error}"]) from None
 
 
 def read_json(text: str) -> tuple[Sequence[str], Iterable[tuple[int, Told]]]:
@@ -93,16 +107,44 @@ def text_of(value: object) -> str:
 
 
 def line_of(told: dict[str, str], provider: str) -> Line:
-    amount = Decimal(told["amount"].replace("$", "").replace(",", ""))
-    if not amount.is_finite() or abs(amount) > MOST_USD:
-        raise ValueError("the amount is no amount of money")
     if not told["model"] or not (told["provider"] or provider):
         raise ValueError("which model of which provider?")
     return Line(
         told["provider"] or provider,
         told["model"],
-        date.fromisoformat(told["day"][:10]),
-        int(amount.scaleb(9).to_integral_value(ROUND_HALF_EVEN)),
-        int(told["input_tokens"]) if told["input_tokens"] else None,
-        int(told["output_tokens"]) if told["output_tokens"] else None,
+        day_of(told["day"]),
+        nano_of(told["amount"]),
+        tokens_of(told["input_tokens"]),
+        tokens_of(told["output_tokens"]),
     )
+
+
+def day_of(told: str) -> date:
+    try:
+        day = date.fromisoformat(told[:10])
+    except ValueError:
+        raise ValueError(f"a day is written as in 2026-11-24, not {told[:40]!r}") from None
+    if day.year not in YEARS:
+        raise ValueError(f"no bill is of the year {day.year}")
+    return day
+
+
+def nano_of(told: str) -> int:
+    plain = told.replace("$", "").strip()
+    if THOUSANDS.fullmatch(plain):
+        plain = plain.replace(",", "")
+    try:
+        amount = Decimal(plain)
+    except InvalidOperation:
+        raise ValueError(f"the amount is no amount of money: {told[:40]!r}") from None
+    if not amount.is_finite() or abs(amount) > MOST_USD:
+        raise ValueError("the amount is no amount of money")
+    return int(amount.scaleb(9).to_integral_value(ROUND_HALF_EVEN))
+
+
+def tokens_of(told: str) -> int | None:
+    if not told:
+        return None
+    if not (told.isdecimal() and len(told) <= len(str(MOST_TOKENS)) and int(told) <= MOST_TOKENS):
+        raise ValueError(f"tokens are a whole number, not {told[:40]!r}")
+    return int(told)
