@@ -283,7 +283,7 @@ def load_balances(keys: Sequence[str]) -> Mapping[str, Balance]:
 
 
 def service_of(point: Point) -> str:
-    return str(point.resource.attributes.get("service.name") or "")[:128]
+    return point.resource.told["service"][:128]
 
 
 def moment(nanoseconds: int) -> datetime:

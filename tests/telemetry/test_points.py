@@ -247,6 +247,16 @@ def test_values_below_a_threshold_of_zero_are_somewhere_below_it():
     assert points.ranges_of(told, delta)[0.0, 0.25] == 2
 
 
+def test_a_threshold_of_zero_that_grows_swallows_cells_and_is_no_new_beginning():
+    before = point(5, 1.0, {-60: 2, 10: 3}, kind="exponential", scale=4)
+    after = point(7, 1.6, {10: 4}, kind="exponential", scale=4, zero=3, at=NOW + SECOND)
+
+    delta, _, kind = points.read(replace(after, zero_threshold=0.1), Stream([points.state_of(before)]), 0)
+
+    assert (kind, delta.count, round(delta.total, 6)) == ("delta", 2, 0.6)
+    assert (delta.is_fine, delta.cells) == (False, {})  # where the new ones fall nobody knows
+
+
 def test_a_tiny_export_at_scale_20_has_its_offset_in_the_millions_and_few_cells():
     index = math.ceil(math.log2(0.4) * 2**20) - 1
     told = point(2, 0.8, {index: 1, index + 1: 1}, kind="exponential", scale=20, temporality=1)

@@ -44,6 +44,7 @@ class State(Struct, gc=False, array_like=True):
     scale: int
     zero: int
     bounds: tuple[float, ...] = ()
+    zero_threshold: float = 0.0
 
 
 class Stream(Struct, gc=False, array_like=True):
@@ -173,7 +174,9 @@ def state_of(point: Point) -> State:
     cells, scale = point.cells, point.scale
     if point.kind == "exponential" and scale > SCALE:
         cells, scale = coarser(cells, scale - SCALE), SCALE
-    return State(point.begin, point.at, point.count, point.total, cells, scale, point.zero, point.bounds)
+    return State(
+        point.begin, point.at, point.count, point.total, cells, scale, point.zero, point.bounds, point.zero_threshold
+    )  # fmt: skip
 
 
 def coarser(cells: dict[int, int], steps: int) -> dict[int, int]:
@@ -208,9 +211,11 @@ def kind_of_beginning(now: State, stream: Stream, known_since: int) -> str:
 
 
 def has_shrunk(now: State, before: State) -> bool:
-    if now.count < before.count or now.total < before.total or now.zero < before.zero:
+    if now.count < before.count or now.total < before.total:
         return True
-    if before.bounds and now.bounds != before.bounds:
+    if now.zero_threshold != before.zero_threshold:  # cells went into the zero: only the count can be compared
+        return False
+    if now.zero < before.zero or (before.bounds and now.bounds != before.bounds):
         return True
     mine, old = at_one_scale(now, before)
     return any(mine.get(index, 0) < n for index, n in old.items())
@@ -224,6 +229,8 @@ def at_one_scale(now: State, before: State) -> tuple[dict[int, int], dict[int, i
 def difference(point: Point, now: State, before: State | None) -> Delta:
     if before is None:
         count, total, zero, cells, scale = now.count, now.total, now.zero, now.cells, now.scale
+    elif now.zero_threshold != before.zero_threshold:  # how many are new is known, where they fall is not
+        return Delta(now.count - before.count, (now.total - before.total) * seconds_of(point))
     else:
         mine, old = at_one_scale(now, before)
         cells = {index: left for index, n in mine.items() if (left := n - old.get(index, 0))}
