@@ -73,6 +73,19 @@ def test_what_is_passed_through_without_tokens_was_no_call(key):
     assert (spent().calls, heard("not_a_call:pass_through_endpoint")) == (0, 1)
 
 
+def test_rows_come_in_an_array_alone_or_one_a_line_and_each_call_id_counts_once(key):
+    one, other, third = row(), row(), row()
+    bodies = [json.dumps(one), json.dumps([one, other]), f"{json.dumps(one)}\n{json.dumps(third)}\n", "[]"]
+    answers = [post("/api/v1/telemetry/litellm", body.encode(), key) for body in bodies]
+    again = one | {"trace_id": "another", "request_tags": []}
+
+    assert [(told.status, told.json["accepted"], told.json["duplicates"]) for told in answers] == [
+        (202, 1, 0), (202, 1, 1), (202, 1, 1), (202, 0, 0)
+    ]  # fmt: skip
+    assert send(key, again, again)["duplicates"] == 2
+    assert spent().calls == 3
+
+
 CLIENT = CALL | {"gen_ai.usage.input_tokens": 812, "gen_ai.usage.output_tokens": 64}
 
 

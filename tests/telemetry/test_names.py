@@ -322,6 +322,31 @@ def test_what_else_a_gateways_row_tells(fields, field, value):
     assert getattr(told_by_row(**fields), field) == value
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"stream": "True"}, {"id": 7}, {"request_tags": "route:x"}, {"error_information": "?"}, {"trace_id": None},
+        {"response_cost": "0.5"}, {"response_cost": float("nan")}, {"metadata": []}, {"call_type": 5}, {"cache_hit": 0},
+        {"completionStartTime": "soon", "stream": True}, {"api_base": 5, "custom_llm_provider": "openai"},
+        {"model_group": {}}, {"status": None}, {"own": float("inf")}, {"cost_breakdown": "?"}, {"prompt_tokens": "812"},
+        {"metadata": {"usage_object": {"prompt_tokens_details": {"cached_tokens": 0.0}}}},
+    ],
+)  # fmt: skip
+def test_a_field_of_a_row_that_cannot_be_read_costs_itself_and_not_the_money_of_its_call(odd):
+    call = told_by_row(**{"prompt_tokens": 812, "completion_tokens": 64} | odd)
+
+    assert (call.input_tokens, call.output_tokens) == (812, 64)
+
+
+@pytest.mark.parametrize(
+    "odd", [{"litellm_call_id": ""}, {"litellm_call_id": "\0"}, {"litellm_call_id": 5}, {"endTime": None}]
+)
+def test_a_row_without_an_id_or_its_times_costs_itself(odd):
+    found = litellm.read(json.dumps([ROW | odd, ROW]).encode(), nanos(0))
+
+    assert (len(found.calls), found.rejected) == (1, 1)
+
+
 @pytest.mark.parametrize("field", [field for field, names in aliases.FIELDS.items() if len(names) > 1])
 def test_of_several_names_the_newest_counts_in_whatever_order_they_come(field):
     names = aliases.FIELDS[field]

@@ -1,7 +1,7 @@
 """LiteLLM's standard logging payload: a JSON array of one row per attempt, as its `generic_api` callback posts it.
 
-Rows carry prompts, answers, stack traces and the whole price map: only what is named here is decoded. A row that cannot
-be read costs itself.
+Rows carry prompts, answers, stack traces and the whole price map: only what is named here is decoded. A row without an
+id or its times costs itself; what else cannot be read costs no more than its own field.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from apps.telemetry.domain import aliases, endings, naming, providers
 from apps.telemetry.domain import usage as usages
 from apps.telemetry.domain.batch import Unreadable
 from apps.telemetry.domain.intake import Intake
-from apps.telemetry.domain.otlp import clean, is_finite
+from apps.telemetry.domain.otlp import NO_ID, clean, is_finite
 from apps.telemetry.domain.span_calls import GATEWAY, SpanCall
 
 SERVICE = "litellm"
@@ -35,12 +35,12 @@ PASSED_THROUGH = frozenset({"pass_through_endpoint", "llm_passthrough_route", "a
 
 
 class Details(Struct):
-    cached_tokens: int | None = None
+    cached_tokens: Any = None
 
 
 class Usage(Struct):
     prompt_tokens_details: Details | None = None
-    cache_creation_input_tokens: int | None = None
+    cache_creation_input_tokens: Any = None
 
 
 class Metadata(Struct):
@@ -48,34 +48,34 @@ class Metadata(Struct):
 
 
 class Breakdown(Struct):
-    service_tier: str | None = None
+    service_tier: Any = None
 
 
 class Error(Struct):
-    error_code: str | int | None = None
-    error_class: str | None = None
+    error_code: Any = None
+    error_class: Any = None
 
 
 class Row(Struct):
     litellm_call_id: str
     startTime: float
     endTime: float
-    id: str | None = None
-    trace_id: str | None = None
-    call_type: str | None = None
-    status: str | None = None
-    stream: bool | None = None
-    custom_llm_provider: str | None = None
-    completionStartTime: float | None = None
-    model: str | None = None
-    model_group: str | None = None
-    response_cost: float | None = None
-    cache_hit: bool | str | None = None
-    prompt_tokens: float | None = None
-    completion_tokens: float | None = None
-    request_tags: list[Any] | None = None
-    api_base: str | None = None
-    error_information: Error | None = None
+    id: Any = None
+    trace_id: Any = None
+    call_type: Any = None
+    status: Any = None
+    stream: Any = None
+    custom_llm_provider: Any = None
+    completionStartTime: Any = None
+    model: Any = None
+    model_group: Any = None
+    response_cost: Any = None
+    cache_hit: Any = None
+    prompt_tokens: Any = None
+    completion_tokens: Any = None
+    request_tags: Any = None
+    api_base: Any = None
+    error_information: Raw = Raw(b"null")
     cost_breakdown: Raw = Raw(b"null")
     metadata: Raw = Raw(b"null")
 
@@ -97,20 +97,22 @@ def read(raw: bytes, now: int) -> Intake:
             intake.reject(SERVICE, "webhook", "unreadable")
             continue
         if kind_of(row) is None:
-            intake.hear(SERVICE, "webhook", f"{NO_CALL}:{clean(row.call_type or '')[:50]}")
+            intake.hear(SERVICE, "webhook", f"{NO_CALL}:{word(row.call_type, 50)}")
             continue
         call = call_of(row)
         if call is None:
             intake.reject(SERVICE, "webhook", "no_time")
+        elif not call.span:
+            intake.reject(SERVICE, "webhook", NO_ID)
         else:
-            intake.add(f"litellm:{(row.trace_id or row.litellm_call_id)[:200]}", call, now)
+            intake.add(f"litellm:{call.request_id or call.span}", call, now)
     return intake
 
 
 def parts_of(raw: bytes) -> list[bytes]:
-    """One row alone, or one a line. What json reads and msgspec does not (NaN) costs its own row."""
+    """One row alone, or one a line. NaN, which json reads and msgspec does not, is nothing."""
     try:
-        whole = json.loads(raw)
+        whole = json.loads(raw, parse_constant=lambda _: None)
     except RecursionError:
         raise Unreadable("nested too deeply") from None
     except ValueError as error:
@@ -124,7 +126,7 @@ def parts_of(raw: bytes) -> list[bytes]:
 def kind_of(row: Row) -> str | None:
     """`call`, `embedding`, or None for what nobody infers: a fetched answer, a file, a moderation. Of what is passed
     through unread, tokens tell that it was a call."""
-    name = (row.call_type or "").lower()
+    name = word(row.call_type, 64).lower()
     if not name or name in BILLED or (name in PASSED_THROUGH and (row.prompt_tokens or row.completion_tokens)):
         return aliases.CALL
     return aliases.OPERATIONS.get(name)
@@ -136,29 +138,30 @@ def call_of(row: Row) -> SpanCall | None:
     ):
         return None
     begin, end = round(row.startTime * 1e6) * 1000, round(row.endTime * 1e6) * 1000
+    call_id = word(row.litellm_call_id, 200)
     call = SpanCall(
-        source="webhook", span=row.litellm_call_id[:200], parent="", begin=begin, end=end,
-        id=f"{GATEWAY}{row.litellm_call_id[:200]}", service=SERVICE,
-    )  # fmt: skip
+        source="webhook", span=call_id, parent="", begin=begin, end=end, id=f"{GATEWAY}{call_id}", service=SERVICE
+    )
     call.is_embedding = kind_of(row) == aliases.EMBEDDING
-    provider = (row.custom_llm_provider or "")[:64].lower()
+    provider = word(row.custom_llm_provider, 64).lower()
     call.provider = named(provider)
-    if call.provider == "openai" and row.api_base:
-        call.host = providers.host_of(row.api_base)
+    if call.provider == "openai" and (address := word(row.api_base, 2_000)):
+        call.host = providers.host_of(address)
         call.provider = providers.provider_at(call.host) or call.provider
-    model = clean(row.model or "")[:200]
+    model = word(row.model, 200)
     head, slash, tail = model.partition("/")
     call.asked_model = tail if slash and head.lower() == provider else model
     tell_usage(call, row)
     if row.status == "failure":
-        error = row.error_information or Error()
+        error = part_of(row.error_information, Error) or Error()
         call.error = endings.error_class(error.error_class, error.error_code) or "other"
-    if row.stream and row.completionStartTime is not None and row.startTime <= row.completionStartTime <= row.endTime:
-        call.first_token_ms = (row.completionStartTime - row.startTime) * 1000
-    call.response_id = clean(row.id or "")[:200]
+    first = row.completionStartTime
+    if row.stream and isinstance(first, int | float) and row.startTime <= first <= row.endTime:
+        call.first_token_ms = (first - row.startTime) * 1000
+    call.response_id = word(row.id, 200)
     call.told_cost_nano = usages.nano(row.response_cost)
-    call.group = clean(row.model_group or "")[:128]
-    call.request_id = clean(row.trace_id or "")[:200]
+    call.group = word(row.model_group, 128)
+    call.request_id = word(row.trace_id, 200)
     call.is_final = not call.error
     naming.name_by_tags(call, row.request_tags)
     if row.cache_hit is True or row.cache_hit == "True":  # with the usage of the answer that it repeats
@@ -169,7 +172,7 @@ def call_of(row: Row) -> SpanCall | None:
 
 def tell_usage(call: SpanCall, row: Row) -> None:
     breakdown = part_of(row.cost_breakdown, Breakdown)
-    call.service_tier = clean(breakdown.service_tier or "")[:32] if breakdown else ""
+    call.service_tier = word(breakdown.service_tier, 32) if breakdown else ""
     inputs, outputs = usages.tokens(row.prompt_tokens), usages.tokens(row.completion_tokens)
     if not inputs and not outputs:
         return  # no usage came from the provider: LiteLLM writes zeros
@@ -187,7 +190,11 @@ def tell_usage(call: SpanCall, row: Row) -> None:
         call.cached_input_tokens = cached
 
 
-Part = TypeVar("Part", Metadata, Breakdown)
+def word(told: Any, length: int) -> str:
+    return clean(told)[:length] if isinstance(told, str) else ""
+
+
+Part = TypeVar("Part", Metadata, Breakdown, Error)
 
 
 def part_of(raw: Raw, kind: type[Part]) -> Part | None:
