@@ -1,5 +1,6 @@
 """What was answered is there, whatever happens to the server or to its database; what was not is sent once more."""
 
+import contextlib
 import json
 import os
 import signal
@@ -11,13 +12,13 @@ from http.client import HTTPException
 from pathlib import Path
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from apps.access import services as access
 from apps.core.actors import WORKER
 from apps.telemetry import gathering
-from apps.telemetry.models import LedgerLine, Window
+from apps.telemetry.models import Batch, LedgerLine, Window
 from tests import postgres
 from tests.processes import running_server
 from tests.telemetry.make_otlp import SECOND, span, traces
@@ -120,15 +121,33 @@ def counted():
     return windows
 
 
+@contextlib.contextmanager
+def commits_held(senders):
+    """Whoever writes calls gets no further while this lasts: on PostgreSQL in the middle of its transaction."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(f"LOCK TABLE {LedgerLine._meta.db_table} IN SHARE MODE")
+        else:  # where there is one writer at a time
+            cursor.execute(f"UPDATE {Batch._meta.db_table} SET at = at")
+        before, since = None, 0
+        while since < 10:  # looks after which nobody heard anything more
+            time.sleep(0.02)
+            now = [(sender.answered, sender.heard.total()) for sender in senders]
+            before, since = now, since + 1 if now == before else 0
+        yield
+
+
+@pytest.mark.parametrize("is_held", [False, True], ids=["anywhere", "before its commit"])
 def test_a_killed_server_loses_nothing_that_it_took_and_counts_once_what_is_sent_again(
-    fresh_server, senders, static_files, tmp_path
+    fresh_server, senders, static_files, tmp_path, is_held
 ):
     start(senders, 10)
-    os.killpg(fresh_server.process.pid, signal.SIGKILL)
-    stop(senders)
+    with commits_held(senders) if is_held else contextlib.nullcontext():
+        os.killpg(fresh_server.process.pid, signal.SIGKILL)
+        stop(senders)
     taken = sum(sender.answered for sender in senders)
     under_way = [sender for sender in senders if sender.waiting]
-    assert taken * ITEMS <= counted() <= (taken + len(under_way)) * ITEMS
+    assert taken * ITEMS <= counted() <= (taken + (0 if is_held else len(under_way))) * ITEMS
 
     with running_server(tmp_path / "again", static_files) as again:
         for sender in under_way:
