@@ -141,6 +141,12 @@ class ChannelView(ApiView):
         data = self.read(ChannelPatchIn)
         return Response(channel_dict(services.update_channel(channel=channel, by=self.actor, now=self.now, **data)))
 
+    @extend_schema(request=WhyIn, responses={204: None}, summary="Delete a channel that no step of escalation names")
+    def delete(self, request: Request, id: str) -> Response:
+        channel = self.load(id, Role.OPERATOR)
+        services.delete_channel(channel=channel, by=self.actor, now=self.now, **self.read(WhyIn))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
 
 class ChannelTestView(ChannelView):
     http_method_names = ("post", "options")
@@ -184,15 +190,25 @@ class DeliveriesView(ApiView):
         return self.paged(rows, lambda row: dict(DeliveryOut(row).data))
 
 
-class SendAgainView(ApiView):
+class DeliveryView(ApiView):
+    def load(self, id: str, role: Role = Role.VIEWER) -> Delivery:
+        delivery = Delivery.objects.select_related("channel").filter(pk=id).first()
+        if delivery is None:
+            raise NotFound(what="delivery", key=id)
+        self.environment(delivery.channel.environment, role=role)
+        return delivery
+
+    @extend_schema(responses=DeliveryOut, summary="One delivery")
+    def get(self, request: Request, id: str) -> Response:
+        return Response(dict(DeliveryOut(self.load(id)).data))
+
+
+class SendAgainView(DeliveryView):
     http_method_names = ("post", "options")
 
     @extend_schema(request=None, responses=DeliveryOut, summary="Give a dead letter a new life")
     def post(self, request: Request, id: str) -> Response:
-        delivery = Delivery.objects.select_related("channel").filter(pk=id).first()
-        if delivery is None:
-            raise NotFound(what="delivery", key=id)
-        self.environment(delivery.channel.environment, role=Role.OPERATOR)
+        delivery = self.load(id, Role.OPERATOR)
         return Response(dict(DeliveryOut(services.send_again(delivery=delivery, by=self.actor, now=self.now)).data))
 
 
@@ -232,18 +248,36 @@ class SilencePreviewView(ApiView):
         return Response(dict(MatchedOut(found).data))
 
 
-class EndSilenceView(ApiView):
-    http_method_names = ("post", "options")
+class SilenceView(ApiView):
     is_maintenance = False
 
-    @extend_schema(request=WhyIn, responses=SilenceOut, summary="End it before its time")
-    def post(self, request: Request, id: str) -> Response:
+    def load(self, id: str, role: Role = Role.VIEWER) -> Silence:
         row = Silence.objects.filter(pk=id, is_maintenance=self.is_maintenance).first()
         if row is None:
             raise NotFound(what="silence", key=id)
-        self.environment(row.environment, role=Role.OPERATOR)
-        row = services.end_silence(silence=row, by=self.actor, now=self.now, **self.read(WhyIn))
-        return Response(dict(SilenceOut(row).data))
+        self.environment(row.environment, role=role)
+        return row
+
+    def end(self, id: str) -> Silence:
+        row = self.load(id, Role.OPERATOR)
+        return services.end_silence(silence=row, by=self.actor, now=self.now, **self.read(WhyIn))
+
+    @extend_schema(responses=SilenceOut, summary="One of them")
+    def get(self, request: Request, id: str) -> Response:
+        return Response(dict(SilenceOut(self.load(id)).data))
+
+    @extend_schema(request=WhyIn, responses={204: None}, summary="End it before its time; it stays in the list")
+    def delete(self, request: Request, id: str) -> Response:
+        self.end(id)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class EndSilenceView(SilenceView):
+    http_method_names = ("post", "options")
+
+    @extend_schema(request=WhyIn, responses=SilenceOut, summary="End it before its time")
+    def post(self, request: Request, id: str) -> Response:
+        return Response(dict(SilenceOut(self.end(id)).data))
 
 
 class MaintenanceWindowsView(SilencesView):
@@ -263,12 +297,12 @@ class MaintenanceWindowsView(SilencesView):
         return super().post(request)
 
 
-class EndMaintenanceView(EndSilenceView):
+class MaintenanceWindowView(SilenceView):
     is_maintenance = True
 
-    @extend_schema(request=WhyIn, responses=SilenceOut, summary="End a maintenance window before its time")
-    def post(self, request: Request, id: str) -> Response:
-        return super().post(request, id)
+
+class EndMaintenanceView(EndSilenceView):
+    is_maintenance = True
 
 
 class EscalationView(ApiView):

@@ -15,16 +15,21 @@ from apps.alerts.domain.formats import PAGERDUTY
 from apps.alerts.domain.life import SEVERITIES
 from apps.alerts.domain.messages import Message, Notice
 from apps.alerts.domain.signature import key_of, new_secret
-from apps.alerts.models import Channel
+from apps.alerts.models import Channel, EscalationPolicy
 from apps.core.actors import WORKER, Actor
 from apps.core.ids import new_id
-from apps.core.refusals import AlreadyThere, Invalid, NotFound
+from apps.core.refusals import AlreadyThere, Invalid, NotFound, Refused
 from apps.journal import services as journal
 
 OVERLAP = timedelta(hours=24)
 LONGEST_OVERLAP = timedelta(days=30)
 ROUTING_KEY = 32  # characters
 SECRET_FIELDS = ("secret", "old_secret", "old_secret_until")
+
+
+class ChannelIsNamed(Refused):
+    code = "channel_is_named"
+    sentence = "A step of escalation names the channel {name}. Take it out there first."
 
 
 @transaction.atomic
@@ -164,6 +169,19 @@ def update_channel(
 
 
 @transaction.atomic
+def delete_channel(*, channel: Channel, by: Actor, now: datetime, because: str = "") -> None:
+    """With what was sent to it. What waits for it is not sent."""
+    channel = locked(channel.pk)
+    policy = EscalationPolicy.objects.filter(environment=channel.environment).first()
+    if policy and any(channel.pk in step["channels"] for step in policy.steps):
+        raise ChannelIsNamed(name=channel.name)
+    if channel.broken_at or channel.off_because:
+        tell("channel.gone", channel, effect="closes", sentence=f"The channel {channel.name} is deleted.", now=now)
+    record("channel.deleted", channel, by=by, because=because, now=now, before=shown(channel))
+    channel.delete()
+
+
+@transaction.atomic
 def rotate_secret(
     *, channel: Channel, by: Actor, now: datetime, because: str = "", overlap: timedelta = OVERLAP, secret: str = ""
 ) -> Channel:
@@ -246,7 +264,8 @@ def note_failed(channel: Channel, *, answer: str, broken_after: int, now: dateti
 
 @transaction.atomic
 def switch_off(channel: Channel, *, answer: str, now: datetime) -> None:
-    channel.switch_off(f"The receiver answered {answer}: it wants no more messages.")
+    if not channel.switch_off(f"The receiver answered {answer}: it wants no more messages."):
+        return
     sentence = f"The channel {channel.name} is switched off: its receiver answered {answer}."
     tell("channel.switched_off", channel, effect="opens", sentence=sentence, now=now)
 

@@ -21,6 +21,7 @@ from apps.journal.models import Entry
 
 create_channel = channels.create_channel
 update_channel = channels.update_channel
+delete_channel = channels.delete_channel
 rotate_secret = channels.rotate_secret
 test_channel = channels.test_channel
 read_journal = reading.read_journal

@@ -95,6 +95,7 @@ def hook(receiver, environment, now):
         ("post", "/api/v1/alerts/{alert}/assign/", {"to": "alice"}),
         ("post", "/api/v1/alerts/{alert}/resolve/", {}),
         ("post", "/api/v1/alerts/{alert}/silence/", {"until": "2099-01-01T00:00:00Z"}),
+        ("delete", "/api/v1/channels/{hook}/", {}),
     ],
 )
 def test_writing_needs_an_operator(hook, alert, alice, bob, charlie, method, path, body):
@@ -105,7 +106,7 @@ def test_writing_needs_an_operator(hook, alert, alice, bob, charlie, method, pat
 
     assert ask(charlie) == 404
     assert ask(bob) == 403
-    assert ask(alice) in (200, 201)
+    assert ask(alice) in (200, 201, 204)
 
 
 @pytest.mark.parametrize(
@@ -169,6 +170,25 @@ def test_a_channel_is_changed_in_parts_and_keeps_its_secret(hook, receiver, alic
     assert Entry.objects.get(kind="channel.changed").because == "moved"
 
 
+def test_a_channel_is_deleted_once_no_step_names_it(hook, alert, alice):
+    client = client_of(alice)
+    path = f"/api/v1/channels/{hook.id}/"
+    Channel.objects.update(broken_at=alert.opened_at)
+    steps = [{"after_minutes": 5, "channels": [hook.id]}]
+    client.put("/api/v1/escalation/", {"environment": "production", "steps": steps}, JSON)
+    named = client.delete(path)
+    client.put("/api/v1/escalation/", {"environment": "production", "steps": []}, JSON)
+
+    gone = client.delete(path, {"because": "moved"}, JSON)
+
+    assert (named.status_code, named.json()["code"]) == (409, "channel_is_named")
+    assert gone.status_code == 204
+    assert client.get(path).status_code == 404
+    assert Entry.objects.get(kind="channel.deleted").because == "moved"
+    assert Entry.objects.get(kind="channel.gone").effect == "closes"
+    assert not Delivery.objects.exists()
+
+
 def test_a_rotated_secret_is_shown_once(hook, alice):
     client = client_of(alice)
 
@@ -193,6 +213,7 @@ def test_deliveries_can_be_listed_and_sent_again(receiver, environment, alice, n
     assert (dead["channel"], dead["answer"], dead["attempts"]) == (hook.id, "500 Internal Server Error", 1)
     assert dead["sentence"].startswith("Rolled back invoice-extraction")
     assert again.json()["state"] == "waiting"
+    assert client.get(f"/api/v1/deliveries/{dead['id']}/").json() == again.json()
     assert client.get("/api/v1/deliveries/?environment=production&state=dead").json()["count"] == 0
 
 
@@ -212,14 +233,18 @@ def test_a_silence_is_made_previewed_and_ended(alert, alice):
     )
     silenced = client.get(f"/api/v1/alerts/{alert.id}/").json()
     listed = client.get("/api/v1/silences/?environment=production").json()["results"]
-    ended = client.post(f"/api/v1/silences/{made.json()['id']}/end/", {}, JSON).json()
+    path = f"/api/v1/silences/{made.json()['id']}/"
+    one = client.get(path).json()
+    ended = client.post(f"{path}end/", {}, JSON).json()
 
     assert [one["id"] for one in preview["open"]] == [alert.id]
     assert preview["words"] == "route invoice-extraction"
     assert made.status_code == 201
     assert (silenced["state"], silenced["silenced_by"]) == ("silenced", "alice")
     assert [one["id"] for one in listed] == [made.json()["id"]]
+    assert one == made.json()
     assert ended["ended_by"] == "alice"
+    assert client.delete(path).json()["code"] == "silence_is_over"
     assert client.get("/api/v1/silences/?environment=production").json()["count"] == 0
 
 
@@ -239,7 +264,11 @@ def test_a_maintenance_window_is_no_silence_in_the_lists(environment, alice):
     assert client.get("/api/v1/maintenance-windows/?environment=production").json()["count"] == 1
     assert client.get("/api/v1/silences/?environment=production").json()["count"] == 0
     assert client.post(f"/api/v1/silences/{made.json()['id']}/end/", {}, JSON).status_code == 404
-    assert client.post(f"/api/v1/maintenance-windows/{made.json()['id']}/end/", {}, JSON).status_code == 200
+    path = f"/api/v1/maintenance-windows/{made.json()['id']}/"
+    assert client.get(path).json() == made.json()
+    assert client.delete(path).status_code == 204
+    assert client.post(f"{path}end/", {}, JSON).json()["code"] == "silence_is_over"
+    assert client.get("/api/v1/maintenance-windows/?environment=production").json()["count"] == 0
 
 
 def test_maintenance_that_comes_back_is_planned_with_its_zone(environment, alice):

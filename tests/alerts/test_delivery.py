@@ -10,9 +10,9 @@ from django.test.utils import CaptureQueriesContext
 
 from apps.alerts import delivering, outgoing, queries, sending, services
 from apps.alerts.domain import retry
-from apps.alerts.models import Alert, Channel, Delivery
+from apps.alerts.models import Channel, Delivery
 from apps.core.refusals import Refused
-from tests.alerts.make_alerts import ALICE, HOUR, LOOK, MINUTE, ROUTE, SECOND, channel, end, say, the_alert, webhook
+from tests.alerts.make_alerts import ALICE, HOUR, MINUTE, ROUTE, SECOND, channel, end, say, the_alert, webhook
 
 pytestmark = pytest.mark.django_db
 
@@ -257,74 +257,6 @@ def test_beyond_a_burst_of_five_a_channel_gets_one_message_a_second(receiver, no
     assert not Delivery.objects.waiting().exists()
     told = [alert["route"] for body in receiver.told() for alert in body["data"].get("alerts", [body["data"]])]
     assert len(told) == len(set(told)) == 200
-
-
-def test_ten_failures_in_a_row_break_a_channel_and_one_other_is_told_once(receiver, other, now):
-    receiver.answers = [(500, {})]
-    webhook(receiver, now, "broken")
-    webhook(other, now, "sound")
-    third = channel("email", now, "mail", to=["ops@example.com"])
-    services.update_channel(channel=third, is_active=False, by=ALICE, now=now)
-    at = now
-    for n in range(10):
-        say(at, route=f"route-{n}")
-        services.dispatch(at)
-        at += MINUTE
-    for _ in range(30):
-        services.dispatch(at)
-        at += 20 * SECOND
-
-    broken = Channel.objects.get(name="broken")
-    told = [body["data"] for body in other.told() if body["data"]["condition"].startswith("channel:")]
-    assert broken.state == "broken"
-    assert [one["sentence"] for one in told] == [
-        "The channel broken is broken: 10 messages in a row were not taken, the last with 500 Internal Server Error."
-    ]
-    assert not any(b"channel:" in body for _, body in receiver.got)
-
-
-def test_a_broken_channel_is_tried_once_a_minute_and_mends_itself(receiver, other, now):
-    receiver.answers = [(500, {})]
-    broken = webhook(receiver, now, "broken")
-    webhook(other, now, "sound")
-    Channel.objects.filter(pk=broken.pk).update(failures_in_row=9)
-    say(now)
-    services.dispatch(now)
-    for second in range(1, 60):
-        say(now + second * SECOND, route=f"route-{second}")
-        services.dispatch(now + second * SECOND)
-    while_quiet = len(receiver.got)
-    receiver.answers = [(200, {})]
-
-    services.dispatch(now + 61 * SECOND)
-    services.dispatch(now + 67 * SECOND)
-
-    assert while_quiet == 1
-    assert Channel.objects.get(pk=broken.pk).state == "working"
-    assert Alert.objects.get(condition=f"channel:{broken.pk}").state == "resolved"
-    assert not Delivery.objects.waiting().filter(channel=broken).exists()
-
-
-def test_410_switches_a_channel_off_and_another_is_told(receiver, other, now):
-    receiver.answers = [(410, {}), (200, {})]
-    gone = webhook(receiver, now, "gone")
-    webhook(other, now, "sound")
-    say(now)
-    services.dispatch(now)
-    say(now + SECOND, route="search")
-    services.dispatch(now + SECOND)
-
-    gone.refresh_from_db()
-    assert (gone.is_active, gone.state) == (False, "off")
-    assert len(receiver.got) == 1
-    assert Delivery.objects.get(channel=gone).is_dead
-    assert any("is switched off" in body["data"]["sentence"] for body in other.told())
-
-    services.update_channel(channel=gone, is_active=True, by=ALICE, now=now + MINUTE)
-    services.dispatch(now + MINUTE)
-    services.dispatch(now + MINUTE + LOOK)
-
-    assert Alert.objects.get(condition=f"channel:{gone.pk}").state == "resolved"
 
 
 @pytest.mark.parametrize(("status", "after", "tried"), [(502, 9, 1), (504, 9, 1), (502, 11, 3), (500, 1, 2)])

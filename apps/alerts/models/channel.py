@@ -80,25 +80,28 @@ class Channel(Leased):
             self.off_because = ""
         self.save(update_fields=[*fields, "off_because"])
 
+    def keep(self, **fields: Any) -> bool:
+        """False if it was deleted while a message was under way."""
+        for name, value in fields.items():
+            setattr(self, name, value)
+        return Channel.objects.filter(pk=self.pk).update(**fields) == 1
+
     def note_taken(self, *, answer: str, at: datetime) -> bool:
         """True if it was broken until now."""
         was_broken = self.broken_at is not None
-        self.failures_in_row, self.broken_at, self.last_answer, self.last_taken_at = 0, None, answer[:300], at
-        self.save(update_fields=["failures_in_row", "broken_at", "last_answer", "last_taken_at"])
-        return was_broken
+        is_there = self.keep(failures_in_row=0, broken_at=None, last_answer=answer[:300], last_taken_at=at)
+        return was_broken and is_there
 
     def note_failed(self, *, answer: str, broken_after: int, at: datetime) -> bool:
         """True if this is the failure that makes it broken."""
-        self.failures_in_row, self.last_answer = self.failures_in_row + 1, answer[:300]
-        breaks = self.broken_at is None and self.failures_in_row >= broken_after
-        if breaks:
-            self.broken_at = at
-        self.save(update_fields=["failures_in_row", "last_answer", "broken_at"])
-        return breaks
+        failures = self.failures_in_row + 1
+        breaks = self.broken_at is None and failures >= broken_after
+        broken_at = at if breaks else self.broken_at
+        is_there = self.keep(failures_in_row=failures, last_answer=answer[:300], broken_at=broken_at)
+        return breaks and is_there
 
-    def switch_off(self, because: str) -> None:
-        self.is_active, self.off_because = False, because[:300]
-        self.save(update_fields=["is_active", "off_because"])
+    def switch_off(self, because: str) -> bool:
+        return self.keep(is_active=False, off_because=because[:300])
 
     def give_back(self, *, tokens: float, at: datetime, quiet_until: datetime | None) -> None:
         """Ends the lease, if it is still this worker's, and keeps what is left of the rate."""

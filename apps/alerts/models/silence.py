@@ -55,9 +55,10 @@ class Silence(models.Model):
         return alert.environment == self.environment and alert.fits(self.matcher)
 
     def end(self, *, by: str, at: datetime) -> None:
-        """For good: what would have come back does not."""
-        self.ends_at, self.ended_by, self.repeats = max(at, self.starts_at), by, self.Repeats.NEVER
-        self.save(update_fields=["ends_at", "ended_by", "repeats"])
+        """For good: what would have come back or was still to come does not."""
+        self.starts_at, self.ends_at = min(self.starts_at, at), at
+        self.ended_by, self.repeats = by, self.Repeats.NEVER
+        self.save(update_fields=["starts_at", "ends_at", "ended_by", "repeats"])
 
     def come_back(self, now: datetime) -> None:
         self.starts_at, self.ends_at = recurrence.next_time(
