@@ -1,19 +1,23 @@
 import shutil
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from apps.access import serving as access
-from apps.flags.serving import asking
+from apps.flags.serving import asking, events
 from apps.flags.serving.changes import changes
 from apps.flags.serving.counting import counter
-from apps.flags.serving.events import events
 from apps.flags.serving.shelf import Shelf, folder, shelf
 
 
 @pytest.fixture
-def shelf_of_this_test(db: None) -> Iterator[Shelf]:
-    """The process's memory of snapshots, keys and counts, empty before and after."""
+def shelf_of_this_test(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelf]:
+    """The process's memory of snapshots, keys and counts, empty before and after. A look has the time that it takes on
+    a slow machine, and addresses of streams do not change in the middle of a test."""
+    this_turn = events.turn(time.time())
+    monkeypatch.setattr(events, "turn", lambda now: this_turn)
+    monkeypatch.setattr(asking, "LOOK_SECONDS", 60)
 
     def empty() -> None:
         for kept in (shelf.held, shelf.changes, shelf.confirmed, shelf.rows, shelf.doubts):
@@ -24,7 +28,7 @@ def shelf_of_this_test(db: None) -> Iterator[Shelf]:
         access.keys.swap({})
         access.keys.loaded = False
         counter.counts.clear()
-        for streams in (changes, events):
+        for streams in (changes, events.events):
             streams.streams.clear()
             streams.loop, streams.ended = None, False
         asking.looked_at = 0.0

@@ -24,36 +24,50 @@ from tests.services import die_with_pytest
 
 HERE = Path(__file__).parent
 LEAST = 20
+SECONDS = 90  # for npm; a test has two minutes
+AGAIN_SECONDS = 600  # where it has failed nobody tries again in this run
 
 
 def installed() -> Path:
     """The folder with node_modules and a copy of the scripts; skips where there is no Node, npm or registry."""
+    folder, trouble = install()
+    if trouble:
+        pytest.skip(trouble)
+    return folder
+
+
+def install() -> tuple[Path, str]:
+    """The folder, and why it is not complete."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
-        pytest.skip("The JavaScript clients need Node >= 20 and npm: not found.")
+        return Path(), "The JavaScript clients need Node >= 20 and npm: not found."
     version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout.strip()
     if int(version.removeprefix("v").split(".")[0]) < LEAST:
-        pytest.skip(f"The JavaScript clients need Node >= {LEAST}: this is {version}.")
+        return Path(), f"The JavaScript clients need Node >= {LEAST}: this is {version}."
     lock = (HERE / "package-lock.json").read_bytes()
     folder = cache() / f"node-{hashlib.sha256(lock).hexdigest()[:12]}"
     folder.mkdir(exist_ok=True)
     with (folder / "lock").open("w") as alone:
         fcntl.flock(alone, fcntl.LOCK_EX)
+        failed = folder / "failed"
+        if failed.exists() and time.time() - failed.stat().st_mtime < AGAIN_SECONDS:
+            return folder, failed.read_text()
         if not (folder / "complete").exists():
             for name in ("package.json", "package-lock.json"):
                 shutil.copy(HERE / name, folder)
             command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900, check=False)
-            if done.returncode:
-                pytest.skip(
-                    f"npm ci did not work, so the JavaScript clients are left out: {done.stderr.strip()[-300:]}"
-                )
+            try:
+                subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=SECONDS, check=True)
+            except subprocess.SubprocessError as fault:
+                words = str(getattr(fault, "stderr", None) or fault).strip()[-300:]
+                failed.write_text(f"npm ci did not work, so the JavaScript clients are left out: {words}")
+                return folder, failed.read_text()
             (folder / "complete").touch()
         for script in HERE.glob("*.mjs"):
             target = folder / script.name
             if not target.exists() or target.read_bytes() != script.read_bytes():
                 shutil.copy(script, target)
-    return folder
+    return folder, ""
 
 
 def cache() -> Path:
