@@ -34,7 +34,13 @@ def connect(plane: ControlPlane) -> Iterator[Callable[..., Client]]:
     clients: list[Client] = []
 
     def make(**options: Any) -> Client:
-        quick = {"name": "invoices", "flush_seconds": 0.05, "timeout_seconds": 2.0, "poll_seconds": 15.0}
+        quick = {
+            "name": "invoices",
+            "flush_seconds": 0.05,
+            "timeout_seconds": 20.0,
+            "wait_seconds": 20.0,
+            "poll_seconds": 15.0,
+        }
         options = {**quick, **options}
         clients.append(Client(options.pop("url", plane.url), options.pop("key", KEY), **options))
         return clients[-1]

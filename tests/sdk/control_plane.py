@@ -16,7 +16,7 @@ from changeover import Snapshot
 KEY = "co_secret"
 
 
-def until(condition: Callable[[], Any], seconds: float = 5.0) -> bool:
+def until(condition: Callable[[], Any], seconds: float = 30.0) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if condition():
@@ -32,6 +32,7 @@ class ControlPlane:
         self.refusals: deque[tuple[int, dict[str, str]]] = deque()  # answered to reports, one each, before 202
         self.flag_status = 200
         self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.moments: list[float] = []  # when each of them came
         self.batches: list[bytes] = []
         self.has_streams = True
         self.is_chunked = False  # as asynchronous servers send an answer without a length
@@ -100,6 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
     def heard(self) -> bytes:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         told = {name.lower(): value for name, value in self.headers.items()}
+        self.plane.moments.append(time.monotonic())
         self.plane.requests.append((self.command, self.path, told, body))
         return body
 

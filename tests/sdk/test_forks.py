@@ -93,7 +93,7 @@ def test_after_os_fork_the_child_sees_changes_and_its_reports_leave(old_and_new,
         if not child:
             assert ask("child") == "old"
             print("the child asks", flush=True)
-            end = time.monotonic() + 10
+            end = time.monotonic() + 60
             while ask("child") != "new" and time.monotonic() < end:
                 time.sleep(0.02)
             sys.exit(0 if ask("last") == "new" else 7)
@@ -102,9 +102,9 @@ def test_after_os_fork_the_child_sees_changes_and_its_reports_leave(old_and_new,
         """,
     )
     with running(tmp_path, sys.executable, str(file)) as log:
-        assert until(lambda: "the child asks" in log.read_text()), log.read_text()
+        assert until(lambda: "the child asks" in log.read_text(), 90), log.read_text()
         publish(old_and_new, 413, "new")
-        assert until(lambda: "done" in log.read_text(), 12), log.read_text()
+        assert until(lambda: "done" in log.read_text(), 90), log.read_text()
 
     assert subjects(old_and_new) == {"parent", "child", "last"}
     assert log.read_text().count(WARNING) == 1
@@ -129,13 +129,13 @@ def test_in_workers_of_gunicorn_that_preloads_flags_do_not_freeze(old_and_new, t
 
     def answers() -> dict[str, str]:
         try:
-            told = [urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).read().decode() for _ in range(12)]
+            told = [urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20).read().decode() for _ in range(12)]
         except OSError:
             return {}
         return dict(line.split() for line in told)
 
     with running(tmp_path, *command) as log:
-        assert until(lambda: len(answers()) == 2, 10), log.read_text()
+        assert until(lambda: len(answers()) == 2, 90), log.read_text()
         assert set(answers().values()) == {"old"}
         publish(old_and_new, 413, "new")
         assert until(lambda: set(answers().values()) == {"new"}), log.read_text()
@@ -171,7 +171,7 @@ def test_in_children_of_celerys_prefork_pool_flags_do_not_freeze(old_and_new, tm
     subprocess.run(send, cwd=tmp_path, env=env_of(tmp_path), check=True, capture_output=True)
 
     with running(tmp_path, *command, "--without-mingle", "--without-heartbeat") as log:
-        assert until(lambda: "answered old" in log.read_text(), 10), log.read_text()
+        assert until(lambda: "answered old" in log.read_text(), 90), log.read_text()
         publish(old_and_new, 413, "new")
         assert until(lambda: "answered new" in log.read_text()), log.read_text()
         assert until(lambda: "task" in subjects(old_and_new))
@@ -181,7 +181,7 @@ def test_in_children_of_celerys_prefork_pool_flags_do_not_freeze(old_and_new, tm
 
 def test_a_fork_while_another_thread_evaluates_does_not_hang_the_child(plane, connect):
     client: Any = connect(stream=False)
-    client.wait(2)
+    client.wait(30)
     done = threading.Event()
 
     def evaluate() -> None:
@@ -195,7 +195,7 @@ def test_a_fork_while_another_thread_evaluates_does_not_hang_the_child(plane, co
     for _ in range(10):
         child = os.fork()
         if not child:
-            signal.alarm(5)
+            signal.alarm(60)
             client.evaluate("invoice-extraction", {"targetingKey": "c"})
             os._exit(0)
         children.append(child)

@@ -83,7 +83,7 @@ def test_an_unreachable_control_plane_is_an_answer_too(connect):
 
 
 def test_a_pause_is_kept_for_all_flags(plane, connect):
-    plane.ofrep = lambda key, body: (429, {"Retry-After": "1"}, b"")
+    plane.ofrep = lambda key, body: (429, {"Retry-After": "60"}, b"")
     client = connect(remote=True)
     client.evaluate(FLAG)
     asked = len(plane.requests)

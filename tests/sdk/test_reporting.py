@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import threading
 import time
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+import time_machine
 
 from changeover import Client
 
@@ -103,11 +105,13 @@ def test_a_stream_that_broke_off_says_how_much_had_come(plane, connect):
 def test_it_began_as_long_ago_as_it_took(plane, connect):
     client = connect()
 
+    before = datetime.now(UTC)
     client.report("tagging", latency_ms=60_000)
+    after = datetime.now(UTC)
     client.flush()
 
-    at = datetime.fromisoformat(plane.told("calls")[0]["at"])
-    assert 59 < (datetime.now(UTC) - at).total_seconds() < 62
+    began = datetime.fromisoformat(plane.told("calls")[0]["at"]) + timedelta(minutes=1)
+    assert before - timedelta(milliseconds=1) <= began <= after, "it is told in whole milliseconds"
 
 
 def test_an_outcome_carries_what_the_route_answered(plane, connect):
@@ -160,7 +164,7 @@ def test_the_same_bytes_are_sent_again_until_they_are_taken(plane, connect, stat
 
     client.report("tagging", latency_ms=1)
 
-    assert client.flush(timeout=8)
+    assert client.flush(timeout=60)
     bodies = [body for method, path, _, body in plane.requests if (method, path) == ("POST", TELEMETRY)]
     assert len(bodies) == 3
     assert len(set(bodies)) == 1
@@ -172,11 +176,11 @@ def test_the_pause_that_was_asked_for_is_kept(plane, connect):
     plane.refusals.append((429, {"Retry-After": "1"}))
 
     client.report("tagging", latency_ms=1)
-    assert until(lambda: not plane.refusals)
-    began = time.monotonic()
 
     assert client.flush()
-    assert time.monotonic() - began > 0.8
+    came = [at for at, (_, path, *_) in zip(plane.moments, plane.requests, strict=True) if path == TELEMETRY]
+    assert len(came) == 2
+    assert came[1] - came[0] > 1
 
 
 def test_a_batch_that_cannot_be_read_is_given_up_and_counted(plane, connect, caplog):
@@ -196,7 +200,7 @@ def test_a_batch_that_cannot_be_read_is_given_up_and_counted(plane, connect, cap
 
 
 def test_a_batch_that_is_too_large_is_sent_in_two_request_by_request(plane, connect):
-    client = connect(flush_seconds=0.5)
+    client = connect(flush_seconds=600)
     plane.refusals.append((413, {}))
     for n in range(4):
         route = client.resolve(FLAG, f"r-{n}")
@@ -212,7 +216,7 @@ def test_a_batch_that_is_too_large_is_sent_in_two_request_by_request(plane, conn
 
 
 def test_a_large_queue_leaves_in_batches_of_five_hundred(plane, connect):
-    client = connect(flush_seconds=0.5)
+    client = connect(flush_seconds=600)
     for _ in range(1201):
         client.report("tagging", latency_ms=1)
 
@@ -246,7 +250,7 @@ def test_many_threads_under_back_pressure_lose_nothing_and_send_nothing_twice(pl
     for thread in threads:
         thread.join()
 
-    assert client.flush(timeout=20)
+    assert client.flush(timeout=90)
     calls = plane.told("calls")
     assert len(calls) == len({call["id"] for call in calls}) == 2400
     for batch in plane.batches:
@@ -256,14 +260,16 @@ def test_many_threads_under_back_pressure_lose_nothing_and_send_nothing_twice(pl
 
 
 def test_reporting_never_waits_for_the_control_plane(connect):
-    client = connect(url="http://127.0.0.1:9", wait_seconds=0)
-    began = time.monotonic()
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and never answers
+        client = connect(url=f"http://127.0.0.1:{silent.getsockname()[1]}", wait_seconds=0, timeout_seconds=0.5)
+        began = time.monotonic()
 
-    for _ in range(1000):
-        client.report("tagging", latency_ms=1)
+        for _ in range(1000):
+            client.report("tagging", latency_ms=1)
 
-    assert time.monotonic() - began < 1.0
-    assert client.flush(timeout=0.1) is False
+        assert time.monotonic() - began < 60, "who waited for answers would wait for 500 s"
+        assert client.flush(timeout=0.1) is False
+        client.close(timeout=0.1)
 
 
 def test_closing_gives_up_in_time(connect):
@@ -272,7 +278,7 @@ def test_closing_gives_up_in_time(connect):
     began = time.monotonic()
 
     assert client.close(timeout=0.3) is False
-    assert time.monotonic() - began < 3.0
+    assert time.monotonic() - began < 30, "else it would try for ever"
 
 
 def test_closing_sends_what_is_queued(plane, connect):
@@ -283,8 +289,9 @@ def test_closing_sends_what_is_queued(plane, connect):
     assert len(plane.told("calls")) == 1
 
 
+@time_machine.travel(datetime(2026, 11, 24, 23, 59, 59, 900_000, tzinfo=UTC), tick=False)
 def test_exposures_are_counted_by_minute_with_a_few_subjects(plane, connect):
-    client = connect()
+    client = connect(flush_seconds=600)  # nothing leaves in the middle
     for n in range(31):
         client.resolve(FLAG, f"r-{n}")
     client.resolve(FLAG, "beta-1", plan="beta")
@@ -295,7 +302,7 @@ def test_exposures_are_counted_by_minute_with_a_few_subjects(plane, connect):
     split = exposures["split"]
     assert (split["flag"], split["variant"], split["snapshot"], split["count"]) == (FLAG, "flash-lite", 412, 31)
     assert split["subjects"] == [f"r-{n}" for n in range(20)]
-    assert split["minute"].endswith(":00Z")
+    assert split["minute"] == "2026-11-24T23:59:00Z"
     assert (exposures["rule"]["count"], exposures["rule"]["subjects"]) == (1, ["beta-1"])
 
 
@@ -329,7 +336,7 @@ def test_a_process_that_ends_sends_what_it_has(plane, tmp_path):
     )
     environment = {**os.environ, "PYTHONPATH": "sdk"}
 
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=30, env=environment)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=100, env=environment)
 
     assert [call["request_id"] for call in plane.told("calls")] == ["r-1"]
 
@@ -338,7 +345,7 @@ def test_a_process_that_ends_sends_what_it_has(plane, tmp_path):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_forked_child_goes_on_by_itself(plane, connect):
     client = connect(poll_seconds=0.1, stream=False, flush_seconds=60)
-    assert client.wait(5)
+    assert client.wait(30)
     client.report("tagging", latency_ms=1, call_id="of-the-parent")
 
     child = os.fork()

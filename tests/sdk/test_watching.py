@@ -31,20 +31,20 @@ def test_the_first_evaluation_waits_for_the_first_snapshot(connect):
 
 
 @pytest.mark.parametrize("is_chunked", [False, True])
-def test_a_change_arrives_by_the_stream_within_a_moment(plane, connect, is_chunked):
+def test_a_change_arrives_by_the_stream_long_before_the_next_poll(plane, connect, is_chunked):
     plane.is_chunked = is_chunked
     client = connect(poll_seconds=60)
-    assert client.wait(5) and until(lambda: plane.streams)
+    assert client.wait(30) and until(lambda: plane.streams)
 
     plane.publish(413, **settled())
 
-    assert until(lambda: client.version == 413, 1.0)
+    assert until(lambda: client.version == 413)
     assert client.evaluate(FLAG, {"targetingKey": "r-1"}).variant == "gpt-4.1"
 
 
 def test_what_did_not_change_costs_a_304(plane, connect):
     client = connect(stream=False, poll_seconds=0.05)
-    client.wait(5)
+    client.wait(30)
 
     assert until(lambda: len(plane.asked(FLAGS)) >= 3)
     assert plane.asked(FLAGS)[1]["if-none-match"] == '"production-412"'
@@ -54,7 +54,7 @@ def test_what_did_not_change_costs_a_304(plane, connect):
 def test_polling_finds_a_change_where_there_is_no_stream(plane, connect):
     plane.has_streams = False
     client = connect(poll_seconds=0.1)
-    client.wait(5)
+    client.wait(30)
 
     plane.publish(413, **settled())
 
@@ -63,7 +63,7 @@ def test_polling_finds_a_change_where_there_is_no_stream(plane, connect):
 
 def test_it_never_steps_back_to_an_older_version(plane, connect, caplog):
     client = connect(stream=False, poll_seconds=0.05)
-    client.wait(5)
+    client.wait(30)
 
     plane.publish(400, **settled())
     asked = len(plane.asked(FLAGS))
@@ -76,7 +76,7 @@ def test_it_never_steps_back_to_an_older_version(plane, connect, caplog):
 
 def test_a_start_costs_one_fetch(plane, connect):
     client = connect(poll_seconds=60)
-    assert client.wait(5) and until(lambda: plane.streams)
+    assert client.wait(30) and until(lambda: plane.streams)
 
     time.sleep(0.2)
 
@@ -85,7 +85,7 @@ def test_a_start_costs_one_fetch(plane, connect):
 
 def test_an_older_version_on_the_stream_is_not_even_fetched(plane, connect):
     client = connect(poll_seconds=60)
-    assert client.wait(5) and until(lambda: plane.streams)
+    assert client.wait(30) and until(lambda: plane.streams)
     asked = len(plane.asked(FLAGS))
 
     plane.tell(300)
@@ -96,18 +96,18 @@ def test_an_older_version_on_the_stream_is_not_even_fetched(plane, connect):
 
 def test_it_asks_again_where_a_process_does_not_have_yet_what_was_announced(plane, connect):
     client = connect(poll_seconds=60)
-    assert client.wait(5) and until(lambda: plane.streams)
+    assert client.wait(30) and until(lambda: plane.streams)
 
     plane.tell(413)
     time.sleep(0.1)
     plane.publish(413, tell=False, **settled())
 
-    assert until(lambda: client.version == 413, 2.0)
+    assert until(lambda: client.version == 413)
 
 
 def test_a_stream_that_ended_is_opened_again_from_the_version_at_hand(plane, connect):
     client = connect(poll_seconds=60)
-    assert client.wait(5) and until(lambda: plane.streams)
+    assert client.wait(30) and until(lambda: plane.streams)
     plane.publish(413, **settled())
     assert until(lambda: client.version == 413)
 
@@ -131,7 +131,7 @@ def test_a_silent_stream_is_taken_for_dead(plane):
 
 def test_flags_go_on_while_the_control_plane_fails(plane, connect, caplog):
     client = connect(stream=False, poll_seconds=0.05)
-    client.wait(5)
+    client.wait(30)
 
     plane.flag_status = 503
     asked = len(plane.asked(FLAGS))
@@ -143,7 +143,7 @@ def test_flags_go_on_while_the_control_plane_fails(plane, connect, caplog):
 
 def test_a_document_that_cannot_be_read_is_not_taken(plane, connect):
     client = connect(stream=False, poll_seconds=0.05)
-    client.wait(5)
+    client.wait(30)
 
     plane.version, plane.document = 413, {"flags": 7}
     asked = len(plane.asked(FLAGS))
@@ -153,7 +153,7 @@ def test_a_document_that_cannot_be_read_is_not_taken(plane, connect):
 
 
 def test_a_refused_key_is_told_and_flags_are_not_ready(connect, caplog):
-    client = connect(key="co_wrong", wait_seconds=0.3)
+    client = connect(key="co_wrong")
 
     with caplog.at_level(logging.WARNING):
         answer = client.evaluate(FLAG)
@@ -164,17 +164,20 @@ def test_a_refused_key_is_told_and_flags_are_not_ready(connect, caplog):
 
 def test_it_waits_for_the_first_snapshot_once_only(connect):
     client = connect(url="http://127.0.0.1:9", wait_seconds=0.2)
+    began = time.monotonic()
     client.evaluate(FLAG)
+    assert time.monotonic() - began >= 0.2
 
+    client._wait_seconds = 60
     began = time.monotonic()
     client.evaluate(FLAG)
 
-    assert time.monotonic() - began < 0.1
+    assert time.monotonic() - began < 30
 
 
 def test_a_copy_on_disk_serves_while_the_control_plane_is_away(plane, connect, tmp_path):
     file = tmp_path / "flags.json"
-    connect(snapshot_file=file).wait(5)
+    connect(snapshot_file=file).wait(30)
     assert until(file.exists)
 
     alone = connect(url="http://127.0.0.1:9", snapshot_file=file)
