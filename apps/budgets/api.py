@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -13,7 +14,7 @@ from rest_framework.response import Response
 from apps.access.domain.roles import Role
 from apps.access.endpoint import IN_ENVIRONMENT, ApiView
 from apps.access.models import Environment
-from apps.budgets import queries, services
+from apps.budgets import faults, ledger, queries, services
 from apps.budgets.domain import anomaly, money, periods, rules
 from apps.budgets.models import Budget, Guardrail
 from apps.core.api import NanoField
@@ -100,6 +101,8 @@ class ThresholdField(serializers.JSONField):
 
 
 HARD = "Counts what is reserved as well. A call that might cross it is refused: see /budgets/holds/."
+UNREADABLE = "unreadable"
+STATES = [money.WITHIN, money.WARNING, money.EXCEEDED, money.INCONCLUSIVE, UNREADABLE]
 UNREACHABLE = "What callers do that cannot ask for room: make the call, or not. Default: closed for a hard one."
 
 
@@ -188,7 +191,7 @@ class BudgetOut(serializers.Serializer[Any]):
     estimated_usd = serializers.CharField(help_text="The part of spent_usd that nobody has confirmed.")
     fraction = serializers.FloatField()
     pace = serializers.FloatField(help_text="The share of the period that is over.")
-    state = serializers.ChoiceField(choices=[money.WITHIN, money.WARNING, money.EXCEEDED, money.INCONCLUSIVE])
+    state = serializers.ChoiceField(choices=STATES, help_text="unreadable: nobody can judge it; no figures are told.")
     next_action = serializers.CharField()
     forecast = ForecastOut(allow_null=True)
     no_forecast = serializers.CharField()
@@ -209,9 +212,15 @@ class BudgetOut(serializers.Serializer[Any]):
     sentence = serializers.CharField()
 
 
-def budget_dict(row: queries.BudgetStatus) -> dict[str, Any]:
-    budget, verdict = row.budget, row.verdict
-    outlook = verdict.forecast
+def budget_dict(budget: Budget, now: datetime, asked: ledger.Asked | None = None) -> dict[str, Any]:
+    """Also of one that cannot be read: then it says so, and which fields it has, and no figures."""
+    with faults.kept_apart(budget):
+        return settings_dict(budget) | figures_dict(queries.status_of(budget, now, asked))
+    sentence = f"The budget of {budget.words} cannot be read: change or end it. {budget.fault}".rstrip()
+    return settings_dict(budget) | {"state": UNREADABLE, "sentence": sentence}
+
+
+def settings_dict(budget: Budget) -> dict[str, Any]:
     return {
         "id": budget.id,
         "environment": budget.environment,
@@ -229,6 +238,12 @@ def budget_dict(row: queries.BudgetStatus) -> dict[str, Any]:
         "created_at": budget.created_at,
         "changed_at": budget.changed_at,
         "changed_by": budget.changed_by,
+    }
+
+
+def figures_dict(row: queries.BudgetStatus) -> dict[str, Any]:
+    verdict, outlook = row.verdict, row.verdict.forecast
+    return {
         "period_from": verdict.period_from,
         "period_to": verdict.period_to,
         "spent_usd": nano_to_text(verdict.spent_nano),
@@ -278,7 +293,7 @@ class BudgetsView(ApiView):
         if route := request.query_params.get("route"):
             rows = rows.filter(scope__route=route)
         asked = queries.shared(rows, self.now)
-        return self.paged(rows, lambda row: budget_dict(queries.status_of(row, self.now, asked)))
+        return self.paged(rows, lambda row: budget_dict(row, self.now, asked))
 
     @extend_schema(request=BudgetIn, responses={201: BudgetOut}, summary="Create a budget")
     def post(self, request: Request) -> Response:
@@ -286,10 +301,7 @@ class BudgetsView(ApiView):
         data = self.read(BudgetIn) | {"environment": environment.key}
         data["limit_nano"] = data.pop("limit_usd")
         row = services.create_budget(**data, by=self.actor, now=self.now)
-        return self.answer(row, status.HTTP_201_CREATED)
-
-    def answer(self, row: Budget, code: int = status.HTTP_200_OK) -> Response:
-        return tagged(row, Response(budget_dict(queries.status_of(row, self.now)), status=code))
+        return tagged(row, Response(budget_dict(row, self.now), status=status.HTTP_201_CREATED))
 
 
 class OddityOut(serializers.Serializer[Any]):
@@ -320,7 +332,7 @@ class BudgetView(ApiView):
     @extend_schema(responses=BudgetOut, summary="One budget")
     def get(self, request: Request, id: str) -> Response:
         row, _ = self.load(id, Role.VIEWER)
-        return tagged(row, Response(budget_dict(queries.status_of(row, self.now))))
+        return tagged(row, Response(budget_dict(row, self.now)))
 
     @extend_schema(request=BudgetChange, responses=BudgetOut, summary="Change a budget")
     def patch(self, request: Request, id: str) -> Response:
@@ -337,7 +349,7 @@ class BudgetView(ApiView):
             now=self.now,
             expected_revision=self.expected_revision(environment),
         )
-        return tagged(changed, Response(budget_dict(queries.status_of(changed, self.now))))
+        return tagged(changed, Response(budget_dict(changed, self.now)))
 
     @extend_schema(request=BudgetEnd, responses={204: None}, summary="End a budget")
     def delete(self, request: Request, id: str) -> Response:

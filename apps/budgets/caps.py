@@ -6,11 +6,10 @@ the ledger; what holds were settled at (`Settled`) stands beside it, and the hig
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfoNotFoundError
 
 import structlog
 from django.db import DatabaseError, transaction
@@ -85,18 +84,17 @@ def cap_of(budget: Budget, now: datetime) -> Cap:
     since then is added."""
     cap = Cap(
         budget=budget.id,
-        name=budget.name or budget.rule.scope_words,
+        name=budget.name or budget.words,
         limit_nano=budget.limit_nano,
         reserved_nano=0,
         ledger_nano=None,
         on_unreachable=budget.on_unreachable,
         at_cap=budget.at_cap,
     )
-    try:
-        period = period_of(budget, now)
-    except ZoneInfoNotFoundError:  # this machine does not know its zone (any more)
-        log.exception("holds.period_unknown", budget=budget.id)
+    if not budget.is_sound:
+        log.error("holds.cap_unreadable", budget=budget.id, why=budget.fault)
         return cap
+    period = period_of(budget, now)
     row = settled_row(budget, now)
     try:
         with transaction.atomic():
@@ -164,6 +162,11 @@ def counted_period(budget: Budget, now: datetime) -> Period:
 
 def settled_in(budget: Budget, period: Period) -> QuerySet[Settled]:
     return Settled.objects.filter(budget=budget.id, period_from__gte=period.since, period_from__lt=period.until)
+
+
+def may_count(budget: Budget, facts: Mapping[str, str]) -> bool:
+    """Whether a call of which these facts are known counts under this cap. One that cannot be read may count any."""
+    return not budget.is_sound or ledger.covers(budget.scope, facts)
 
 
 def admit(budgets: Sequence[Budget], nano: int, now: datetime) -> list[Cap]:

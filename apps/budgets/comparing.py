@@ -66,13 +66,13 @@ def _is_behind(budget: Budget, now: datetime) -> bool:
     is_told = conditions.is_told(budget, COUNTS)
     if counts is None or not counts.differ:
         if is_told:
-            sentence = f"The ledger knows what was settled for {budget.rule.scope_words}."
+            sentence = f"The ledger knows what was settled for {budget.words}."
             conditions.tell(
                 budget, "budget.counts_agree", COUNTS, effect="closes", severity="info", sentence=sentence, now=now
             )
     elif is_behind and not is_told:
         amounts = f"${nano_to_text(counts.settled)} were settled, reports tell of ${nano_to_text(counts.reported)}"
-        sentence = f"Calls under the cap of {budget.rule.scope_words} are not reported: {amounts}."
+        sentence = f"Calls under the cap of {budget.words} are not reported: {amounts}."
         conditions.tell(
             budget, "budget.counts_differ", COUNTS, effect="opens", severity="error", sentence=sentence, now=now
         )
@@ -109,7 +109,7 @@ def _compare_sums(budget: Budget, period: Period, now: datetime) -> tuple[Counts
 
 def _close_unverified(budget: Budget, now: datetime) -> None:
     if conditions.is_told(budget, UNVERIFIED) and not _unverified_lately(budget, now):
-        sentence = f"Calls under the cap of {budget.rule.scope_words} ask for room again."
+        sentence = f"Calls under the cap of {budget.words} ask for room again."
         conditions.tell(
             budget, "budget.spend_verified", UNVERIFIED, effect="closes", severity="info", sentence=sentence, now=now
         )

@@ -42,7 +42,7 @@ def tell(
     after: Any = None,
 ) -> None:
     """`because`: why, where the sentence does not say so."""
-    route = budget.scope.get("route", "") if budget.is_sound else ""
+    route = budget.route
     about = {"budget": budget.id} | ({"route": route} if route else {})
     if not budget.scope and budget.period != periods.REQUEST:
         about["environment"] = budget.environment  # all that its routes spend

@@ -36,8 +36,7 @@ def note(budget: Budget, now: datetime) -> None:
     if budget.faulty_since is None:
         budget.note_fault(now)
     elif is_lasting(budget.faulty_since, now) and not conditions.is_told(budget, UNREADABLE):
-        words = budget.rule.scope_words if budget.is_sound else budget.name or budget.id
-        sentence = f"The budget of {words} cannot be read: it is not judged until that is put right."
+        sentence = f"The budget of {budget.words} cannot be read: it is not judged until that is put right."
         conditions.tell(
             budget, "budget.unreadable", UNREADABLE, effect="opens", severity="error", sentence=sentence, now=now
         )
@@ -46,7 +45,7 @@ def note(budget: Budget, now: datetime) -> None:
 def note_none(budget: Budget, now: datetime) -> None:
     if budget.faulty_since is not None:
         budget.note_fault(None)
-        sentence = f"The budget of {budget.rule.scope_words} is judged again."
+        sentence = f"The budget of {budget.words} is judged again."
         conditions.close(budget, UNREADABLE, sentence=sentence, because=sentence, now=now)
 
 

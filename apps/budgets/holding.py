@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 
-from apps.budgets import caps, conditions, ledger, refusing
+from apps.budgets import caps, conditions, refusing
 from apps.budgets.conditions import UNVERIFIED
 from apps.budgets.domain import admission
 from apps.budgets.domain.admission import Cap
@@ -65,7 +65,7 @@ class Terms:
 
 def terms(*, environment: str, scope: Mapping[str, str], now: datetime, service_tier: str = "") -> Terms:
     facts = _checked(environment, scope, 0, now + LONGEST, now)
-    budgets = tuple(row for row in Budget.objects.hard().of(environment) if ledger.covers(row.scope, facts))
+    budgets = tuple(row for row in Budget.objects.hard().of(environment) if caps.may_count(row, facts))
     views = flags.routes(environment, [facts["route"]]) if "route" in facts else []
     variants = views[0].variants if views else {}
     named = [variants[facts["variant"]]] if facts.get("variant") in variants else variants.values()
@@ -94,7 +94,7 @@ def reserve(
     """
     facts = _checked(environment, scope, nano, expires_at, now)
     with refusing.noted(now), transaction.atomic():
-        budgets = [row for row in caps.locked(environment) if ledger.covers(row.scope, facts)]
+        budgets = [row for row in caps.locked(environment) if caps.may_count(row, facts)]
         known = Hold.objects.filter(environment=environment, key=hold).first()
         if known is not None:
             if known.state != Hold.State.OPEN or (known.nano < nano if is_slice else known.nano != nano):
@@ -169,14 +169,14 @@ def settle_unverified(
     )
     if not is_new:
         return settle(environment=environment, hold=hold, nano=nano, now=now)
-    budgets = [budget for budget in Budget.objects.hard().of(environment) if ledger.covers(budget.scope, facts)]
+    budgets = [budget for budget in Budget.objects.hard().of(environment) if caps.may_count(budget, facts)]
     HoldPart.objects.bulk_create(
         HoldPart(hold=row, budget=budget.id, state=row.state, nano=nano, ended_at=now) for budget in budgets
     )
     _add_settled(row, nano, now)
     for budget in budgets:
         if not conditions.is_told(budget, UNVERIFIED):
-            spent, words = f"${nano_to_text(nano)}", budget.rule.scope_words
+            spent, words = f"${nano_to_text(nano)}", budget.words
             sentence = f"{spent} were spent under the cap of {words} without asking for room."
             conditions.tell(
                 budget,
@@ -257,7 +257,8 @@ def _add_settled(row: Hold, nano: int, now: datetime) -> None:
     ids = list(row.parts.order_by("budget").values_list("budget", flat=True))
     made_at = row.made_at - TOLD_LATE if row.is_unverified else row.made_at
     for budget in Budget.objects.light().filter(pk__in=ids).order_by("id"):
-        caps.settled_row(budget, now).add(nano, made_at, now)
+        if budget.is_sound:  # else nobody knows in which period that is
+            caps.settled_row(budget, now).add(nano, made_at, now)
 
 
 def _book(row: Hold, nano: int, *, calls: int, rule: str) -> None:

@@ -141,7 +141,7 @@ def terms_dict(told: holding.Terms) -> dict[str, Any]:
         "caps": [
             {
                 "budget": row.id,
-                "name": row.name or row.rule.scope_words,
+                "name": row.name or row.words,
                 "limit_usd": nano_to_text(row.limit_nano),
                 "on_unreachable": row.on_unreachable,
                 "at_cap": row.at_cap,

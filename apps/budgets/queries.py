@@ -19,6 +19,7 @@ from apps.budgets.domain.thresholds import Threshold
 from apps.budgets.domain.trial import Trial
 from apps.budgets.domain.verdicts import Verdict
 from apps.budgets.models import Budget, Guardrail, Hold, HoldPart, Look, Oddity, TrialState
+from apps.journal.models import Entry
 from apps.telemetry import queries as telemetry
 
 LATELY = timedelta(minutes=10)
@@ -143,11 +144,6 @@ class BudgetStatus:
         return f"{self.next_threshold.do} at {at}"
 
     @property
-    def ahead_of_pace(self) -> float:
-        """Above 1: spends faster than the period passes."""
-        return self.verdict.fraction / self.verdict.pace if self.verdict.pace else 0.0
-
-    @property
     def left_nano(self) -> int:
         return max(self.verdict.limit_nano - self.verdict.spent_nano - self.reserved_nano, 0)
 
@@ -163,6 +159,14 @@ class BurnUp:
 
 def budgets(environment: str) -> list[Budget]:
     return list(Budget.objects.of(environment).in_force().light().order_by("-created_at", "-id"))
+
+
+def fields_at(budget: Budget, revision: int) -> dict[str, Any]:
+    """What was set as that revision: the journal has an entry of each. {} where it is not known."""
+    written = Entry.objects.of_environment(budget.environment).about(budget=budget.id)
+    entries = written.filter(kind__in=("budget.created", "budget.changed")).order_by("at", "id")
+    found = entries[revision - 1 : revision] if 0 < revision < budget.revision else ()
+    return next((dict(entry.after) for entry in found if entry.after), {})
 
 
 def shared(some: Iterable[Budget], now: datetime) -> ledger.Asked:

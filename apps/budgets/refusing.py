@@ -40,7 +40,7 @@ def _note(budget: Budget, cap: Cap, now: datetime) -> None:
     if budget.refused_at is not None and now - budget.refused_at < AGAIN:
         return
     amounts = f"${nano_to_text(cap.left_nano)} are left of ${nano_to_text(cap.limit_nano)}"
-    sentence = f"Calls under the cap of {budget.rule.scope_words} are refused: {amounts}."
+    sentence = f"Calls under the cap of {budget.words} are refused: {amounts}."
     with transaction.atomic():
         if budget.note_refusal(now) and not conditions.is_told(budget, REFUSES):
             conditions.tell(
@@ -52,13 +52,13 @@ def passed(budgets: Iterable[Budget], now: datetime) -> None:
     """A call has passed their caps, whose rows are locked: is that so again?"""
     for budget in budgets:
         if budget.refused_at is not None and now - budget.refused_at >= AGAIN:
-            _tell_over(budget, f"Calls pass the cap of {budget.rule.scope_words} again.", now)
+            _tell_over(budget, f"Calls pass the cap of {budget.words} again.", now)
 
 
 def end_with_period(budget: Budget, now: datetime) -> None:
     """What was refused in a period that is over is not refused now, though nobody may have asked since."""
     if budget.refused_at is not None and budget.refused_at < caps.period_of(budget, now).since:
-        _tell_over(budget, f"A new period of the cap of {budget.rule.scope_words} has begun.", now)
+        _tell_over(budget, f"A new period of the cap of {budget.words} has begun.", now)
 
 
 @transaction.atomic

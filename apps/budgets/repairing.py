@@ -126,12 +126,12 @@ def net_expired(budget: Budget, period: Period, counts: Counts, now: datetime) -
 
 def _record(budget: Budget, before: int, after: int, now: datetime, *, why: str) -> None:
     did = "taken back" if after < before else "booked as estimated"
-    about = {"budget": budget.id} | ({"route": budget.scope["route"]} if "route" in budget.scope else {})
+    about = {"budget": budget.id} | ({"route": budget.route} if budget.route else {})
     journal.record(
         "budget.counts_repaired",
         environment=budget.environment,
         by=WORKER,
-        because=f"${nano_to_text(abs(after - before))} are {did} for {budget.rule.scope_words}: {why}.",
+        because=f"${nano_to_text(abs(after - before))} are {did} for {budget.words}: {why}.",
         about=about,
         now=now,
         before={"booked_usd": nano_to_text(before)},

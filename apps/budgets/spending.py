@@ -11,13 +11,15 @@ from zoneinfo import ZoneInfo, available_timezones
 from django.db import transaction
 
 from apps.budgets import conditions, faults, ledger, queries, refusing, repairing
-from apps.budgets.domain import lasting, money, periods, thresholds
+from apps.budgets.domain import lasting, money, periods, scopes, thresholds
 from apps.budgets.domain.money import MoneyVerdict
 from apps.budgets.domain.thresholds import AT, BURN, RUNS_OUT, Threshold
 from apps.budgets.models import Budget
 from apps.core.actors import Actor
+from apps.core.money import MOST_USD, nano_to_text, usd_to_nano
 from apps.core.refusals import Invalid, NotFound, Stale
 from apps.journal import services as journal
+from apps.journal.models import changes as changes_of
 from apps.journal.services import Severity
 
 FORECASTS_A_TICK = 2  # each reads four weeks of hours: a hundred budgets are spread over the ticks of five minutes
@@ -211,7 +213,7 @@ def update_budget(
     expected_revision: int | None = None,
 ) -> Budget:
     """`changes`: any of BUDGET_FIELDS."""
-    row = _budget_for_change(budget, expected_revision, changes)
+    row = _budget_for_change(budget, expected_revision)
     before = _facts(row)
     asked = {name: value for name, value in changes.items() if value is not None}
     if "is_hard" in asked and "on_unreachable" not in asked and asked["is_hard"] != row.is_hard:
@@ -220,7 +222,7 @@ def update_budget(
     if any(before[name] != fields[name] for name in ("scope", "period", "timezone")):
         repairing.start_over(row, has_other_calls=before["scope"] != fields["scope"], now=now)
     if row.is_hard and not fields["is_hard"]:
-        sentence = f"The budget of {row.rule.scope_words} is no hard cap any more."
+        sentence = f"The budget of {row.words} is no hard cap any more."
         conditions.close(row, *conditions.OF_HARD_CAPS, sentence=sentence, because=because, now=now)
     row.change(fields, by=str(by), now=now)
     _record_budget("budget.changed", row, by=by, because=because, now=now, before=before, after=_facts(row))
@@ -230,8 +232,8 @@ def update_budget(
 @transaction.atomic
 def end_budget(*, budget: str, by: Actor, because: str, now: datetime, expected_revision: int | None = None) -> Budget:
     """From now on it judges nothing. What was spent stays in the ledger."""
-    row = _budget_for_change(budget, expected_revision, {})
-    sentence = f"The budget of {row.rule.scope_words} was ended."
+    row = _budget_for_change(budget, expected_revision)
+    sentence = f"The budget of {row.words} was ended."
     names = (*row.crossed, *conditions.OF_ALL, *(f"{conditions.LATE}{since}" for since in row.late))
     conditions.close(row, *names, sentence=sentence, because=because, now=now)
     row.end(by=str(by), now=now)
@@ -251,15 +253,15 @@ def unreachable_default(is_hard: bool) -> str:
 def check_budget(fields: dict[str, Any]) -> dict[str, Any]:
     """The fields as they are stored. Raises with what is wrong, by field."""
     faults: dict[str, str] = {}
-    scope, fault = _checked_scope(fields["scope"], fields["environment"], fields["period"])
+    scope, fault = scopes.parse(fields["scope"], environment=fields["environment"], period=fields["period"])
     if fault:
         faults["scope"] = fault
     if fields["period"] not in periods.LENGTHS:
         faults["period"] = f"Use one of {', '.join(periods.LENGTHS)}."
     elif fields["is_hard"] and fields["period"] == periods.REQUEST:
         faults["is_hard"] = "What one request may cost is capped by its variant's max_cost_usd."
-    if not isinstance(fields["limit_nano"], int) or fields["limit_nano"] <= 0:
-        faults["limit_usd"] = "Give a limit above 0."
+    if not isinstance(fields["limit_nano"], int) or not 0 < fields["limit_nano"] <= usd_to_nano(MOST_USD):
+        faults["limit_usd"] = f"Give a limit above 0, of {MOST_USD} at most."
     parsed, wrong = thresholds.parse(fields["thresholds"], period=fields["period"], scope=scope)
     if wrong:
         faults["thresholds"] = wrong
@@ -274,20 +276,6 @@ def check_budget(fields: dict[str, Any]) -> dict[str, Any]:
     return fields | {"scope": scope, "thresholds": [threshold.plain() for threshold in parsed]}
 
 
-def _checked_scope(scope: Any, environment: str, period: str) -> tuple[dict[str, str], str]:
-    if not isinstance(scope, Mapping) or any(not isinstance(v, str) or not v for v in scope.values()):
-        return {}, 'A scope names values: {"route": "invoice-extraction"}. {} is the whole environment.'
-    if unknown := sorted(set(scope) - set(money.SCOPES)):
-        return {}, f"{unknown[0]} is no scope. Use {', '.join(money.SCOPES)}."
-    if scope.get("environment", environment) != environment:
-        return {}, f"A budget of {environment} cannot count what {scope['environment']} spends."
-    if scope.get("arm", "live") not in ("live", "shadow"):
-        return {}, "An arm is live or shadow."
-    if period == periods.REQUEST and (unkept := sorted(set(scope) - set(money.REQUEST_SCOPES))):
-        return {}, f"Requests are not kept by {unkept[0]}. Use {', '.join(money.REQUEST_SCOPES)}."
-    return {name: value for name, value in scope.items() if name != "environment"}, ""
-
-
 def _is_zone(name: Any) -> bool:
     if not isinstance(name, str) or name not in available_timezones() | {"UTC"}:
         return False
@@ -295,18 +283,23 @@ def _is_zone(name: Any) -> bool:
     return True
 
 
-def _budget_for_change(budget: str, expected_revision: int | None, changes: Mapping[str, Any]) -> Budget:
+def _budget_for_change(budget: str, expected_revision: int | None) -> Budget:
     row = Budget.objects.in_force().select_for_update().filter(pk=budget).first()
     if row is None:
         raise NotFound(what="budget", key=budget)
     if expected_revision is not None and expected_revision != row.revision:
-        now_there = {name: getattr(row, name) for name in changes if name in BUDGET_FIELDS}
-        raise Stale(
-            by=row.changed_by,
-            at=row.changed_at.isoformat(),
-            changes={name: {"yours": changes[name], "theirs": value} for name, value in now_there.items()},
-        )
+        raise Stale(by=row.changed_by, at=row.changed_at.isoformat(), changes=_changed_since(row, expected_revision))
     return row
+
+
+def _changed_since(row: Budget, revision: int) -> dict[str, Any]:
+    """What the caller has not seen, field by field, as people write it."""
+    seen = queries.fields_at(row, revision)
+    found = changes_of(seen, _facts(row)) if seen else {}
+    told: dict[str, Any] = {name: {"was": was, "is": now} for name, (was, now) in found.items()}
+    if (limit := told.pop("limit_nano", None)) is not None:
+        told["limit_usd"] = {side: nano_to_text(nano) for side, nano in limit.items()}
+    return told
 
 
 def _facts(row: Budget) -> dict[str, Any]:
@@ -314,13 +307,12 @@ def _facts(row: Budget) -> dict[str, Any]:
 
 
 def _record_budget(kind: str, row: Budget, *, by: Actor, because: str, now: datetime, before: Any, after: Any) -> None:
-    route = row.scope.get("route", "")
     journal.record(
         kind,
         environment=row.environment,
         by=by,
         because=because,
-        about={"budget": row.id} | ({"route": route} if route else {}),
+        about={"budget": row.id} | ({"route": row.route} if row.route else {}),
         now=now,
         before=before,
         after=after,

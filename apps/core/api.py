@@ -10,7 +10,7 @@ from rest_framework.pagination import LimitOffsetPagination
 from rest_framework.parsers import JSONParser
 from rest_framework.response import Response
 
-from apps.core.money import nano_to_text, usd_to_nano
+from apps.core.money import MOST_USD, nano_to_text, usd_to_nano
 from apps.core.refusals import Refused
 
 
@@ -62,7 +62,10 @@ class NanoField(serializers.DecimalField):
         super().__init__(**kwargs)
 
     def to_internal_value(self, data: Any) -> Any:
-        return usd_to_nano(super().to_internal_value(data))
+        usd = super().to_internal_value(data)
+        if usd > MOST_USD:
+            self.fail("max_value", max_value=MOST_USD)
+        return usd_to_nano(usd)
 
     def to_representation(self, value: Any) -> str:
         return nano_to_text(value)

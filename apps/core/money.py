@@ -6,6 +6,7 @@ Nano, because a cheap call rounds to zero in micro: 9 tokens at $0.02 per millio
 from decimal import ROUND_HALF_EVEN, Decimal
 
 NANO = Decimal(10) ** 9
+MOST_USD = 1_000_000_000  # that people may name at once: a database's integer holds nine of them
 SIX_PLACES = Decimal("0.000001")
 
 

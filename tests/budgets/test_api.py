@@ -1,7 +1,11 @@
 import pytest
+from django.utils import timezone
 
+from apps.access import services as access
+from apps.access.models import Environment
 from apps.budgets import queries
-from tests.budgets.make_rows import ROUTE, guard, spend
+from apps.budgets.models import Budget
+from tests.budgets.make_rows import ALICE, ROUTE, guard, spend
 
 pytestmark = pytest.mark.django_db
 BUDGET = {
@@ -11,6 +15,17 @@ BUDGET = {
     "limit_usd": "50.00",
     "thresholds": [{"at": 0.8, "do": "alert"}, {"at": 1.0, "do": "fall_back"}, {"forecast": 1.0, "do": "alert"}],
 }
+WRONG = [
+    {"limit_usd": "-1"}, {"limit_usd": "0"}, {"limit_usd": "much"}, {"limit_usd": "9223372037"}, {"limit_usd": None},
+    {"period": "year"}, {"thresholds": [{"forecast": 1}], "period": "hour"}, {"timezone": "Mars"},
+    {"scope": {"x": "y"}}, {"scope": {"route": ["a"]}}, {"scope": {"arm": "both"}},
+    {"thresholds": [{"at": 1, "do": "explode"}]}, {"thresholds": [{"at": 1, "forecast": 1}]},
+    {"thresholds": [{"at": "1"}]}, {"thresholds": [{"at": 1, "do": "cap_share"}]},
+]  # fmt: skip
+BROKEN = [
+    {"timezone": "US/Pacific-New"}, {"scope": ["route"]}, {"scope": {"x": "y"}}, {"period": "year"},
+    {"thresholds": [{"at": "all"}]},
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -58,7 +73,63 @@ def test_it_is_changed_by_revision(as_alice):
 
     assert (first.status_code, first.json()["limit_usd"], first["ETag"]) == (200, "80.000000", '"2"')
     assert second.status_code == 412
-    assert second.json()["changed_by"] == "alice"
+    stale = second.json()
+    assert (stale["code"], stale["changed_by"], stale["changed_at"]) == (
+        "stale", "alice", first.json()["changed_at"].replace("Z", "+00:00"),
+    )  # fmt: skip
+    assert stale["changes"] == {"limit_usd": {"was": "50.000000", "is": "80.000000"}}
+    assert as_alice.delete(address, headers={"If-Match": '"1"'}).json()["changes"] == stale["changes"]
+    assert as_alice.delete(address, headers={"If-Match": '"2"'}).status_code == 204
+
+
+def test_the_same_write_sent_again_makes_one_budget(as_alice):
+    headers = {"Idempotency-Key": "deploy-7"}
+
+    sent = [as_alice.post("/api/v1/budgets/", BUDGET, content_type="application/json", headers=headers) for _ in "ab"]
+
+    assert sent[0].status_code == sent[1].status_code == 201
+    assert sent[0].json()["id"] == sent[1].json()["id"]
+    assert as_alice.get("/api/v1/budgets/?environment=production").json()["count"] == 1
+
+
+def test_a_key_of_another_environment_finds_no_budget(as_alice, client, environment, now):
+    made = post(as_alice, BUDGET).json()
+    staging = Environment.objects.create(key="staging", name="Staging", created_at=now)
+    _, key = access.create_key(
+        environment=staging, name="ci", scopes=["manage:write"], by=ALICE, because="x", now=timezone.now()
+    )
+    client.logout()
+    headers, address = {"Authorization": f"Bearer {key}"}, f"/api/v1/budgets/{made['id']}/"
+
+    asked = [
+        client.get(address, headers=headers),
+        client.patch(address, {"limit_usd": "1"}, content_type="application/json", headers=headers),
+        client.delete(address, headers=headers),
+        client.post("/api/v1/budgets/", BUDGET, content_type="application/json", headers=headers),
+    ]
+
+    assert [(answer.status_code, answer.json()["code"]) for answer in asked] == [(404, "not_found")] * 4
+
+
+@pytest.mark.parametrize("fields", BROKEN)
+def test_one_that_cannot_be_read_says_so_and_is_mended_or_ended(as_alice, fields):
+    _, bad, worse = (post(as_alice, BUDGET).json() for _ in range(3))
+    Budget.objects.filter(pk__in=[bad["id"], worse["id"]]).update(**fields)
+    address = f"/api/v1/budgets/{bad['id']}/"
+
+    rows = as_alice.get("/api/v1/budgets/?environment=production").json()["results"]
+    told = as_alice.get(address).json()
+    mended = as_alice.patch(
+        address, {name: BUDGET.get(name, "UTC") for name in fields}, content_type="application/json"
+    )
+
+    assert [row["state"] for row in rows] == ["unreadable", "unreadable", "within"]
+    assert told["id"] == bad["id"]
+    assert " cannot be read: change or end it. " in told["sentence"]
+    assert "spent_usd" not in told  # nobody knows
+    assert (mended.status_code, mended.json()["state"]) == (200, "within")
+    assert as_alice.delete(f"/api/v1/budgets/{worse['id']}/").status_code == 204
+    assert as_alice.get("/api/v1/budgets/?environment=production").json()["count"] == 2
 
 
 def test_it_ends(as_alice):
@@ -70,14 +141,13 @@ def test_it_ends(as_alice):
     assert as_alice.get("/api/v1/budgets/?environment=production").json()["count"] == 0
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"limit_usd": "-1"}, {"limit_usd": "0"}, {"limit_usd": "much"}, {"period": "year"}, {"scope": {"x": "y"}}]
-)
+@pytest.mark.parametrize("wrong", WRONG)
 def test_nonsense_is_a_problem_that_names_its_place(as_alice, wrong):
     answer = post(as_alice, BUDGET | wrong)
 
     assert answer.status_code == 400
     assert answer["Content-Type"] == "application/problem+json"
+    assert answer.json()["code"] == "invalid"
     assert next(iter(wrong)) in answer.json()["detail"]
 
 

@@ -29,7 +29,11 @@ def told(*names):
     return list(found.values_list("condition", "effect"))
 
 
-@pytest.mark.parametrize("fields", [{"timezone": "US/Pacific-New"}, {"scope": ["route"]}, {"thresholds": [7]}])
+@pytest.mark.parametrize(
+    "fields",
+    [{"timezone": "US/Pacific-New"}, {"scope": ["route"]}, {"scope": {"x": "y"}}, {"scope": {"route": 5}},
+     {"thresholds": [7]}, {"period": "year"}],
+)  # fmt: skip
 def test_the_other_budgets_are_judged_and_forecast(now, fields):
     first, last = make_budget(now), make_budget(now, scope={})
     broken(make_budget(now), **fields)
@@ -49,6 +53,7 @@ def test_the_other_budgets_are_judged_and_forecast(now, fields):
 def test_people_are_told_of_it_after_three_ticks_and_when_it_is_over(now):
     make_budget(now)
     bad = broken(make_budget(now))
+    silent = broken(make_budget(now), thresholds=[{"at": "all", "do": "block"}])  # it would never act
 
     for tick in range(3):
         services.judge_money(now=now + tick * TICK)
@@ -59,11 +64,11 @@ def test_people_are_told_of_it_after_three_ticks_and_when_it_is_over(now):
     services.update_budget(budget=bad.id, changes={"timezone": "UTC"}, by=ALICE, because="x", now=now + MINUTE)
     services.judge_money(now=now + MINUTE)
 
-    condition = f"budget:{bad.id}:unreadable"
-    assert told("unreadable") == [(condition, "opens"), (condition, "closes")]
-    assert Entry.objects.get(kind="budget.unreadable").sentence == (
+    condition, other = (f"budget:{one.id}:unreadable" for one in (bad, silent))
+    assert told("unreadable") == [(condition, "opens"), (other, "opens"), (condition, "closes")]
+    assert {entry.sentence for entry in Entry.objects.filter(kind="budget.unreadable")} == {
         "The budget of route invoice-extraction cannot be read: it is not judged until that is put right."
-    )
+    }
 
 
 def test_other_caps_are_compared(now):
@@ -75,14 +80,16 @@ def test_other_caps_are_compared(now):
     assert [services.compare(now=now + minute * MINUTE) for minute in (1, 7)] == [[], [cap.id]]
 
 
-def test_a_cap_that_cannot_be_read_is_not_a_cap_with_room(now):
-    cap = broken(make_cap(now, 100))
+@pytest.mark.parametrize("fields", [{"timezone": "US/Pacific-New"}, {"scope": ["route"]}])
+def test_a_cap_that_cannot_be_read_is_not_a_cap_with_room(now, fields):
+    cap = broken(make_cap(now, 100), **fields)
 
     with pytest.raises(services.BudgetUnverifiable):
         reserve(now, 1)
 
     Budget.objects.filter(pk=cap.pk).update(on_unreachable="open")
     assert reserve(now, 1).hold.state == "open"
+    assert settle(now, 1).state == "settled"
 
 
 def test_the_watchman_tells_when_no_budget_is_judged(environment, now, monkeypatch):

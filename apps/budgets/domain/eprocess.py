@@ -115,11 +115,6 @@ def noncentral_mean(m: int, others: int, drawn: int, odds: float) -> float:
     return weighted / total
 
 
-def block_weight(block: int) -> float:
-    """The weight of harm that begins in that block."""
-    return 0.5 if block == 0 else 0.5 / (block * (block + 1))
-
-
 def log_mean_exp(logs: Sequence[float]) -> float:
     top = max(logs)
     return top + math.log(math.fsum([math.exp(value - top) for value in logs]) / len(logs))

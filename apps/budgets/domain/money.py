@@ -14,17 +14,15 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from apps.budgets.domain import lasting, periods, thresholds
+from apps.budgets.domain import lasting, periods, scopes, thresholds
 from apps.budgets.domain.forecast import Forecast, NotYet
 from apps.budgets.domain.lasting import Lasting
 from apps.budgets.domain.periods import Period
+from apps.budgets.domain.scopes import SCOPES
 from apps.budgets.domain.season import HOUR, Season
 from apps.budgets.domain.thresholds import ACTS, AT, BURN, FORECAST, NO_PRICE, NOT_PRICED, RUNS_OUT, Threshold
 
-__all__ = ["ACTS", "AT", "BURN", "FORECAST", "Threshold"]
-
-SCOPES = ("environment", "owner", "route", "variant", "model", "provider", "tag", "rollout", "arm")
-REQUEST_SCOPES = ("environment", "route", "variant", "rollout", "arm")  # that requests are kept by
+__all__ = ["ACTS", "AT", "BURN", "FORECAST", "SCOPES", "Threshold"]
 
 WITHIN = "within"
 WARNING = "warning"
@@ -81,7 +79,7 @@ class Rule:
 
     @property
     def scope_words(self) -> str:
-        return ", ".join(f"{key} {value}" for key, value in sorted(self.scope.items())) or "the whole environment"
+        return scopes.words(self.scope)
 
     @property
     def zone(self) -> ZoneInfo:

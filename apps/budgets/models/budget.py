@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.db import models
 
-from apps.budgets.domain import money, periods, thresholds
+from apps.budgets.domain import money, periods, scopes, thresholds
 from apps.budgets.domain.thresholds import Threshold
 from apps.core import ids
 
@@ -35,6 +36,10 @@ class BudgetQuerySet(models.QuerySet["Budget"]):
 
     def locked(self, id: str) -> Budget:
         return self.select_for_update().get(pk=id)
+
+
+class Unreadable(ValueError):
+    """A budget's row says nothing that could be judged."""
 
 
 COUNTED_BY = ("scope", "period", "limit_nano", "timezone")  # what was read of the ledger holds for these
@@ -98,6 +103,9 @@ class Budget(models.Model):
 
     @property
     def rule(self) -> money.Rule:
+        """Raises Unreadable."""
+        if self.fault:
+            raise Unreadable(self.fault)
         parsed, _ = thresholds.parse(self.thresholds, period=self.period, scope=self.scope)
         return money.Rule(
             id=self.id,
@@ -111,9 +119,36 @@ class Budget(models.Model):
         )
 
     @property
+    def fault(self) -> str:
+        """Why it cannot be read: its row was broken by hand, or its zone is gone from this machine. Empty: it can."""
+        if self.period not in periods.LENGTHS:
+            return f"{self.period} is no period."
+        if fault := self._scope_fault or thresholds.parse(self.thresholds, period=self.period, scope=self.scope)[1]:
+            return fault
+        try:
+            ZoneInfo(self.timezone)
+        except (ZoneInfoNotFoundError, ValueError):
+            return f"{self.timezone or 'An empty name'} is no time zone that is known here."
+        return ""
+
+    @property
     def is_sound(self) -> bool:
-        """Whether it can be asked for together with others: nobody has broken its row by hand."""
-        return isinstance(self.scope, dict) and self.period in periods.LENGTHS
+        """Whether it can be asked for together with others."""
+        return not self.fault
+
+    @property
+    def _scope_fault(self) -> str:
+        return scopes.parse(self.scope, environment=self.environment, period=self.period)[1]
+
+    @property
+    def words(self) -> str:
+        """What it is of, for people."""
+        return self.name or self.id if self._scope_fault else scopes.words(self.scope)
+
+    @property
+    def route(self) -> str:
+        """The one route that it counts; empty where it is wider, or where that cannot be read."""
+        return "" if self._scope_fault else self.scope.get("route", "")
 
     def change(self, fields: dict[str, Any], *, by: str, now: datetime) -> None:
         if any(name in fields and fields[name] != getattr(self, name) for name in COUNTED_BY):
