@@ -66,22 +66,13 @@ def older_core(pytestconfig: pytest.Config) -> Path:
     """The folder of `openfeature-flagd-core` 1.0.0; installed once, skipped where no index can be reached."""
     folder = pytestconfig.cache.mkdir("flagd-core-1.0.0")
     if not (folder / "openfeature").exists():
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "-q",
-            "--no-deps",
-            "--require-hashes",
-            "--target",
-            str(folder),
-        ]
-        done = subprocess.run(
-            [*command, "-r", str(HERE / "older-core.txt")], capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            pytest.skip(f"flagd's older core cannot be installed: {done.stderr.strip()[-200:]}")
+        options = ["install", "-q", "--no-deps", "--require-hashes", "--retries", "2", "--timeout", "10"]
+        command = [sys.executable, "-m", "pip", *options, "--target", str(folder), "-r", str(HERE / "older-core.txt")]
+        try:  # well within the two minutes that a test has
+            subprocess.run(command, capture_output=True, text=True, check=True, timeout=90)
+        except subprocess.SubprocessError as fault:
+            words = str(getattr(fault, "stderr", None) or fault).strip()[-200:]
+            pytest.skip(f"flagd's older core cannot be installed: {words}")
     return folder
 
 
