@@ -17,6 +17,7 @@ Header = tuple[bytes, bytes]
 
 JSON_TYPE: Header = (b"content-type", b"application/json")
 PROBLEM_TYPE: Header = (b"content-type", b"application/problem+json")
+MOST_LEFT = 64 * 1024 * 1024  # bytes of a body that are read though nobody wants them
 GONE = 0
 NO_BODY: Message = {"type": "http.response.body", "body": b""}
 
@@ -38,6 +39,8 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     given = header(scope, b"content-length")
     length = -1
     if given is not None and (not given.isdigit() or (length := int(given)) > limit):
+        if length <= MOST_LEFT and header(scope, b"expect") is None:
+            await read_off(receive)
         raise TooLarge
     parts: list[bytes] = []
     size = 0
@@ -48,11 +51,26 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
         part = message.get("body", b"")
         size += len(part)
         if size > limit:  # a chunked body names no length
+            if message.get("more_body"):
+                await read_off(receive)
             raise TooLarge
         parts.append(part)
         # All is there: granian would only say so in one message more, which costs as much as the first.
         if size == length or not message.get("more_body"):
             return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def read_off(receive: Receive) -> None:
+    """What a caller still sends goes by, so that it hears the answer: most only listen when they have sent all, and
+    would find their pipe broken. Who waits to be asked for the body (`Expect`) listens at once."""
+    left = MOST_LEFT
+    while left > 0:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionError
+        left -= len(message.get("body", b""))
+        if not message.get("more_body"):
+            return
 
 
 async def answer(send: Send, status: int, body: bytes, *headers: Header) -> int:

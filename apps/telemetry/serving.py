@@ -88,10 +88,10 @@ async def door(scope: Scope, receive: Receive, send: Send) -> int:
         )
     if not key.allows(SCOPE):
         return await problem(send, 403, "forbidden", f"This key has not the scope {SCOPE}.", CLOSE)
-    if access.is_too_fast(key):
-        return await problem(send, 429, "too_fast", "This key sends more often than it may.", RETRY, CLOSE)
     try:
         packed = await read_body(scope, receive, MAX_BODY)
+        if access.is_too_fast(key):  # asked when all was sent, or the answer would not be heard
+            return await problem(send, 429, "too_fast", "This key sends more often than it may.", RETRY)
         if len(packed) > READ_IN_THREAD or header(scope, b"content-encoding"):
             batch, size = await asyncio.to_thread(read, packed, header(scope, b"content-encoding"))
         else:
@@ -166,6 +166,7 @@ def told(receipt: Receipt, batch: Batch) -> dict[str, object]:
 
 DOORS: dict[tuple[str, str], Door] = {
     ("POST", "/api/v1/telemetry"): door,
+    ("POST", "/api/v1/telemetry/"): door,  # as all of the API beside it
     **litellm_door.doors(committed),
     **otlp_doors.doors(committed),
 }

@@ -32,6 +32,29 @@ def test_a_body_that_names_no_length_is_counted_while_it_is_read():
         body_of(b"123456", b"78901")
 
 
+@pytest.mark.parametrize("headers", [[], [(b"content-length", b"40")]], ids=["chunked", "with length"])
+def test_a_body_that_is_too_large_goes_by_so_that_its_sender_hears_so(headers):
+    left = [b"x" * 10] * 4
+
+    async def receive():
+        part = left.pop()
+        return {"type": "http.request", "body": part, "more_body": bool(left)}
+
+    with pytest.raises(TooLarge):
+        asyncio.run(read_body({"headers": headers}, receive, 15))
+
+    assert left == []
+
+
+@pytest.mark.parametrize("more", [(b"expect", b"100-continue"), (b"content-length", b"999999999999")])
+def test_who_waits_to_be_asked_and_who_would_send_for_ever_are_refused_at_once(more):
+    async def receive():
+        raise AssertionError("nobody asks for it")
+
+    with pytest.raises(TooLarge):
+        asyncio.run(read_body({"headers": [more, (b"content-length", b"40")]}, receive, 15))
+
+
 def test_a_caller_that_has_gone_is_no_body():
     async def receive():
         return {"type": "http.disconnect"}
