@@ -46,11 +46,6 @@ class FlagView:
     archived_at: datetime | None
 
     @property
-    def has_rules(self) -> bool:
-        """Whether anything answers before the split does."""
-        return bool(self.targeting or self.prerequisites)
-
-    @property
     def conditions(self) -> list[str]:
         """Its rules, each in one line."""
         return list(rules.sentences(self.rules))
@@ -241,12 +236,6 @@ def splits(environment: str) -> list[SplitView]:
     rows = Split.objects.filter(environment_id=environment).order_by("since_version", "flag")
     names = ("flag", "since_version", "trial", "kind", "default_variant", "published_at")
     return [SplitView(*row) for row in rows.values_list(*names)]
-
-
-def version_at(environment: str, at: datetime) -> int:
-    """The newest version published by then; 0 before the first."""
-    newest = Snapshot.objects.of(environment).filter(published_at__lte=at).aggregate(newest=Max("version"))
-    return newest["newest"] or 0
 
 
 def snapshot(environment: str, version: int | None = None) -> SnapshotView:

@@ -62,10 +62,6 @@ def rows(
     return found
 
 
-def change_requests_of(environment: str, *, only_open: bool = True) -> list[ChangeRequestView]:
-    return [view(row) for row in rows(environment, only_open=only_open)]
-
-
 def one(id: str) -> ChangeRequestView:
     row = ChangeRequest.objects.select_related("environment").named(id).first()
     if row is None:

@@ -301,7 +301,7 @@ def test_reading_never_writes(protected):
     before = ChangeRequest.objects.values().get(), queries.snapshot("production").version, Entry.objects.count()
 
     requests_seen.one(row.id)
-    requests_seen.change_requests_of("production")
+    [requests_seen.view(listed) for listed in requests_seen.rows("production")]
 
     assert before == (
         ChangeRequest.objects.values().get(),

@@ -141,7 +141,6 @@ def test_a_route_with_prerequisites_cannot_tell_rule_from_split():
     make_route(prerequisites=NEEDS_PARSER)
 
     assert [split.kind for split in queries.splits("production")] == ["rules"]
-    assert queries.route("production", "invoice-extraction").has_rules
 
 
 def test_the_required_flags_rule_is_written_out():
