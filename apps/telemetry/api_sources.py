@@ -46,6 +46,9 @@ SourceOut = inline_serializer(
         ),
         "notes": serializers.DictField(child=serializers.IntegerField()),
         "is_also_native": serializers.BooleanField(help_text="Calls that both doors tell of count twice: close one."),
+        "is_also_of_gateway": serializers.BooleanField(
+            help_text="A gateway reports here: calls that it tells too count once if both carry one id."
+        ),
         "told_usd": serializers.CharField(),
     },
     many=True,
@@ -126,6 +129,7 @@ def source_dict(view: queries.SourceView) -> dict[str, Any]:
         "rejections": [asdict(one) for one in view.rejections],
         "notes": view.notes,
         "is_also_native": view.is_also_native,
+        "is_also_of_gateway": view.is_also_of_gateway,
         "told_usd": nano_to_text(view.told_nano),
     }
 

@@ -113,6 +113,26 @@ def test_a_call_that_the_gateway_and_its_client_tell_is_one_call_and_the_gateway
     assert sum(line.calls for line in queries.windows("production", ROUTE, NOW.replace(hour=0), NOW)) == 1 + is_known
 
 
+FAILED = {name: held for name, held in CALL.items() if "usage" not in name} | {"error.type": "Timeout"}
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_a_failed_call_is_met_by_the_gateways_id_if_its_client_tells_it(key, order):
+    """The gateway answers with `x-litellm-call-id`, whether the call failed or not."""
+    failure = {"status": "failure", "error_information": {"error_class": "Timeout"}, "request_tags": []}
+    told = row(prompt_tokens=0, completion_tokens=0, **failure)
+    nameless = FAILED | {"changeover.route": "", "litellm.call_id": told["litellm_call_id"]}
+    gateway, client = span(nameless), span(nameless | {"changeover.route": ROUTE}, seconds_ago=10.1, took=0.6)
+    ways = [lambda: send(key, told), lambda: post(TRACES, traces(gateway, service__name="litellm"), key),
+            lambda: post(TRACES, traces(client), key)]  # fmt: skip
+
+    for _ in range(2):
+        for number in order:
+            ways[number]()
+
+    assert (spent(route=ROUTE).calls, spent().calls, heard("covered")) == (1, 1, 2)
+
+
 def test_a_route_that_comes_late_over_a_flag_above_the_clients_span_is_the_routes_of_the_gateways_row(key):
     root = span({}, seconds_ago=12, took=5, events=[evaluation(seconds_ago=11)])
     told = {name: held for name, held in CLIENT.items() if name != "changeover.route"}

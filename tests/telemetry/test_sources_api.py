@@ -1,5 +1,6 @@
 """From where calls come, and what finds no route: /sources/, /unassigned/, /mappings/."""
 
+import json
 from datetime import timedelta
 
 import msgspec
@@ -9,7 +10,7 @@ from rest_framework.test import APIClient
 
 from apps.journal.models import Entry
 from apps.telemetry import metering, queries, services
-from apps.telemetry.domain import aliases, intake, otlp_json, points
+from apps.telemetry.domain import aliases, intake, litellm, otlp_json, points
 from apps.telemetry.domain.batch import Client
 from apps.telemetry.domain.points import Stream
 from apps.telemetry.memory import WriterMemory
@@ -76,6 +77,21 @@ def test_a_service_that_reports_through_our_client_as_well_is_warned_of(bob):
     assert {row["service"]: row["is_also_native"] for row in rows} == {"payments": True, "others": False}
     page = client_of(bob).get("/sources/", {"environment": "production"})
     assert page.content.decode().count("it reports through our client too") == 1
+
+
+def test_a_service_is_warned_of_where_a_gateway_reports_too(bob):
+    send(traces(span()))
+    (alone,) = client_of(bob).get("/api/v1/sources/", {"environment": "production"}).json()["results"]
+    row = {"litellm_call_id": "c-1", "startTime": NOW.timestamp() - 9, "endTime": NOW.timestamp() - 8}
+    rows = litellm.read(json.dumps(row).encode(), int(NOW.timestamp() * 1e9))
+    count(Sent("production", batch_of("test", b"row"), rows))
+
+    found = client_of(bob).get("/api/v1/sources/", {"environment": "production"}).json()["results"]
+
+    assert alone["is_also_of_gateway"] is False
+    assert {row["service"]: row["is_also_of_gateway"] for row in found} == {"payments": True, "litellm": False}
+    page = client_of(bob).get("/sources/", {"environment": "production"})
+    assert page.content.decode().count("a gateway reports here") == 1
 
 
 def test_spans_and_metrics_of_one_service_are_compared_in_a_sentence(bob):

@@ -119,7 +119,9 @@ def source_row(one: SourceView, heard: datetime | None, now: datetime) -> Source
         calls=figures.count(n),
         calls_second=f"money from {DIALECTS[one.money_from]}" if one.money_from and len(one.calls) > 1 else "",
         assigned=figures.percent(share) if share is not None else "",
-        bar=mark_safe(drawings.bar(share, None, width=64)) if share is not None else SafeString(),
+        bar=mark_safe(drawings.part(share, f"{figures.percent(share)} found a route"))
+        if share is not None
+        else SafeString(),
         found_by=", ".join(FOUND_BY.get(name, name) for name in sorted(found, key=lambda name: -found[name])),
         coverage=coverage(one),
         coverage_second=coverage_second(one),
@@ -155,6 +157,10 @@ def notes(one: SourceView) -> str:
     told = [f"{figures.count(count)} {words(what)}" for what, count in sorted(one.notes.items()) if count]
     if one.is_also_native:
         told.insert(0, "it reports through our client too: what both tell counts twice")
+    if one.is_also_of_gateway:
+        told.append(
+            "a gateway reports here: calls that it tells too count once if they share an id, failed ones mostly do not"
+        )
     if one.sampled:
         told.insert(0, f"{figures.count(one.sampled)} sampled: money incomplete")
     if one.traced > 0 and not one.are_attempts_visible:

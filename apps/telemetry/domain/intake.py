@@ -54,8 +54,10 @@ class Intake:
     def identities(self) -> Iterable[tuple[int, str]]:
         """(minute, name) of each call, then of each point: the same thing in another body has the same."""
         for call, moment in zip(self.calls, self.moments, strict=True):
-            of = "webhook\n" if call.source == "webhook" else ""  # a span of the same call is another telling
-            yield (moment + SECOND // 2000) // (60 * SECOND), f"{of}{call.id}"
+            name = call.id
+            if call.is_of_gateway:  # its row, its own span and one of its client are three tellings of the call
+                name = f"webhook\n{name}" if call.source == "webhook" else f"{name}\n{call.span}"
+            yield (moment + SECOND // 2000) // (60 * SECOND), name
         for point in self.points:
             yield point.at // (60 * SECOND), f"{points.stream_of(point)}\n{point.begin}\n{point.at}"
 

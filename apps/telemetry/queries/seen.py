@@ -74,6 +74,9 @@ class SourceView:
     notes: dict[str, int] = field(default_factory=dict)
     told_nano: int = 0  # what the sender says its calls cost: for comparison only
     is_also_native: bool = False  # it reports through our client as well: such calls share no id, and count twice
+    is_also_of_gateway: bool = (
+        False  # a gateway reports here: of calls that both tell, those that share an id count once
+    )
 
     @property
     def rejected(self) -> dict[str, int]:
@@ -140,9 +143,11 @@ def sources(environment: str, since: datetime, until: datetime) -> list[SourceVi
     for service, source, what, key, n in sums.order_by("service", "source", "what", "key"):
         if n:  # what was taken back is not there
             found.setdefault(service, SourceView(service)).take(source, what, key, n)
+    has_gateway = any(view.money_from == "webhook" for view in found.values())
     native = {client.name for client in flags.clients(environment, since)}
     for view in found.values():
         view.is_also_native = view.service in native and view.money_from is not None
+        view.is_also_of_gateway = has_gateway and view.money_from in ("span", "log")
     return list(found.values())
 
 
