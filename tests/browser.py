@@ -55,10 +55,20 @@ def log_in(page: Any, url: str, user: User) -> None:
 
 
 def opened(chromium: "Browser", server: "Server", user: User, path: str, **options: Any) -> Any:
-    """A page of the user's in a context of its own, wholly loaded. Close the context when done."""
-    page = chromium.new_context(**options).new_page()
+    """A page of the user's in a context of its own, wholly loaded, without motion. Close the context when done."""
+    page = chromium.new_context(reduced_motion="reduce", **options).new_page()
     collect_wrongs(page)
     log_in(page, server.url, user)
     page.goto(server.url + path)
     page.wait_for_load_state("load")
     return page
+
+
+ALL_DRAWN = """() => matchMedia("(max-width: 699.98px)").matches
+    || [...document.querySelectorAll("figure[data-plot]")].every((figure) => figure.querySelector("canvas"))"""
+
+
+def wait_for_charts(page: Any) -> None:
+    """A phone shows their tables."""
+    page.wait_for_load_state("load")
+    page.wait_for_function(ALL_DRAWN)

@@ -105,7 +105,6 @@ def test_the_kill_switch_is_armed_in_place_and_enter_keeps(chromium, server, ali
 
     page.get_by_role("button", name="Switch off").click()
     page.wait_for_selector("[data-confirm]:not(.htmx-added)")
-    page.wait_for_timeout(100)
     page.keyboard.press("Enter")
     page.wait_for_selector("[data-confirm]", state="detached")
     kept = queries.flag("production", KEY).switch

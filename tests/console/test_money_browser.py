@@ -8,7 +8,7 @@ from apps.alerts.models import Alert, Delivery
 from apps.budgets.models import Budget
 from apps.console.months import month_of
 from apps.telemetry.models import Heard, Mapping, Unassigned
-from tests.browser import opened
+from tests.browser import opened, wait_for_charts
 from tests.console.make_money import KEY, alert_of, money, morning
 
 DESK = {"width": 1440, "height": 900}
@@ -54,8 +54,7 @@ def test_every_page_is_clean_accessible_and_no_wider_than_its_screen(options, ch
     page = opened(chromium, server, alice, "/budgets/", **options)
     for path in paths(story):
         page.goto(server.url + path)
-        page.wait_for_load_state("load")
-        page.wait_for_timeout(400)
+        wait_for_charts(page)
 
         found = Axe().run(page)
 
