@@ -1,11 +1,13 @@
 """Brings what is due to the channels, several channels side by side, each at its own rate and in order.
 
 A channel is leased to one worker at a time: a receiver that hangs holds up nobody but itself, and two states of one
-alert never overtake each other. Only sending runs in threads; rows are read and written by the caller.
+alert never overtake each other. Whoever waits for one that hangs goes on with what becomes due for the others. Only
+sending runs in threads; rows are read and written by the caller.
 """
 
 import hashlib
 import random
+import threading
 import time
 import uuid
 from collections.abc import Iterable, Sequence
@@ -26,46 +28,88 @@ from apps.core.ids import new_id
 
 LEASE = timedelta(seconds=40)  # longer than any turn: the last message may start just before its end
 NO_MORE_AFTER = 20.0  # seconds: the next dispatch goes on
+LOOK_AGAIN = 1.0  # second, while some that hang are waited for
+# One waits for those that hang when its time is over, the next goes on. More would take all threads of a worker.
+AT_ONCE = threading.BoundedSemaphore(2)
 SIDE_BY_SIDE = 32  # channels; they only wait
 MOST_ROWS = 2000  # of one channel at a time
 EVENTS = {"firing": 0, "acknowledged": 1, "resolved": 2}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Turn:
     """One worker's turn at one channel."""
 
     channel: Channel
+    at: datetime
     tokens: float
     waiting: list[list[Delivery]]
-    sent: int = 0
     quiet_until: datetime | None = None
     is_over: bool = False
     carried: list[Delivery] = field(default_factory=list)
 
 
 def deliver_due(now: datetime) -> int:
-    """Says how many messages were tried."""
-    began = time.monotonic()
-    turns = take_turns(now)
-    if not turns:
+    """Says how many messages were tried. None where two others of this process deliver."""
+    if not AT_ONCE.acquire(blocking=False):
         return 0
-    running: dict[Future[sending.Outcome], Turn] = {}
     try:
-        with ThreadPoolExecutor(min(SIDE_BY_SIDE, len(turns)), thread_name_prefix="deliver") as threads:
-            for turn in turns:
-                start_next(turn, threads, running, now)
-            while running:
-                for done in wait(running, return_when=FIRST_COMPLETED).done:
-                    turn = running.pop(done)
-                    settle(turn, done.result(), now)
-                    if time.monotonic() - began > NO_MORE_AFTER:
-                        turn.is_over = True
-                    start_next(turn, threads, running, now)
+        return Round(now).deliver()
     finally:
+        AT_ONCE.release()
+
+
+class Round:
+    """What one dispatch brings out, on all channels that are free."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+        self.began = time.monotonic()
+        self.turns: list[Turn] = []
+        self.running: dict[Future[sending.Outcome], Turn] = {}
+        self.tried = 0
+
+    def deliver(self) -> int:
+        self.turns = take_turns(self.now)
+        if not self.turns:
+            return 0
+        try:
+            with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="deliver") as threads:
+                self.go_on(list(self.turns), threads)
+                while self.running:
+                    done = wait(self.running, LOOK_AGAIN, FIRST_COMPLETED).done
+                    self.go_on([self.settled(one) for one in done] or self.later_turns(), threads)
+        finally:
+            for turn in self.turns:
+                give_back(turn)
+        return self.tried
+
+    def go_on(self, turns: Sequence[Turn], threads: ThreadPoolExecutor) -> None:
+        """Each channel's next message, if it has one; else it is free for the next dispatch."""
         for turn in turns:
-            turn.channel.give_back(tokens=turn.tokens, at=now, quiet_until=turn.quiet_until)
-    return sum(turn.sent for turn in turns)
+            if message := next_message(turn):
+                self.running[threads.submit(sending.send, turn.channel, message, now=turn.at)] = turn
+                self.tried += 1
+            else:
+                self.turns.remove(turn)
+                give_back(turn)
+
+    def settled(self, done: "Future[sending.Outcome]") -> Turn:
+        turn = self.running.pop(done)
+        settle(turn, done.result())
+        turn.is_over = turn.is_over or self.is_over
+        return turn
+
+    def later_turns(self) -> list[Turn]:
+        if self.is_over:
+            return []
+        turns = take_turns(self.now + timedelta(seconds=time.monotonic() - self.began))
+        self.turns += turns
+        return turns
+
+    @property
+    def is_over(self) -> bool:
+        return time.monotonic() - self.began > NO_MORE_AFTER
 
 
 def take_turns(now: datetime) -> list[Turn]:
@@ -76,8 +120,12 @@ def take_turns(now: datetime) -> list[Turn]:
     claim = new_id()
     while channel := claim_next(free, claim=claim, now=now, lease=LEASE):
         left = rate.tokens(channel.tokens, channel.tokens_at, now)
-        turns.append(Turn(channel=channel, tokens=left, waiting=bundles(channel, now)))
+        turns.append(Turn(channel=channel, at=now, tokens=left, waiting=bundles(channel, now)))
     return turns
+
+
+def give_back(turn: Turn) -> None:
+    turn.channel.give_back(tokens=turn.tokens, at=turn.at, quiet_until=turn.quiet_until)
 
 
 def bundles(channel: Channel, now: datetime) -> list[list[Delivery]]:
@@ -108,19 +156,15 @@ def key_there(row: Delivery) -> str:
     return told.order_by("-created_at", "-id").values_list("dedup_key", flat=True).first() or ""
 
 
-def start_next(
-    turn: Turn, threads: ThreadPoolExecutor, running: "dict[Future[sending.Outcome], Turn]", now: datetime
-) -> None:
-    """The channel's next message, if its rate allows one."""
+def next_message(turn: Turn) -> Message | None:
+    """If the channel's rate allows one."""
     while not turn.is_over and turn.waiting and turn.tokens >= 1:
-        turn.carried = still_wanted(next_rows(turn), now)
-        if not turn.carried or is_part_of_more(turn, now):
+        turn.carried = still_wanted(next_rows(turn))
+        if not turn.carried or is_part_of_more(turn):
             continue
-        message = message_of(turn.channel, turn.carried)
         turn.tokens -= 1
-        turn.sent += 1
-        running[threads.submit(sending.send, turn.channel, message, now=now)] = turn
-        return
+        return message_of(turn.channel, turn.carried)
+    return None
 
 
 def next_rows(turn: Turn) -> list[Delivery]:
@@ -136,13 +180,13 @@ def next_rows(turn: Turn) -> list[Delivery]:
     return [row for rows in fits for row in rows]
 
 
-def still_wanted(rows: Sequence[Delivery], now: datetime) -> list[Delivery]:
+def still_wanted(rows: Sequence[Delivery]) -> list[Delivery]:
     """A newer state may have replaced some since they were read."""
     wanted = set(Delivery.objects.waiting().filter(pk__in=[row.pk for row in rows]).values_list("pk", flat=True))
     return [row for row in rows if row.pk in wanted]
 
 
-def is_part_of_more(turn: Turn, now: datetime) -> bool:
+def is_part_of_more(turn: Turn) -> bool:
     """PagerDuty keeps one incident for a digest: it ends when the last of its alerts does, and until then nothing
     is sent."""
     rows = turn.carried
@@ -157,7 +201,7 @@ def is_part_of_more(turn: Turn, now: datetime) -> bool:
     if not going_on.exists():
         return False
     for row in rows:
-        row.finish(answer="its incident goes on for others", at=now)
+        row.finish(answer="its incident goes on for others", at=turn.at)
     return True
 
 
@@ -177,8 +221,8 @@ def id_of_many(ids: Sequence[str]) -> str:
     return str(uuid.UUID(bytes=digest[:16], version=5))
 
 
-def settle(turn: Turn, outcome: sending.Outcome, now: datetime) -> None:
-    channel = turn.channel
+def settle(turn: Turn, outcome: sending.Outcome) -> None:
+    channel, now = turn.channel, turn.at
     metrics.deliveries.labels(channel.kind, "taken" if outcome.taken else "failed").inc(len(turn.carried))
     if outcome.taken:
         for row in turn.carried:

@@ -85,10 +85,10 @@ def test_a_channel_that_is_deleted_while_it_is_written_to_stops_no_other(receive
     say(now)
     settle = delivering.settle
 
-    def settle_what_is_gone(turn, outcome, now):
+    def settle_what_is_gone(turn, outcome):
         if turn.channel.pk == gone.pk:
             services.delete_channel(channel=turn.channel, by=ALICE, now=now)
-        settle(turn, outcome, now)
+        settle(turn, outcome)
 
     monkeypatch.setattr(delivering, "settle", settle_what_is_gone)
 

@@ -102,11 +102,11 @@ def test_a_state_that_changes_while_the_message_is_under_way_comes_after_it(rece
     settle = delivering.settle
     seen = []
 
-    def late(turn, outcome, at):
+    def late(turn, outcome):
         if not seen:
             end(now + 6 * SECOND)
             seen.extend(receiver.types())
-        settle(turn, outcome, at)
+        settle(turn, outcome)
 
     monkeypatch.setattr(delivering, "settle", late)
     services.dispatch(now)
@@ -131,6 +131,38 @@ def test_a_receiver_that_hangs_holds_up_nobody_else(receiver, other, now):
 
     assert (len(receiver.got), len(other.got)) == (2, 2)
     assert not Delivery.objects.waiting().exists()
+
+
+def test_what_comes_while_a_receiver_hangs_leaves_for_the_others(receiver, other, now, monkeypatch):
+    receiver.hangs = 600
+    webhook(receiver, now, "hangs")
+    webhook(other, now, "works")
+    say(now)
+    settle = delivering.settle
+
+    def say_more(turn, outcome):
+        settle(turn, outcome)
+        if len(other.got) == 1:
+            say(now, route="search")
+            services.read_journal(now)
+
+    monkeypatch.setattr(delivering, "settle", say_more)
+    threading.Thread(target=lambda: (other.wait_for(2), receiver.released.set()), daemon=True).start()
+
+    services.dispatch(now)
+
+    assert [one.answer for one in Delivery.objects.filter(channel__name="works")] == ["204", "204"]
+    assert other.routes() == [ROUTE, "search"]
+
+
+def test_those_that_hang_do_not_take_every_thread_of_a_worker(receiver, now):
+    webhook(receiver, now)
+    say(now)
+    services.read_journal(now)
+    with delivering.AT_ONCE, delivering.AT_ONCE:
+        third = services.deliver_due(now)
+
+    assert (third, services.deliver_due(now)) == (0, 1)
 
 
 def test_a_receiver_that_hangs_for_too_long_is_tried_again(receiver, now, monkeypatch):
