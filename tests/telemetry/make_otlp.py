@@ -76,6 +76,11 @@ def flag_log(route: str, variant: str, seconds_ago: float, **where: Any) -> Any:
     return {"eventName": told["name"], "timeUnixNano": told["timeUnixNano"], "attributes": told["attributes"]} | where
 
 
+def call_log(seconds_ago: float, **where: Any) -> Any:
+    name = "gen_ai.client.inference.operation.details"
+    return {"eventName": name, "timeUnixNano": str(nanos(seconds_ago)), "attributes": pairs(CALL)} | where
+
+
 def traces(*spans: Any, scope: str = "test", **resource: Any) -> bytes:
     told = {"service.name": "payments"} | {key.replace("__", "."): held for key, held in resource.items()}
     scoped = {"scope": {"name": scope}, "spans": list(spans)}

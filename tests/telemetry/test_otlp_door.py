@@ -11,13 +11,15 @@ import zlib
 
 import pytest
 from django.db import OperationalError, connection
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from apps.access import serving as access
 from apps.telemetry import reception, services, serving
 from apps.telemetry.domain import otlp_json, otlp_protobuf
 from apps.telemetry.models import Heard
-from tests.telemetry.make_otlp import CALL, COST, TRACES, event, flag_log, logs, metrics, span, tokens, traces
+from tests.telemetry.make_otlp import CALL, COST, TRACES, call_log, event, flag_log, logs, metrics, span, tokens, traces
 from tests.telemetry.make_telemetry import NOW, ROUTE, call, heard, make_key, outcome, spent
 from tests.telemetry.otlp_samples import JSON, PROTOBUF, as_protobuf, ask, post
 
@@ -192,14 +194,36 @@ def test_of_more_than_a_body_may_hold_the_rest_is_refused_and_counted(key, monke
     assert spent().calls == 2
 
 
-def test_partial_success_in_protobuf(key):
-    old = span(seconds_ago=49 * 3600)
+LATE = {"traceId": "ab" * 16, "spanId": "cd" * 8}
 
-    answer = post(TRACES, as_protobuf(json.loads(traces(old)), "traces"), key, PROTOBUF)
 
-    told = ExportTraceServiceResponse.FromString(answer.body)
-    assert told.partial_success.rejected_spans == 1
-    assert told.partial_success.error_message == "1 too_old"
+@pytest.mark.parametrize(
+    ("signal", "body", "response", "name", "message"),
+    [
+        ("traces", traces(span(seconds_ago=49 * 3600)), ExportTraceServiceResponse, "rejected_spans", "1 too_old"),
+        ("metrics", metrics(tokens("input", -5.0, seconds_ago=1, temporality=1)), ExportMetricsServiceResponse,
+         "rejected_data_points", "1 no_number"),
+        ("logs", logs(call_log(49 * 3600, **LATE)), ExportLogsServiceResponse, "rejected_log_records", "1 too_old"),
+    ],
+)  # fmt: skip
+def test_partial_success_in_either_encoding(key, signal, body, response, name, message):
+    path = f"/otlp/v1/{signal}"
+
+    in_json, packed = post(path, body, key), post(path, as_protobuf(json.loads(body), signal), key, PROTOBUF)
+
+    told = response.FromString(packed.body).partial_success
+    camel = name.split("_")[0] + "".join(word.title() for word in name.split("_")[1:])
+    assert (getattr(told, name), told.error_message) == (1, message)
+    assert in_json.json == {"partialSuccess": {camel: "1", "errorMessage": message}}
+
+
+def test_a_log_event_that_comes_again_with_another_moment_is_the_same_call(key):
+    for seconds_ago, time in ((300, "timeUnixNano"), (30, "timeUnixNano"), (10, "observedTimeUnixNano")):
+        told = call_log(seconds_ago, **LATE)
+        told[time] = told.pop("timeUnixNano")
+        assert post("/otlp/v1/logs", logs(told), key).body == b"{}"
+
+    assert (spent().calls, spent().confirmed_nano) == (1, COST)
 
 
 CANARY = "ZmFsY29uIGNhbmFyeQ-the-prompt"
