@@ -281,6 +281,10 @@ def test_a_reason_to_finish_in_every_spelling_and_under_every_name(ours, seen):
         ({"gen_ai.response.id": "chatcmpl-1"}, "response_id", "chatcmpl-1"),
         ({"openai.response.service_tier": "flex"}, "service_tier", "flex"),
         ({"gen_ai.openai.response.service_tier": "flex"}, "service_tier", "flex"),
+        *(
+            ({"gen_ai.system": "OpenAI", name: "https://api.deepseek.com/v1"}, "provider", "deepseek")
+            for name in ("server.address", "gen_ai.openai.api_base", "openai.api_base")
+        ),
         ({"gen_ai.cost.total_cost": 0.5}, "told_cost_nano", 5 * 10**8),
         ({"operation.cost": 0.5}, "told_cost_nano", 5 * 10**8),
         ({"llm.cost.total": 0.5}, "told_cost_nano", 5 * 10**8),
@@ -312,6 +316,7 @@ def test_what_else_is_told_of_a_call(attributes, field, value):
         ({"litellm_call_id": "c-7"}, "id", "litellm\nc-7"),
         ({"trace_id": "t-1"}, "request_id", "t-1"),
         ({"cost_breakdown": {"service_tier": "flex"}}, "service_tier", "flex"),
+        ({"custom_llm_provider": "openai", "api_base": "https://api.deepseek.com"}, "provider", "deepseek"),
         ({"response_cost": 0.5}, "told_cost_nano", 5 * 10**8),
         ({"request_tags": ["route:r", "variant:v"]}, "route", "r"),
         ({"request_tags": ["route:r", "variant:v"]}, "variant", "v"),
