@@ -8,7 +8,7 @@ import pytest
 
 from demo import web
 
-VALUE = {"model": "openai/gpt-4.1", "timeout_ms": 2000, "max_attempts": 2, "variant": "gpt-4.1", "fallback": None}
+VALUE = {"model": "openai/gpt-4.1", "timeout_ms": 60_000, "max_attempts": 2, "variant": "gpt-4.1", "fallback": None}
 
 
 class FakePlane:
@@ -21,7 +21,7 @@ class FakePlane:
         self.started = threading.Event()
         self.thread = threading.Thread(target=lambda: asyncio.run(self.run()), daemon=True)
         self.thread.start()
-        self.started.wait(5)
+        assert self.started.wait(60)
 
     async def run(self):
         self.loop = asyncio.get_running_loop()
@@ -34,7 +34,7 @@ class FakePlane:
 
     def stop(self):
         self.loop.call_soon_threadsafe(self.stopping.set)
-        self.thread.join(5)
+        self.thread.join(60)
 
     async def answer(self, request):
         assert request.headers["authorization"].startswith("Bearer ")

@@ -1,15 +1,6 @@
 """The demo's processes come back when they die, and go when they are told to."""
 
-import time
-
 from demo.children import Children
-
-
-def wait_for(question, seconds=5):
-    deadline = time.monotonic() + seconds
-    while not question() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return question()
 
 
 def test_a_child_that_died_is_started_again_after_a_pause():

