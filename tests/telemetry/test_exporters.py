@@ -30,6 +30,7 @@ from tests.telemetry.make_telemetry import ROUTE, make_environment, make_route
 
 pytestmark = pytest.mark.django_db(transaction=True)
 COST = 1000 * 2000 + 100 * 8000
+PATIENCE = timedelta(seconds=60)  # with a machine that has more to do
 CALL = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-4.1"}
 RESOURCE = Resource({"service.name": "payments", "service.instance.id": "one"})
 
@@ -45,7 +46,7 @@ def key(fresh_server):
 
 
 def wait_for_key(server, secret):
-    deadline = timezone.now() + timedelta(seconds=15)
+    deadline = timezone.now() + PATIENCE
     headers = {"authorization": f"Bearer {secret}", "content-type": "application/json"}
     while server.request("POST", "/otlp/v1/traces", "{}", headers)[0] != 200:
         assert timezone.now() < deadline
@@ -55,7 +56,8 @@ def wait_for_key(server, secret):
 def spans_to(address, secret, n, **more):
     """As a service would: under one span that carries OpenFeature's event."""
     headers = {"authorization": f"Bearer {secret}"}
-    exporter = OTLPSpanExporter(endpoint=f"{address}/otlp/v1/traces", headers=headers, **more)
+    endpoint, timeout = f"{address}/otlp/v1/traces", PATIENCE.total_seconds()  # of one batch with all its retries
+    exporter = OTLPSpanExporter(endpoint=endpoint, headers=headers, timeout=timeout, **more)
     provider = TracerProvider(resource=RESOURCE)
     provider.add_span_processor(BatchSpanProcessor(exporter, max_export_batch_size=100))
     tracer = provider.get_tracer("test")
@@ -68,6 +70,7 @@ def spans_to(address, secret, n, **more):
             with tracer.start_as_current_span("chat gpt-4.1", attributes=CALL) as span:
                 span.set_attribute("gen_ai.usage.input_tokens", 1000)
                 span.set_attribute("gen_ai.usage.output_tokens", 100)
+    provider.force_flush()  # which waits for as long as it takes
     provider.shutdown()
 
 
@@ -91,6 +94,7 @@ def test_cumulative_and_delta_metrics_of_a_real_exporter(fresh_server, key):
         exporter = OTLPMetricExporter(
             endpoint=f"{fresh_server.url}/otlp/v1/metrics",
             headers=headers,
+            timeout=PATIENCE.total_seconds(),
             preferred_temporality={Histogram: temporality, Counter: temporality},
             preferred_aggregation={Histogram: ExponentialBucketHistogramAggregation()},
         )
@@ -184,6 +188,7 @@ def test_spans_are_counted_once_when_the_server_is_killed_over_them(fresh_server
         assert (spent().calls, spent().confirmed_nano) == (350, 350 * COST)
 
 
+@pytest.mark.timeout(600)  # its packages are installed first, where this has not been done
 def test_the_exporter_of_two_years_ago_is_retried_without_retry_after_and_counted_once(fresh_server, key):
     between = Between(fresh_server.url, "503", "lose")
 
@@ -199,11 +204,12 @@ def provider(tmp_path):
     """The demo's simulated provider."""
     port = free_port()
     process = start(sys.executable, "-m", "demo.providers", "--port", str(port), log=tmp_path / "provider.log")
-    deadline = timezone.now() + timedelta(seconds=15)
-    while timezone.now() < deadline:
+    deadline = timezone.now() + PATIENCE
+    while True:
         with suppress(OSError):
-            http.client.HTTPConnection("127.0.0.1", port, timeout=5).request("GET", "/healthz")
+            http.client.HTTPConnection("127.0.0.1", port, timeout=20).request("GET", "/healthz")
             break
+        assert timezone.now() < deadline and process.poll() is None, (tmp_path / "provider.log").read_text()
         threading.Event().wait(0.05)
     yield f"http://127.0.0.1:{port}"
     stop(process)
@@ -212,6 +218,7 @@ def provider(tmp_path):
 CANARY = b"ZmFsY29uIGNhbmFyeQ-the-prompt"
 
 
+@pytest.mark.timeout(600)
 def test_an_instrumented_openai_client_over_json_is_counted_as_its_provider_says(fresh_server, key, provider):
     said = run_client("instrumented_openai", fresh_server.url, key, ROUTE, provider)
 

@@ -19,7 +19,10 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent.parent
 PLACE = Path(os.environ.get("CLIENTS_DIR", ROOT / "var" / "clients"))
 UV = Path(sys.executable).parent / "uv"
-NO_INDEX = ("error sending request", "dns error", "Connection refused", "Failed to fetch", "Network connectivity")
+NO_INDEX = (
+    "error sending request", "dns error", "Connection refused", "Failed to fetch", "Network connectivity",
+    "network timeout",
+)  # fmt: skip
 
 
 def python_of(name: str) -> Path:
@@ -52,6 +55,6 @@ def run(*command: str | Path) -> None:
 def run_client(name: str, *arguments: str, **env: str) -> Any:
     """Runs `NAME.py` as a process of its own; what it printed."""
     command = [python_of(name), HERE / f"{name}.py", *arguments]
-    done = subprocess.run(command, env=os.environ | env, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, env=os.environ | env, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
