@@ -64,6 +64,15 @@ def bar(fraction: float, pace: float | None, *, width: int = 72, full: bool = Fa
     )
 
 
+def part(fraction: float, says: str, *, width: int = 64) -> str:
+    """How much of a whole: neither full nor empty is good or bad."""
+    return (
+        f'<svg class="bar" width="{width}" height="12" role="img" aria-label="{escape(says)}">'
+        '<rect class="track" y="4" width="100%" height="4" rx="2"/>'
+        f'<rect class="fill" y="4" width="{min(max(fraction, 0), 1) * 100:.1f}%" height="4" rx="2"/></svg>'
+    )
+
+
 def interval(
     low: float | None,
     value: float | None,

@@ -45,6 +45,8 @@ def percent(fraction: float) -> str:
     value = fraction * 100
     if value == 0:
         return f"0{NBSP}%"
+    if 0 < value < 0.005:
+        return f"under 0.01{NBSP}%"
     digits = 0 if abs(value) >= 10 else 1 if abs(value) >= 0.1 else 2
     return signed(f"{value:,.{digits}f}{NBSP}%")
 
@@ -74,6 +76,8 @@ def usd(value: Decimal | float) -> str:
     """Dollars as people read them: cents up to a thousand, whole dollars above, more figures below a cent."""
     amount = Decimal(value)
     size = abs(amount)
+    if 0 < amount < Decimal("0.000005"):
+        return "under $0.00001"
     digits = 0 if size >= 1000 else 2 if size >= Decimal("0.01") or size == 0 else 5 if size < Decimal("0.001") else 4
     sign = MINUS if amount < 0 else ""
     return f"{sign}${size:,.{digits}f}"

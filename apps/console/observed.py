@@ -22,7 +22,8 @@ MONEY_BACK = timedelta(days=30)
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """How the calls of one route came in the last day: too late for their window, or too coarse for percentiles."""
+    """How the calls of one route came in the last day: too late for their window, or too coarse for percentiles.
+    Calls under a name that no route has stand with those that found none (`strays`)."""
 
     route: str
     calls: int
@@ -41,7 +42,8 @@ class Stray:
 
 
 def arrivals(environment: str, now: datetime) -> list[Arrival]:
-    rows = Window.objects.filter(environment=environment, starts_at__gte=now - DAY).order_by("route")
+    known = [view.key for view in flags.routes(environment)]
+    rows = Window.objects.filter(environment=environment, route__in=known, starts_at__gte=now - DAY).order_by("route")
     fresh = dict(Freshness.objects.filter(environment=environment).values_list("route", "newest_at"))
     sums = rows.values_list("route").annotate(Sum("calls"), Sum("late"), Sum("coarse"))
     return [Arrival(route, calls, late, coarse, fresh.get(route)) for route, calls, late, coarse in sums]

@@ -8,6 +8,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from html import escape
 
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from apps.console import figures
+from apps.core.money import nano_to_text
+
 NAME = re.compile(r"\b[A-Z][A-Za-z]*-\d(?:[\w.]*\w)?")
 STRONG = {"verb", "share", "candidate", "metric", "value", "limit"}
 BETWEEN = {" was ", ", limit ", " to ", " "}  # strong where both neighbours are
@@ -53,6 +59,12 @@ def marked(text: str, at: datetime | None = None) -> str:
 def glued(text: str) -> str:
     """Figures keep their units on the line."""
     return GLUED.sub("\u00a0", text)
+
+
+def amount(nano: int) -> SafeString:
+    """Dollars as people read them, with the exact figure for who looks closer, and for machines."""
+    exact = nano_to_text(nano)
+    return format_html('<data value="{}" title="${}">{}</data>', exact, exact, figures.nano(nano))
 
 
 def whole_names(html: str) -> str:

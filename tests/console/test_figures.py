@@ -15,7 +15,10 @@ def test_seconds_have_three_figures_that_matter(value, told):
     assert figures.seconds(value).replace("\u00a0", " ") == told
 
 
-@pytest.mark.parametrize(("rate", "told"), [(0.005, "0.5 %"), (0.63, "63 %"), (0, "0 %"), (0.0004, "0.04 %")])
+@pytest.mark.parametrize(
+    ("rate", "told"),
+    [(0.005, "0.5 %"), (0.63, "63 %"), (0, "0 %"), (0.0004, "0.04 %"), (0.000001, "under 0.01 %"), (152.3, "15,230 %")],
+)
 def test_rates(rate, told):
     assert figures.percent(rate).replace("\u00a0", " ") == told
 
@@ -31,12 +34,20 @@ def test_shares_are_exact(share, told):
         (18_400_000_000, "$18.40"),
         (8_145_000_000_000, "$8,145"),
         (130_000, "$0.00013"),
+        (600, "under $0.00001"),
         (0, "$0.00"),
         (-1_220_000_000, "\u2212$1.22"),
     ],
 )
 def test_money(nano, told):
     assert figures.nano(nano) == told
+
+
+@pytest.mark.parametrize(
+    ("nano", "told"), [(22_000 * 10**9, "$22,000"), (12_500_000_000, "$12.50"), (125_000, "$0.000125")]
+)
+def test_an_exact_amount_loses_no_figure(nano, told):
+    assert figures.exact(nano) == told
 
 
 @pytest.mark.parametrize(("evidence", "told"), [(552.4, "552 : 1"), (0.42, "0.4 : 1"), (3e9, "over 1,000,000 : 1")])

@@ -9,7 +9,8 @@ from django.urls import reverse
 from apps.budgets import services as budgets
 from apps.budgets.models import Budget
 from apps.telemetry import queries as telemetry
-from tests.budgets.make_rows import spend
+from apps.telemetry.models import LedgerLine
+from tests.budgets.make_rows import line, spend
 from tests.console.make_money import KEY, make_budget, money
 from tests.rollouts.make_rollouts import make_route
 
@@ -204,3 +205,65 @@ def test_days_of_a_budget_by_the_clock_of_tokyo_are_named_as_there(environment, 
     shown = text(client.get(reverse("budget", args=[row.id])))
 
     assert re.findall(r"<td>(\d+ Nov)</td>\s*<td[^>]*>\$7.00", shown) == ["23 Nov"]
+
+
+def test_each_sum_is_the_same_in_the_list_on_the_route_in_the_month_and_in_the_api(environment, client, alice):
+    make_route(NOW - DAY, key=KEY)
+    spend(NOW - 5 * HOUR, 1234.567891, calls=1000, variant="gpt-4.1")
+    budget = make_budget(NOW - DAY, 2_000)
+    client.force_login(alice)
+
+    api = client.get("/api/v1/spend/", {"environment": "production", "from": "2026-11-01T00:00:00Z",
+                                        "to": "2026-12-01T00:00:00Z", "by": "route", "step": "all"})  # fmt: skip
+    judged = client.get(f"/api/v1/budgets/{budget.id}/").json()
+    listed = text(client.get(reverse("budgets")))
+    route = text(client.get(reverse("route", args=[KEY])))
+
+    (row,) = api.json()["results"]
+    exact = f'<data value="{row["cost_usd"]}" title="${row["cost_usd"]}">$1,235</data>'
+    assert row["cost_usd"] == judged["spent_usd"] == "1234.567891"
+    assert listed.split('id="budgets"')[1].split('id="spend"')[0].count(exact) == 1
+    assert listed.split('id="spend"')[1].count(exact) == 1
+    assert exact in route.split('id="budget"')[1]
+
+
+def test_without_a_budget_the_page_still_says_where_the_money_went(environment, client, bob):
+    spend(NOW - HOUR, 3.0, calls=10, route="support-triage", variant="gpt-4.1")
+    spend(NOW - HOUR, 1.0, calls=20, route="", estimated=0.5)
+    client.force_login(bob)
+
+    by_route = client.get(reverse("budgets")).context["spend"]
+    by_arm = client.get(reverse("budgets"), {"by": "arm"}).context["spend"]
+
+    assert [(row.name, row.calls, row.share) for row in by_route.lines] == [
+        ("support-triage", "10", "67\u00a0%"),
+        ("no route", "20", "33\u00a0%"),
+        ("All", "30", "100\u00a0%"),
+    ]
+    assert [(row.name, row.estimated) for row in by_arm.lines] == [("live", "$0.50")]
+    assert client.get(reverse("budgets"), {"by": "password"}).context["spend"].by == "route"
+
+
+def test_hundreds_of_routes_are_five_and_twenty_and_the_rest(environment, client, bob):
+    LedgerLine.objects.bulk_create(line(NOW - HOUR, 1 + n / 100, route=f"route-{n:03}") for n in range(40))
+    client.force_login(bob)
+
+    lines = client.get(reverse("budgets")).context["spend"].lines
+
+    assert len(lines) == 27
+    assert lines[0].name == "route-039"
+    assert lines[25].name == "15 more"
+
+
+def test_what_calls_without_a_price_are_taken_for_is_told_wherever_it_is_part_of_a_sum(budget, client, alice):
+    client.force_login(alice)
+    shown = client.get(reverse("budget", args=[budget.id])).context
+    verdict = next(row for row in shown["rows"] if row.is_current)
+    (assumed,) = [pair.value for pair in shown["budget"].pairs if pair.name.startswith("Of it assumed")]
+    route = client.get(reverse("route", args=[KEY])).context["route"]
+
+    assert verdict.unpriced == f"40 without a price, taken for {assumed}"
+    assert f"{assumed} of it is assumed for 40 calls without a price." in route.budget.note
+    spent = shown["budget"].chart.series[0]
+    assert f">{spent.told}<" in verdict.spent or not spent.told
+    assert f"{spent.points[-1][1]:.6f}" in verdict.spent

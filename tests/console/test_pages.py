@@ -6,6 +6,7 @@ import time_machine
 from django.urls import reverse
 
 from apps.access.models import Environment
+from apps.console.presenters import measured
 from apps.rollouts import services as rollouts
 from tests.rollouts.make_rollouts import make_route, see_traffic, start_rollout
 
@@ -153,6 +154,11 @@ def test_a_finished_rollout_still_shows_both_arms_and_what_they_measured(environ
     assert re.search(r"\N{MINUS SIGN}(49|50|51)", table)  # the median halves, within a cell of the histogram
     charts = text.partition('id="by-variant"')[2].partition("</section>")[0]
     assert "GPT-4.1" in charts and "GPT-5" in charts
+    rows = charts.partition("figures-rows")[2].partition("<tbody>")[2].split("<tr>")[1:]
+    told = [dict(re.findall(r'data-name="([^"]+)">\s*([^<]*?)\s*<', row)) for row in rows]
+    assert [row["requests"] for row in told] == ["50", "50"]
+    assert all(row["p50"] <= row["p95"] <= row["p99"] and row["p99"].endswith("s") for row in told)
+    assert all(row["errors"] and row["attempts"] == "1.00" for row in told)
 
 
 def test_the_journal_shows_the_difference_field_by_field(addresses, client, bob):
@@ -219,3 +225,10 @@ def test_the_parts_are_for_development_only(environment, client, alice, settings
     settings.DEBUG = True
 
     assert (hidden, client.get(reverse("parts")).status_code) == (404, 200)
+
+
+def test_shares_are_compared_in_points_and_the_rest_in_percent_or_times():
+    assert measured.points(0.0001, 0.71).replace("\u00a0", " ") == "+71.0 points"
+    assert measured.change(18.0, 81.0).replace("\u00a0", " ") == "+350 %"
+    assert measured.change(14.7, 942.9).replace("\u00a0", " ") == "64.1 times"
+    assert measured.change(0.0, 3.0) == ""

@@ -221,3 +221,36 @@ def test_late_calls_are_told_as_a_share(story, client, alice):
     rows = {row.route: row for row in client.get(reverse("sources")).context["arrivals"]}
 
     assert (rows["invoice-extraction"].calls, rows["invoice-extraction"].late) == ("2", "50\u00a0%")
+
+
+def test_a_name_without_a_route_is_not_counted_as_one(story, client, bob):
+    client.force_login(bob)
+
+    shown = client.get(reverse("sources")).context
+
+    assert [row.route for row in shown["arrivals"]] == [ROUTE]
+    assert shown["summary"].startswith("2 calls counted in 24 h on 1 route.")
+    assert "no-such-route" in [row.id for row in shown["strays"]]
+
+
+def test_a_viewer_has_no_button_that_does_nothing(story, client, alice, bob):
+    Mapping.objects.create(
+        id="m-1", environment="production", service="invoice-worker", route=ROUTE, by="alice", at=NOW
+    )
+    client.force_login(bob)
+
+    main = text(client.get(reverse("sources"))).split("<main")[1].split("</main>")[0]
+
+    assert "<button" not in main
+    assert "alice can do this." in main
+
+
+def test_how_many_found_their_route_is_no_alarm_when_all_did(story, client, bob):
+    Heard.objects.filter(what="by:unassigned").delete()
+    client.force_login(bob)
+
+    (row,) = client.get(reverse("sources")).context["sources"]
+
+    assert row.assigned == "100\u00a0%"
+    assert "is-over" not in row.bar
+    assert 'aria-label="100\u00a0% found a route"' in row.bar

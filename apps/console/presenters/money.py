@@ -174,6 +174,9 @@ def pairs(money: Money, now: datetime) -> list[Pair]:
         out.append(Pair(name="Rolled back now", value=figures.nano(money.futures[1].end_nano)))
     if verdict.estimated_nano:
         out.append(Pair(name="Of it estimated", value=figures.nano(verdict.estimated_nano)))
+    if verdict.assumed_nano:
+        assumed = figures.nano(verdict.assumed_nano)
+        out.append(Pair(name="Of it assumed, for calls without a price", value=assumed, tone="warn"))
     if one.reserved_nano:
         out.append(Pair(name="Reserved for calls under way", value=figures.nano(one.reserved_nano)))
     if one.unverified_nano:

@@ -36,8 +36,8 @@ def burn_up(money: Money, decisions: Sequence[Decision], now: datetime) -> Chart
     rolls = periods.is_rolling(verdict.period)
     since, until = verdict.period_from.timestamp(), (now if rolls else verdict.period_to).timestamp()
     actual = [(at.timestamp(), nano / 1e9) for at, nano in money.up.actual]
-    if actual and actual[-1][0] < now.timestamp():
-        actual.append((now.timestamp(), actual[-1][1]))
+    if actual and actual[-1][0] <= now.timestamp():  # where it stands: with what calls without a price are taken for
+        actual.append((now.timestamp(), verdict.spent_nano / 1e9))
     limit = verdict.limit_nano / 1e9
     series = [Series("spent", "ink", actual, told="" if money.futures else figures.nano(verdict.spent_nano))]
     arms: list[charts.Arm] = ["candidate", "baseline"] if len(money.futures) > 1 else ["ink"]

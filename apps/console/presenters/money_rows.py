@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from django.utils.safestring import SafeString, mark_safe
 
 from apps.budgets.domain import periods
+from apps.budgets.domain.money import MoneyVerdict
 from apps.budgets.domain.thresholds import AT, BURN, RUNS_OUT
 from apps.budgets.queries import BudgetStatus
 from apps.console import drawings, figures
+from apps.console.sentences import amount, glued
 from apps.console.spending import Rate
 
 DO = {
@@ -29,7 +31,7 @@ class BudgetRow:
     id: str
     name: str
     second: str
-    spent: str
+    spent: SafeString
     limit: str
     bar: SafeString
     used: str
@@ -42,7 +44,7 @@ class BudgetRow:
     state: str
     word: str
     estimated: str
-    unpriced: int
+    unpriced: str
     is_current: bool
 
 
@@ -84,6 +86,24 @@ def verdict_word(one: BudgetStatus) -> str:
     return "Forecast over" if verdict.state == "within" and is_over(one) else ""
 
 
+def unpriced_words(verdict: MoneyVerdict) -> str:
+    """Of a sum that holds what calls without a price are taken for."""
+    if not verdict.unpriced:
+        return ""
+    calls = figures.counted(verdict.unpriced, "call")
+    if not verdict.assumed_nano:
+        return f"{calls} without a price: nobody knows what they cost."
+    return f"{figures.nano(verdict.assumed_nano)} of it is assumed for {calls} without a price."
+
+
+def unpriced_cell(verdict: MoneyVerdict) -> str:
+    """`60 without a price, taken for $0.60`"""
+    if not verdict.unpriced:
+        return ""
+    told = f"{figures.count(verdict.unpriced)} without a price"
+    return f"{told}, taken for {figures.nano(verdict.assumed_nano)}" if verdict.assumed_nano else told
+
+
 def row(one: BudgetStatus, burn: Rate | None, current: str) -> BudgetRow:
     verdict, forecast = one.verdict, one.verdict.forecast
     word = verdict_word(one)
@@ -91,20 +111,20 @@ def row(one: BudgetStatus, burn: Rate | None, current: str) -> BudgetRow:
         id=one.budget.id,
         name=name_of(one),
         second=scope_words(one),
-        spent=figures.nano(verdict.spent_nano),
+        spent=amount(verdict.spent_nano),
         limit=figures.nano(verdict.limit_nano),
         bar=mark_safe(drawings.bar(verdict.fraction, verdict.pace, width=116)),
         used=figures.percent(verdict.fraction),
         forecast=figures.nano(forecast.nano) if forecast else "",
         is_over=is_over(one),
         range=f"{figures.nano(forecast.low_nano)} to {figures.nano(forecast.high_nano)}" if forecast else "",
-        no_forecast="" if forecast else verdict.no_forecast,
+        no_forecast="" if forecast else glued(verdict.no_forecast),
         burn=figures.times(burn.times) if burn and burn.times is not None else "",
         next=next_words(one),
         state="warning" if word == "Forecast over" else verdict.state,
         word=word,
         estimated=figures.nano(verdict.estimated_nano) if verdict.estimated_nano else "",
-        unpriced=verdict.unpriced,
+        unpriced=unpriced_cell(verdict),
         is_current=one.budget.id == current,
     )
 

@@ -44,9 +44,10 @@ class Pair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetPanel:
+    id: str
     title: str
     timezone: str = "UTC"
-    spent: str
+    spent: SafeString
     limit: str
     bar: SafeString
     told: str
@@ -64,6 +65,22 @@ class Panel:
     words: SafeString = field(default_factory=SafeString)
     pairs: list[Pair] = field(default_factory=list)
     note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariantFigures:
+    """Live requests that were given this variant. Empty: nobody can say, and `latency_note` tells why."""
+
+    name: str
+    requests: str
+    p50: str
+    p95: str
+    p99: str
+    latency_note: str
+    errors: str
+    per_1k: str
+    unpriced: str
+    attempts: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +108,7 @@ class RoutePage:
     charts_title: str = ""
     charts_arms: list[str] = field(default_factory=list)  # the baseline, then the candidate if there is one
     charts_note: str = ""
+    by_variant: list[VariantFigures] = field(default_factory=list)
     coverage_note: str = ""
     decisions: list[Line] = field(default_factory=list)
     before_after: list[BeforeAfter] = field(default_factory=list)

@@ -279,8 +279,8 @@ def suspected_row(visit: Visit, one: SuspectedShadow) -> SuspectedRow:
 
 
 def summary(rows: Sequence[SourceRow], strays: Sequence[Stray], arrivals: Sequence[Arrival]) -> str:
-    native = sum(one.calls for one in arrivals)
-    told = f"{figures.counted(native, 'call')} counted in 24 h on {figures.counted(len(arrivals), 'route')}."
+    counted = sum(one.calls for one in arrivals)
+    told = f"{figures.counted(counted, 'call')} counted in 24 h on {figures.counted(len(arrivals), 'route')}."
     if rows:
         told += f" Over OpenTelemetry or a gateway: {figures.counted(len(rows), 'service')}."
     lost = sum(one.view.calls for one in strays)

@@ -1,6 +1,6 @@
 """A route's standing becomes its page."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from django.utils.html import escape, format_html
@@ -9,8 +9,8 @@ from django.utils.safestring import SafeString, mark_safe
 from apps.alerts.models import Alert
 from apps.budgets.queries import BudgetStatus
 from apps.console import drawings, figures, sentences
-from apps.console.presenters import covered, judged, presses, rows, trends
-from apps.console.presenters.route import BeforeAfter, BudgetPanel, Pair, Panel, RoutePage, StageView
+from apps.console.presenters import covered, judged, measured, money_rows, presses, rows, trends
+from apps.console.presenters.route import BudgetPanel, Pair, Panel, RoutePage, StageView
 from apps.console.queries import Standing
 from apps.console.visits import Visit
 from apps.flags.queries import ClientView
@@ -62,9 +62,10 @@ def page(
         charts_title=charts_title(one, *drawn, since, visit.now),
         charts_arms=[one.name(variant) for variant in drawn if variant],
         charts_note=f"The last window is open and drawn dotted. {tries(tried)}".strip(),
+        by_variant=measured.by_variant(one),
         coverage_note=covered.words(coverage) if coverage else "",
         decisions=rows.decided(decisions[:DECISIONS], visit.now),
-        before_after=before_after(compared, one.rollout) if compared and one.rollout else [],
+        before_after=measured.before_after(compared, one.rollout) if compared and one.rollout else [],
         before_after_arms=[one.name(one.rollout.baseline), one.name(one.rollout.candidate)] if one.rollout else [],
         before_after_note=before_after_note(one),
         acts=acts,
@@ -265,42 +266,6 @@ def stages_told(rollout: Rollout, now: datetime) -> SafeString:
     return told
 
 
-def before_after(
-    compared: tuple[Mapping[str, Compared], Mapping[str, Compared]], rollout: Rollout
-) -> list[BeforeAfter]:
-    before, after = compared[0].get(rollout.baseline), compared[1].get(rollout.candidate)
-    if before is None or after is None:
-        return []
-
-    def line(measure: str, old: float | None, new: float | None, told: Callable[[float], str]) -> BeforeAfter:
-        difference = ""
-        if old and new is not None:
-            difference = figures.plus(figures.signed(f"{(new / old - 1) * 100:.0f}{figures.NBSP}%"))
-        return BeforeAfter(
-            measure=measure,
-            before="" if old is None else told(old),
-            after="" if new is None else told(new),
-            difference=difference,
-        )
-
-    def per(errors: int, requests: int) -> float | None:
-        return errors / requests if requests else None
-
-    def per_1k(one: Compared) -> float | None:
-        return None if one.handoffs is None else one.handoffs / one.requests * 1000
-
-    lines = [
-        line("Median latency", before.p50_ms, after.p50_ms, lambda ms: figures.seconds(ms / 1000)),
-        line("p95 latency", before.p95_ms, after.p95_ms, lambda ms: figures.seconds(ms / 1000)),
-        line("Cost per 1k requests", before.cost_per_1k_nano, after.cost_per_1k_nano, figures.nano),
-        line("Errors", per(before.errors, before.requests), per(after.errors, after.requests), figures.percent),
-        # By the request and not by the day: before and after are spans of unlike length and traffic.
-        line("Handoffs per 1k requests", per_1k(before), per_1k(after), lambda rate: f"{rate:,.1f}"),
-        BeforeAfter(measure="Requests", before=figures.count(before.requests), after=figures.count(after.requests)),
-    ]
-    return [one for one in lines if one.before or one.after]
-
-
 def before_after_note(one: Standing) -> str:
     return "the 24 h before the rollout, and what the candidate answered since" if one.rollout else ""
 
@@ -320,8 +285,7 @@ def budget_panel(status: BudgetStatus, prices: Sequence[Cost], names: Mapping[st
                     value=figures.whole_minute(verdict.forecast.exhausted_at),
                 )
             )
-    if status.next_action:
-        pairs.append(Pair(name="Next", value=status.next_action.replace("_", " ")))
+    pairs.append(Pair(name="Next", value=money_rows.next_words(status)))
     hourly = {row.target: row for row in prices if row.nano_per_hour is not None}
     for target in ("now", "baseline", "candidate"):
         if (cost := hourly.get(target)) is not None:
@@ -329,19 +293,18 @@ def budget_panel(status: BudgetStatus, prices: Sequence[Cost], names: Mapping[st
             pairs.append(Pair(name=f"An hour {on}", value=figures.nano(cost.nano_per_hour or 0)))
     if verdict.estimated_nano:
         pairs.append(Pair(name="Of it estimated", value=figures.nano(verdict.estimated_nano)))
-    note = verdict.no_forecast if verdict.forecast is None else ""
-    if verdict.unpriced:
-        note = f"{note} {figures.counted(verdict.unpriced, 'call')} without a price are not in it.".strip()
+    notes = [verdict.no_forecast if verdict.forecast is None else "", money_rows.unpriced_words(verdict)]
     gone = f"{figures.percent(verdict.pace)} of the {verdict.period} gone"
     return BudgetPanel(
+        id=status.budget.id,
         title=f"{verdict.period.capitalize()} budget",
         timezone=verdict.timezone,
-        spent=figures.nano(verdict.spent_nano),
+        spent=sentences.amount(verdict.spent_nano),
         limit=figures.nano(verdict.limit_nano),
         bar=mark_safe(drawings.bar(verdict.fraction, verdict.pace, full=True)),
         told=f"{figures.percent(verdict.fraction)} spent with {gone}.",
         pairs=pairs,
-        note=note,
+        note=" ".join(filter(None, notes)),
     )
 
 

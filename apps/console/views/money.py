@@ -1,16 +1,21 @@
 """Budgets: the worst one drawn on top, all of them beneath, and the page of each."""
 
+from zoneinfo import ZoneInfo
+
 from django.http import HttpResponse
 
 from apps.access.domain.roles import Role
 from apps.budgets import queries as budgets
 from apps.catalog import queries as catalog
 from apps.console import months, spending
-from apps.console.presenters import money, money_rows
+from apps.console.presenters import money, money_rows, spend_rows
 from apps.console.visits import Visit, visited
+from apps.flags import queries as flags
 from apps.rollouts import queries as rollouts
 from apps.rollouts.models import Decision
 from apps.telemetry import queries as telemetry
+
+UTC = ZoneInfo("UTC")
 
 
 @visited
@@ -56,8 +61,22 @@ def shown(visit: Visit, id: str) -> HttpResponse:
         month=month,
         is_past=is_past,
         price_book=catalog.price_book().version,
+        spend=None if id else spend(visit, month),
         may_edit=visit.may(Role.OPERATOR),
         who_may=visit.who_may(Role.OPERATOR),
+    )
+
+
+def spend(visit: Visit, month: months.Month) -> spend_rows.SpendPanel:
+    """Of the whole environment, whether anybody set a budget or not."""
+    environment, asked = visit.environment.key, visit.request.GET.get("by", "")
+    by = asked if asked in spend_rows.BY else spend_rows.BY[0]
+    return spend_rows.panel(
+        telemetry.spend(environment, month.before.ended_at(UTC), month.ended_at(UTC), by=(by,)),
+        by=by,
+        month=month.words,
+        as_of=telemetry.as_of(environment),
+        routes=lambda: {view.key for view in flags.routes(environment)},
     )
 
 
