@@ -62,7 +62,7 @@ def tell(
             sentence=sentence,
             route=route,
             owner=budget.owner,
-            link="/b/",
+            link=f"/budgets/{budget.id}/",
             runbook=view.runbook if view else "",
         ),
     )

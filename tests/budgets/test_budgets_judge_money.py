@@ -1,6 +1,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.urls import reverse
 
 from apps.budgets import queries, services, spending
 from apps.core.refusals import Invalid, NotFound, Stale
@@ -52,7 +53,7 @@ def test_the_most_harmful_act_of_all_crossed_thresholds_is_asked_for(now):
 
 def test_a_crossed_budget_of_a_route_is_told_with_the_routes_runbook(environment, now):
     make_route(now, runbook="Ask the provider.")
-    make_budget(now, thresholds=[{"at": 1.0, "do": "alert"}])
+    budget = make_budget(now, thresholds=[{"at": 1.0, "do": "alert"}])
     make_budget(now, thresholds=[{"at": 1.0, "do": "alert"}], scope={})
     spend(now, 60)
 
@@ -60,6 +61,7 @@ def test_a_crossed_budget_of_a_route_is_told_with_the_routes_runbook(environment
 
     told = Entry.objects.filter(kind="budget.exceeded").order_by("route").values_list("route", "runbook")
     assert list(told) == [("", ""), (ROUTE, "Ask the provider.")]
+    assert Entry.objects.get(condition=f"budget:{budget.id}:at:1").link == reverse("budget", args=[budget.id])
 
 
 def test_confirmed_and_estimated_money_both_count(now):
