@@ -65,7 +65,8 @@ def signs(now: datetime) -> list[Sign]:
     for key in Environment.objects.filter(is_hidden=False).order_by("key").values_list("key", flat=True):
         found.append(Sign("beat", key, silent, "critical" if key in live else "warning", BEAT_RUNBOOK))
         found.append(Sign("writer", key, unwritten, "error"))
-        found.append(sign_of_telemetry(key, live.get(key), now))
+        if telemetry_there := sign_of_telemetry(key, live.get(key), now):
+            found.append(telemetry_there)
         found.append(Sign("money", key, silence_of_money(key, now), "error", BEAT_RUNBOOK))
         found.append(Sign("deliveries", key, old_queue(key, now), "error"))
         if behind is not None:
@@ -101,22 +102,22 @@ def unwritten_telemetry(now: datetime) -> str:
     return f"Telemetry is not written into its windows since {since:%H:%M:%S} UTC." if now - since > UNWRITTEN else ""
 
 
-def sign_of_telemetry(environment: str, live_since: datetime | None, now: datetime) -> Sign:
-    """Under a live rollout, or where it came steadily until it stopped. After a day without a rollout it is taken for
-    switched off."""
+def sign_of_telemetry(environment: str, live_since: datetime | None, now: datetime) -> Sign | None:
+    """It is missed under a live rollout, or where it came steadily until it stopped, for a day: then it may have been
+    switched off. None: nobody can say. Only telemetry that comes ends what was told."""
     stale = timedelta(seconds=settings.TELEMETRY_STALE_SECONDS)
     at = telemetry.as_of(environment)
+    if at is not None and now - at <= stale:
+        return Sign("telemetry", environment)
     if live_since is not None:
-        if now - max(at or live_since, live_since) <= stale:
-            return Sign("telemetry", environment)
+        if now - live_since <= stale:
+            return None
         came = f"has come from {environment} since {at:%H:%M:%S} UTC" if at else f"has ever come from {environment}"
         return Sign("telemetry", environment, f"No telemetry {came}, and a rollout is live there.", "error")
-    if at is None or now - at <= stale:
-        return Sign("telemetry", environment)
-    if now - at > GIVEN_UP:
-        return Sign("telemetry", environment, over="No telemetry has come for a day: none is expected any more.")
+    if at is None or now - at > GIVEN_UP or not telemetry.came_steadily(environment, at):
+        return None
     wrong = f"No telemetry has come from {environment} since {at:%H:%M:%S} UTC; until then it came steadily."
-    return Sign("telemetry", environment, wrong if telemetry.came_steadily(environment, at) else "", "warning")
+    return Sign("telemetry", environment, wrong, "warning")
 
 
 def silence_of_money(environment: str, now: datetime) -> str:

@@ -34,7 +34,6 @@ class Sign:
     runbook: str = ""
     provider: str = ""
     routes: tuple[str, ...] = ()  # of the provider: their alerts are muted
-    over: str = ""  # what is said when nothing is wrong any more, where it is not the usual
 
     @property
     def condition(self) -> str:
@@ -66,7 +65,7 @@ def is_told(sign: Sign) -> bool:
 
 @transaction.atomic
 def tell(sign: Sign, now: datetime) -> None:
-    sentence = sign.wrong or sign.over or OVER[sign.key]
+    sentence = sign.wrong or OVER[sign.key]
     journal.record(
         f"watch.{sign.key}_{'failed' if sign.wrong else 'recovered'}",
         environment=sign.environment,

@@ -12,12 +12,11 @@ from apps.access.models import Environment
 from apps.alerts import queries, services, watching
 from apps.alerts.domain import outages
 from apps.alerts.models import Alert, Channel, Delivery
-from apps.alerts.watching import Sign
 from apps.journal.models import Entry
 from apps.rollouts.models import Shard
 from apps.telemetry import serving
 from apps.telemetry.models import Freshness, GroupSums
-from controlplane import celeryconfig, health, watch
+from controlplane import celeryconfig, watch
 from tests.alerts.make_alerts import LOOK, MINUTE, ROUTE, SECOND, say, webhook
 from tests.processes import running_server, start_worker, stop
 from tests.rollouts.make_rollouts import make_route, see_traffic
@@ -157,10 +156,10 @@ def test_no_telemetry_under_a_live_rollout_is_told(environment, now, settings, m
 def test_a_live_rollout_that_never_had_telemetry_is_told(environment, now, monkeypatch):
     monkeypatch.setattr(watch, "live_environments", lambda: {"production": now})
 
-    early, late = (watch.sign_of_telemetry("production", now, now + n * MINUTE).wrong for n in (2, 3))
+    early, late = (watch.sign_of_telemetry("production", now, now + n * MINUTE) for n in (2, 3))
 
-    assert early == ""
-    assert late == "No telemetry has ever come from production, and a rollout is live there."
+    assert early is None
+    assert late.wrong == "No telemetry has ever come from production, and a rollout is live there."
 
 
 @pytest.mark.parametrize(("minutes", "after", "is_told"), [(31, 3, True), (31, 2, False), (20, 3, False)])
@@ -174,22 +173,39 @@ def test_telemetry_that_came_steadily_and_stops_is_told_without_a_rollout_too(
 
     sign = watch.sign_of_telemetry("production", None, now + after * MINUTE)
 
-    assert bool(sign.wrong) is is_told
-    assert "until then it came steadily" in sign.wrong or not is_told
+    assert bool(sign and sign.wrong) is is_told
+    assert not is_told or "until then it came steadily" in sign.wrong
 
 
-def test_a_day_without_telemetry_resolves_nothing(environment, now):
+@pytest.mark.parametrize(
+    ("came", "is_live"),
+    [
+        (None, False),
+        (timedelta(minutes=-30), False),  # the rollout under which it was missed has ended
+        (timedelta(days=-2), False),
+        (timedelta(minutes=-30), True),  # another has just begun
+    ],
+)
+def test_only_telemetry_that_comes_ends_the_alert_that_it_is_missing(environment, now, monkeypatch, came, is_live):
     say(now, key="watch:telemetry", route="")
     services.dispatch(now)
-    Freshness.objects.create(environment="production", route=ROUTE, first_at=now, newest_at=now)
-    at = now + timedelta(days=2)
-    tick(at)
+    if came:
+        Freshness.objects.create(environment="production", route=ROUTE, first_at=now + came, newest_at=now + came)
+    monkeypatch.setattr(watch, "live_environments", lambda: {"production": now} if is_live else {})
 
-    watch.look(at)
-    watch.look(at + LOOK)
-    services.dispatch(at + 2 * LOOK)
+    def look(at):
+        tick(at)
+        watch.look(at)
+        for seconds in (1, 7):
+            services.dispatch(at + seconds * SECOND)
+        return conditions()
 
-    assert conditions() == ["watch:telemetry"]
+    missing = look(now + SECOND)
+    Freshness.objects.update_or_create(
+        environment="production", route=ROUTE, defaults={"first_at": now, "newest_at": now + 20 * SECOND}
+    )
+
+    assert (missing, look(now + 20 * SECOND)) == (["watch:telemetry"], [])
 
 
 def test_telemetry_that_no_window_closes_over_is_told_and_the_outside_call_withheld(
@@ -309,42 +325,6 @@ def test_a_hidden_environment_wakes_nobody(environment, now):
     Environment.objects.create(key="drill-1", name="Drill", is_hidden=True, created_at=now)
 
     assert {sign.environment for sign in watch.signs(now)} == {"production"}
-
-
-# --- the watchman outside ------------------------------------------------------------------------------------------
-
-
-def call(wrong, at):
-    return watching.call_outside([Sign("beat", "production", wrong)] if wrong else [], at)
-
-
-def test_he_is_called_each_minute_while_all_is_well(receiver, now, settings):
-    settings.DEAD_MAN_URL, settings.ALERT_PRIVATE_ADDRESSES = receiver.url, False
-
-    called = [call("", now + n * 5 * SECOND) for n in range(25)]
-
-    assert called.count("ok") == 3
-    assert receiver.paths == ["/hook"] * 3
-
-
-def test_he_is_told_once_that_something_is_wrong_and_then_hears_nothing(receiver, now, settings):
-    settings.DEAD_MAN_URL = receiver.url + "?rid=1"
-    call("", now)
-
-    called = [call("The worker is down.", now + n * MINUTE) for n in range(1, 10)]
-    back = call("", now + 10 * MINUTE)
-
-    assert called == ["fail"] + [""] * 8
-    assert back == "ok"
-    assert receiver.paths == ["/hook?rid=1", "/hook/fail?rid=1", "/hook?rid=1"]
-    assert receiver.got[1][1] == b"The worker is down."
-
-
-def test_without_an_address_nobody_is_called_and_readyz_says_so(now, settings):
-    settings.DEAD_MAN_URL = ""
-
-    assert call("", now) == ""
-    assert health.look_at_dead_man()["amber"] is True
 
 
 # --- with real processes -------------------------------------------------------------------------------------------
