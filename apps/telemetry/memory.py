@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.db import connection
 
 from apps.access.models import Environment
@@ -13,6 +14,7 @@ from apps.flags import queries as flags
 from apps.telemetry.domain.gathering import NEVER, Gathering
 from apps.telemetry.domain.model_names import plain_name
 from apps.telemetry.domain.pricing import EVERYWHERE, TokenHistory
+from apps.telemetry.domain.recent import RecentIds
 from apps.telemetry.domain.routes import UNASSIGNED, RouteFacts, Split
 from apps.telemetry.models import Endpoint, Mapping, RouteTokens
 
@@ -47,6 +49,7 @@ class WriterMemory:
         self.clients: dict[ClientKey, tuple[int | None, datetime]] = {}
         self.fresh_at: dict[RouteKey, datetime] = {}
         self.gathering = Gathering()
+        self.recent = RecentIds(timedelta(hours=settings.DEDUPE_HOURS))
 
     def route(self, environment: str, route: str) -> RouteFacts:
         return self.routes[environment].get(route, UNASSIGNED)

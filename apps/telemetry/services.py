@@ -25,6 +25,9 @@ from apps.telemetry.domain.intake import Intake
 from apps.telemetry.memory import RouteKey, WriterMemory
 from apps.telemetry.models import CallMinute, Cursor, Mapping
 
+ID_BITS = 58
+ID = (1 << ID_BITS) - 1  # of the key of a call: what its id says, whatever its moment
+
 
 @dataclass(frozen=True, slots=True)
 class Sent:
@@ -73,7 +76,7 @@ def count(*, sent: Sequence[Sent], writer: WriterMemory, now: datetime) -> list[
     calls = sum(one.size for one in sent)
     waits = writer.gathering.may_wait(calls, now)
     with transaction.atomic():
-        claimed = claim(sent, now)
+        claimed, ids = claim(sent, writer, now)
         fresh = [one for one in claimed if one.is_new]
         fold = fold_all(fresh, writer, now)
         take_intakes(fresh, fold, writer, now)
@@ -92,14 +95,15 @@ def count(*, sent: Sequence[Sent], writer: WriterMemory, now: datetime) -> list[
     writer.histories_are_saved(saving, now)
     writer.are_fresh(freshened, now)
     writer.clients.update(noted)
+    writer.recent.remember(ids)
     receipts = [receipt_of(one, writer) for one in claimed]
     measuring.note(sent, receipts, fold)
     spans.note(batches=len(sent), calls=sum(receipt.accepted for receipt in receipts))
     return receipts
 
 
-def claim(sent: Sequence[Sent], now: datetime) -> list[Claimed]:
-    """Of batches and calls that come twice, here or ever before, only the first is new."""
+def claim(sent: Sequence[Sent], writer: WriterMemory, now: datetime) -> tuple[list[Claimed], set[int]]:
+    """Of batches and calls that come twice, here or ever before, only the first is new. With the ids that came."""
     new_batches = rows.claim_batches(list({one.key for one in sent}), now)
     first = []
     for one in sent:
@@ -113,6 +117,14 @@ def claim(sent: Sequence[Sent], now: datetime) -> list[Claimed]:
     ]
     offered = [key for of_batch in keys for kind in of_batch for key in kind]
     distinct = set(offered)
+    told = offered
+    if any(traced for *_, traced in keys):  # those have other keys
+        told = [key for calls, outcomes, _ in keys for kind in (calls, outcomes) for key in kind]
+    ids = {hash & ID for _, hash in told}
+    known = writer.recent.known(ids, now)
+    if known or len(ids) < len(told):  # some come again, maybe with another moment
+        firsts = {hash & ID: (minute, hash) for minute, hash in reversed(told)}
+        distinct.difference_update(key for key in told if key[1] & ID in known or firsts[key[1] & ID] != key)
     new = rows.claim_calls(distinct) if distinct else distinct
     if new:
         minutes = sorted({minute for minute, _ in new})
@@ -122,7 +134,7 @@ def claim(sent: Sequence[Sent], now: datetime) -> list[Claimed]:
     claimed = []
     for one, is_new, (calls, outcomes, traced) in zip(sent, first, keys, strict=True):
         claimed.append(Claimed(one, is_new, pick(calls, new), pick(outcomes, new), pick(traced, new)))
-    return claimed
+    return claimed, ids
 
 
 def call_keys(sent: Sent, items: Sequence[Call] | Sequence[Outcome], kind: str) -> list[rows.CallKey]:
@@ -134,7 +146,7 @@ def call_keys(sent: Sent, items: Sequence[Call] | Sequence[Outcome], kind: str) 
     for item in items:
         minute, second = divmod(int(item.at.timestamp()), 60)
         hash = mmh3.hash64(f"{prefix}{item.route}\n{item.id}", signed=False)[0]
-        keys.append((minute, (second - 32 << 58) + (hash >> 6)))
+        keys.append((minute, (second - 32 << ID_BITS) + (hash >> 6)))
     return keys
 
 

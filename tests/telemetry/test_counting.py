@@ -57,6 +57,43 @@ def test_the_same_call_in_two_batches_of_a_group_counts_once():
     assert counted() == 1
 
 
+def test_the_same_call_told_again_with_another_moment_counts_once():
+    writer = WriterMemory()
+    first = [call(id="c-1", at="2026-11-24T02:59:50Z"), call(id="c-2", at="2026-11-24T02:58:00Z")]
+    again = [call(id="c-1", at="2026-11-24T02:59:55Z"), call(id="c-3"), call(id="c-2", at="2026-11-24T02:57:00Z")]
+
+    receipts = count(sent(*first), writer=writer) + count(sent(*again), writer=writer)
+    in_a_group = count(sent(call(id="c-4", at="2026-11-24T02:59:50Z")), sent(call(id="c-4")), writer=writer)
+    elsewhere = count(sent(call(id="c-1", route="mystery")), writer=writer)
+
+    assert [(one.accepted, one.duplicates) for one in receipts] == [(2, 0), (1, 2)]
+    assert [(one.accepted, one.duplicates) for one in in_a_group] == [(1, 0), (0, 1)]
+    assert elsewhere[0].accepted == 1
+    assert counted() == 5
+
+
+def test_a_call_that_was_not_written_is_new_when_it_comes_again(monkeypatch):
+    writer = WriterMemory()
+    with monkeypatch.context() as broken:
+        broken.setattr(writing, "number", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            count(sent(call(id="c-1", at="2026-11-24T02:59:50Z")), writer=writer)
+
+    (receipt,) = count(sent(call(id="c-1", at="2026-11-24T02:59:55Z")), writer=writer)
+
+    assert receipt.accepted == 1
+
+
+def test_an_id_is_free_again_after_its_hours():
+    writer = WriterMemory()
+    count(sent(call(id="c-1")), writer=writer)
+    later = NOW + timedelta(hours=2)
+
+    (receipt,) = count(sent(call(id="c-1", at=later.isoformat())), writer=writer, now=later)
+
+    assert receipt.accepted == 1
+
+
 def test_the_same_call_twice_in_one_batch_counts_once():
     (receipt,) = count(sent(call(id="c-1", request_id="r", final=True), call(id="c-1", request_id="r", final=True)))
 
