@@ -9,7 +9,7 @@ urlpatterns = [
     path("budgets/oddities/", api.OdditiesView.as_view()),
     path("budgets/holds/", holds_api.HoldsView.as_view()),
     path("budgets/holds/terms/", holds_api.TermsView.as_view()),
-    path("budgets/holds/<str:hold>/settle/", holds_api.SettleView.as_view()),
-    path("budgets/holds/<str:hold>/extend/", holds_api.ExtendView.as_view()),
+    path("budgets/holds/<path:hold>/settle/", holds_api.SettleView.as_view()),
+    path("budgets/holds/<path:hold>/extend/", holds_api.ExtendView.as_view()),
     path("budgets/<str:id>/", api.BudgetView.as_view()),
 ]

@@ -12,7 +12,8 @@ CALL = {"route": ROUTE, "provider": "openai", "model": "gpt-4.1"}
 
 
 @pytest.fixture
-def service(client, environment, now):
+def service(client, environment, now, time_machine):
+    time_machine.move_to(now, tick=False)
     _, secret = access.create_key(environment=environment, name="edge", scopes=["telemetry:write"], by=ALICE, now=now)
 
     headers = {"Authorization": f"Bearer {secret}"}
@@ -38,6 +39,15 @@ def test_a_service_reserves_and_settles_with_the_key_that_reports_its_calls(serv
     assert more.json()["usd"] == "0.050000"
     assert (settled.status_code, settled.json()["settled_usd"]) == (200, "0.013000")
     assert Hold.objects.get().owner == "key:edge"
+
+
+def test_a_hold_may_have_any_name(service, now):
+    make_cap(now)
+    service(HOLDS, hold="batch/7?a", scope=CALL, usd="0.02")
+    named = f"{HOLDS}batch%2F7%3Fa/"
+
+    assert service(f"{named}extend/", usd="0.03").json()["usd"] == "0.030000"
+    assert service(f"{named}settle/", usd="0.01").json()["settled_usd"] == "0.010000"
 
 
 def test_the_terms_tell_what_a_call_may_cost_and_which_caps_count_it(service, client, bob, charlie, now):
