@@ -10,6 +10,12 @@ from tests.console.make_flags import make_story
 
 
 @pytest.fixture
+def clock(monkeypatch, now):
+    """For everything that reads it."""
+    monkeypatch.setattr("django.utils.timezone.now", lambda: now)
+
+
+@pytest.fixture
 def story(environment):
     """Flags, a route and an audience; a test that tells another story has its own."""
     make_story(timezone.now())
