@@ -54,10 +54,12 @@ def wait_for_key(server, secret):
 
 
 def spans_to(address, secret, n, **more):
-    """As a service would: under one span that carries OpenFeature's event."""
-    headers = {"authorization": f"Bearer {secret}"}
-    endpoint, timeout = f"{address}/otlp/v1/traces", PATIENCE.total_seconds()  # of one batch with all its retries
-    exporter = OTLPSpanExporter(endpoint=endpoint, headers=headers, timeout=timeout, **more)
+    """As a service would, set up as our page says: under one span that carries OpenFeature's event."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"{address}/otlp")
+        patch.setenv("OTEL_EXPORTER_OTLP_HEADERS", f"authorization=Bearer%20{secret}")
+        timeout = PATIENCE.total_seconds()  # of one batch with all its retries
+        exporter = OTLPSpanExporter(timeout=timeout, **more)
     provider = TracerProvider(resource=RESOURCE)
     provider.add_span_processor(BatchSpanProcessor(exporter, max_export_batch_size=100))
     tracer = provider.get_tracer("test")
