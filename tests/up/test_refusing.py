@@ -22,7 +22,7 @@ def start(*arguments: str, cwd: Path = ROOT, **env: str) -> subprocess.Completed
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=110,
     )
 
 

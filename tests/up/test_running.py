@@ -1,5 +1,6 @@
 """One `bin/up`, asked many things while it runs."""
 
+import contextlib
 import os
 import re
 import signal
@@ -31,7 +32,7 @@ def try_to_start(*arguments: str) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
         stdin=subprocess.DEVNULL,
-        timeout=60,
+        timeout=120,
     )
 
 
@@ -73,7 +74,7 @@ def test_its_metrics_tell_of_the_worker_too(up: Up) -> None:
             said = re.search(rb"^changeover_tick_duration_seconds_count ([\d.]+)$", answer.read(), re.MULTILINE)
         return float(said[1]) if said else 0.0
 
-    up.until(lambda: ticks() >= 1, 20)
+    up.until(lambda: ticks() >= 1)
 
 
 def test_a_busy_port_is_one_clear_line(up: Up, tmp_path: Path) -> None:
@@ -101,8 +102,8 @@ def test_a_killed_child_is_started_again(up: Up, name: str) -> None:
 
     os.kill(before[name], signal.SIGKILL)
 
-    up.until(lambda: up.pids().get(name, before[name]) != before[name], 15)
-    up.until(lambda: up.get("/readyz") == 200, 40)
+    up.until(lambda: up.pids().get(name, before[name]) != before[name])
+    up.until(lambda: up.get("/readyz") == 200)
     after = up.pids()
     assert set(after) == CHILDREN
     assert {n: pid for n, pid in after.items() if n != name} == {n: pid for n, pid in before.items() if n != name}
@@ -113,7 +114,8 @@ def test_a_killed_server_process_below_web_is_started_again(up: Up) -> None:
     children = Path(f"/proc/{web}/task/{web}/children").read_text().split()
 
     for child in children:
-        os.kill(int(child), signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # one may take the next along
+            os.kill(int(child), signal.SIGKILL)
 
-    up.until(lambda: up.pids().get("web", web) != web, 15)
-    up.until(lambda: up.get("/readyz") == 200, 40)
+    up.until(lambda: up.pids().get("web", web) != web)
+    up.until(lambda: up.get("/readyz") == 200)
