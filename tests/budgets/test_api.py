@@ -29,7 +29,8 @@ BROKEN = [
 
 
 @pytest.fixture
-def as_alice(client, alice, environment):
+def as_alice(client, alice, environment, now, time_machine):
+    time_machine.move_to(now)
     client.force_login(alice)
     return client
 

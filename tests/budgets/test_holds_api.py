@@ -13,7 +13,7 @@ CALL = {"route": ROUTE, "provider": "openai", "model": "gpt-4.1"}
 
 @pytest.fixture
 def service(client, environment, now, time_machine):
-    time_machine.move_to(now, tick=False)
+    time_machine.move_to(now)
     _, secret = access.create_key(environment=environment, name="edge", scopes=["telemetry:write"], by=ALICE, now=now)
 
     headers = {"Authorization": f"Bearer {secret}"}

@@ -1,6 +1,7 @@
 """Who may propose, who may approve, and what they see."""
 
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -18,13 +19,14 @@ FEW = [price for price in shipped.all_prices() if (price.provider, price.model) 
 
 
 @pytest.fixture(autouse=True)
-def newer_library(monkeypatch, environment, now):
+def newer_library(monkeypatch, environment, now, time_machine):
     """The first list is in force, and a newer library is installed."""
     shipped.price_book()  # kept for others, before another library takes its place
     monkeypatch.setattr(shipped, "all_prices", lambda: iter(FEW))
     price_lists.keep_up(now=now)
     cheaper = [replace(one, rates=Rates(Decimal(1), Decimal(9))) for one in FEW if not one.service_tier]
     monkeypatch.setattr(shipped, "all_prices", lambda: iter(cheaper))
+    time_machine.move_to(now + timedelta(hours=1))
 
 
 def client_of(person):

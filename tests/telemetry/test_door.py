@@ -215,7 +215,7 @@ def test_who_sends_too_fast_is_asked_to_wait(door, key, monkeypatch):
 
     def slowly(**group):
         busy.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         return counting(**group)
 
     monkeypatch.setattr(services, "count", slowly)
@@ -223,9 +223,10 @@ def test_who_sends_too_fast_is_asked_to_wait(door, key, monkeypatch):
 
     async def three():
         first = asyncio.ensure_future(ask(batch(call()), key))
-        await asyncio.to_thread(busy.wait, 10)
+        await asyncio.to_thread(busy.wait, 60)
         second = asyncio.ensure_future(ask(batch(call()), key))
-        await asyncio.sleep(0.05)
+        while not serving.commits.waiting_bytes:
+            await asyncio.sleep(0.001)
         third = await ask(batch(call()), key)
         go_on.set()
         return await first, await second, third
