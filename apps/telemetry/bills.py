@@ -1,6 +1,7 @@
 """Providers' bills beside our own sums: imported, compared day by day and model by model, never mixed in."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal
@@ -8,9 +9,7 @@ from typing import Literal
 from django.db import transaction
 
 from apps.access.services import lock_environment
-from apps.catalog import queries as catalog
-from apps.catalog.domain.names import normalised
-from apps.catalog.domain.pricing import PriceBook
+from apps.catalog.domain.names import normalised, undated
 from apps.core.actors import WORKER, Actor
 from apps.core.money import nano_to_text
 from apps.core.refusals import Invalid
@@ -20,7 +19,7 @@ from apps.journal.services import Condition
 from apps.telemetry import rows
 from apps.telemetry.domain import bills
 from apps.telemetry.models import BillLine
-from apps.telemetry.queries.money import spend
+from apps.telemetry.queries.money import SpendRow, spend
 
 ALERT_ABOVE = 0.01  # of the bill
 ALERT_AFTER = 2  # days of it, one after the other
@@ -28,6 +27,8 @@ DAY = timedelta(days=1)
 LOOK_BACK = timedelta(days=31)
 SILENT_FOR = timedelta(days=7)  # of bills that go on without that model
 CONDITION = "bill:"
+
+Day = tuple[date, str, str]  # of a provider's model
 
 
 @transaction.atomic
@@ -40,10 +41,9 @@ def take_bill(
     except bills.Unusable as error:
         raise Invalid("This bill cannot be read.", csv=str(error)) from None
     lock_environment(environment)
-    book = catalog.price_book()
     sums: dict[tuple[str, str, date], bills.Line] = {}
     for line in lines:  # several spellings of one model are one
-        of, model = spelled(book, line)
+        of, model = spelled(line)
         before = sums.get((of, model, line.day))
         sums[of, model, line.day] = line if before is None else together(before, line)
     rows.insert(
@@ -64,14 +64,10 @@ def take_bill(
     return lines
 
 
-def spelled(book: PriceBook, line: bills.Line) -> tuple[str, str]:
+def spelled(line: bills.Line) -> tuple[str, str]:
     """As the ledger spells it, so that both are found under one name."""
-    at = datetime(line.day.year, line.day.month, line.day.day, tzinfo=UTC)
-    price = book.find(line.provider, line.model, at)
-    if price is not None:
-        return price.provider, price.model
-    of, model = normalised(line.provider, line.model)
-    return of[:128], model[:200]
+    provider, model = normalised(line.provider, line.model)
+    return provider[:128], model[:200]
 
 
 def together(one: bills.Line, other: bills.Line) -> bills.Line:
@@ -132,41 +128,38 @@ class Difference:
 
 
 def compare(environment: str, since: date, until: date, now: datetime) -> list[Difference]:
-    """Days from `since` up to, without, `until`: those of which there is a bill, and what we know beside them."""
-    billed = {
-        (line.day, line.provider, line.model): line.amount_nano
-        for line in BillLine.objects.filter(environment=environment, day__gte=since, day__lt=until)
-    }
+    """Days from `since` up to, without, `until`: those of which there is a bill, and what we know beside them. A model
+    and its dated versions are one: bills and senders tell now this name, now that."""
+    billed: dict[Day, int] = {}
+    for line in BillLine.objects.filter(environment=environment, day__gte=since, day__lt=until):
+        key = (line.day, line.provider, undated(line.model))
+        billed[key] = billed.get(key, 0) + line.amount_nano
     if not billed:
         return []
     begin, end = (datetime(day.year, day.month, day.day, tzinfo=UTC) for day in (since, until))
     providers = sorted({provider for _, provider, _ in billed})
-    ours = {
-        (row.since.date(), row.keys["provider"], row.keys["model"]): row
-        for row in spend(environment, begin, end, by=("provider", "model"), where={"provider": providers}, step="1d")
-    }
-    days: set[tuple[date, str]] = {(day, provider) for day, provider, _ in billed}
+    ours: dict[Day, list[SpendRow]] = {}
+    for row in spend(environment, begin, end, by=("provider", "model"), where={"provider": providers}, step="1d"):
+        ours.setdefault((row.since.date(), row.keys["provider"], undated(row.keys["model"])), []).append(row)
+    days = {key[:2] for key in billed}
     keys = sorted({*billed, *(key for key in ours if key[:2] in days)})
-    found: list[Difference] = []
-    for key in keys:
-        day, provider, model = key
-        row = ours.get(key)
-        ended = datetime(day.year, day.month, day.day, tzinfo=UTC) + DAY
-        is_final = now >= ended + bills.FINAL_AFTER
-        # Of a provider that sent a bill for this day, a model that is not on it was billed nothing.
-        found.append(
-            Difference(
-                day,
-                provider,
-                model,
-                billed.get(key, 0),
-                row.confirmed_nano if row else 0,
-                row.estimated_nano if row else 0,
-                row.unpriced if row else 0,
-                is_final,
-            )
-        )
-    return found
+    # Of a provider that sent a bill for a day, a model that is not on it was billed nothing.
+    return [difference(key, billed.get(key, 0), ours.get(key, []), now) for key in keys]
+
+
+def difference(key: Day, billed_nano: int, ours: Sequence[SpendRow], now: datetime) -> Difference:
+    day, provider, model = key
+    ended = datetime(day.year, day.month, day.day, tzinfo=UTC) + DAY
+    return Difference(
+        day,
+        provider,
+        model,
+        billed_nano,
+        sum(row.confirmed_nano for row in ours),
+        sum(row.estimated_nano for row in ours),
+        sum(row.unpriced for row in ours),
+        is_final=now >= ended + bills.FINAL_AFTER,
+    )
 
 
 def watch(*, now: datetime) -> list[str]:

@@ -41,6 +41,18 @@ def test_bill_ours_and_difference_stand_side_by_side():
     assert LedgerLine.objects.filter(rule="bill").count() == 0  # a bill changes no line of ours
 
 
+@pytest.mark.parametrize(("billed", "told"), [("gpt-4.1-2025-04-14", "gpt-4.1"), ("gpt-4.1", "gpt-4.1-2025-04-14")])
+def test_a_model_and_its_dated_version_are_one_and_each_provider_has_its_own_bill(billed, told):
+    for provider in ("openai", "azure"):
+        count(sent(call(provider=provider, model=told, cost_usd="3")))
+        take(f"{HEAD}2026-11-24,{billed},,,3\n", provider)
+
+    assert [(one.provider, one.model, one.difference_nano) for one in compared()] == [
+        ("azure", "gpt-4.1", 0),
+        ("openai", "gpt-4.1", 0),
+    ]
+
+
 def test_a_difference_is_large_above_one_percent_once_the_day_is_final():
     take(f"{HEAD}2026-11-24,gemini-2.5-flash-lite,,,0.15\n")
 

@@ -61,10 +61,14 @@ def normalised(provider: str | None, model: str) -> tuple[str, str]:
     return provider, model
 
 
+def undated(model: str) -> str:
+    return _MODEL_DATE.sub("", model)
+
+
 def spellings(provider: str, model: str) -> Iterator[str]:
     """The name itself, then without the date at its end; some providers have their own name in it."""
     yield model
-    if (bare := _MODEL_DATE.sub("", model)) != model:
+    if (bare := undated(model)) != model:
         yield bare
     yield f"{provider}/{model}"
 
