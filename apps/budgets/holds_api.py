@@ -1,4 +1,4 @@
-"""/api/v1/budgets/holds/: room under hard caps, for the edge worker, the client and batches.
+"""/api/v1/budgets/holds/: room under hard caps, for whoever is about to call a model: our client does it by itself.
 
 Keys that report calls (`telemetry:write`) may hold money for them; persons and other keys need the role operator.
 """
