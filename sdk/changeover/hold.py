@@ -48,6 +48,11 @@ class Account:
     unverified: int = 0  # nano-USD that were spent without asking, and not told yet
     unpriced: deque[Usage | None] = field(default_factory=lambda: deque(maxlen=MOST_UNPRICED))  # and before any terms
 
+    @property
+    def is_empty(self) -> bool:
+        """Nothing is shared out, nothing is to be told."""
+        return not (self.slice or self.ending or self.unverified or self.unpriced)
+
 
 class Hold:
     """What one call may cost. Settled once; left without settling it counts as a whole: the call may have been made."""

@@ -18,7 +18,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal
@@ -76,8 +77,7 @@ class Holds:
         `on_unreachable` counts until the control plane has told the caps once: then each budget's own choice does.
         """
         facts, tier = {name: value for name, value in scope.items() if value}, service_tier or ""
-        account = self._accounts.setdefault((tier, tuple(sorted(facts.items()))), Account(facts, tier))
-        with account.lock:
+        with self._locked(facts, tier) as account:
             terms = self._terms(account)
             if terms is None:
                 unknown = Terms(closed=("every budget",) if on_unreachable == CLOSED else ())
@@ -94,6 +94,17 @@ class Holds:
             drawn.free -= nano
             drawn.calls += 1
             return Hold(self, account, terms, nano, cut, drawn)
+
+    @contextmanager
+    def _locked(self, scope: dict[str, str], service_tier: str) -> Iterator[Account]:
+        """The account of such calls: the one that is looked after."""
+        key = (service_tier, tuple(sorted(scope.items())))
+        while True:
+            account = self._accounts.setdefault(key, Account(scope, service_tier))
+            with account.lock:
+                if self._accounts.get(key) is account:  # and was not forgotten while we waited for it
+                    yield account
+                    return
 
     def widen(self, account: Account, drawn: Slice, nano: int) -> None:
         with account.lock:
@@ -117,11 +128,11 @@ class Holds:
 
     def note_unverified(self, account: Account, nano: int | None, usage: Usage | None) -> None:
         """`nano` None: to be priced once there are terms."""
-        with account.lock:
+        with self._locked(account.scope, account.service_tier) as kept:
             if nano is None:
-                account.unpriced.append(usage)
+                kept.unpriced.append(usage)
             else:
-                account.unverified += nano
+                kept.unverified += nano
         self._start()
 
     def _fits(self, piece: Slice | None, nano: int) -> bool:
@@ -227,13 +238,17 @@ class Holds:
         return not self._circuit.is_open
 
     def look_after(self) -> None:
-        """What was shared for long enough is given back; what calls still use is held longer."""
+        """What was shared for long enough is given back; what calls still use is held longer. Calls of a kind that come
+        no more, of one tag in thousands, leave nothing behind."""
         if not self._is_answered():
             return
         now = self._clock()
-        for account in list(self._accounts.values()):
+        for key, account in list(self._accounts.items()):
             with account.lock:
                 self._tell_unverified(account)
+                if account.is_empty and now >= account.terms_until:
+                    self._accounts.pop(key, None)
+                    continue
                 piece = account.slice
                 if piece is not None and self._is_old(piece):
                     self._retire(account, piece)
@@ -271,7 +286,7 @@ class Holds:
         if self._thread is not None:
             self._thread.join(timeout)
         self._circuit.close()  # the last chance: one more question
-        for account in self._accounts.values():
+        for account in list(self._accounts.values()):
             with account.lock:
                 self._tell_unverified(account)
                 for piece in [*account.ending, *([account.slice] if account.slice else [])]:

@@ -155,6 +155,23 @@ def test_a_slice_is_shared_for_seconds_only(connect):
     assert (before, left(cap)) == (0.8, pytest.approx(0.996))
 
 
+def test_kinds_of_calls_that_come_no_more_leave_nothing_behind(connect):
+    cap, client = make_own_cap(1), connect()
+    for number in range(3):
+        client.budgeted(resolved(), usd="0.01", tag=f"user-{number}").settle("0.01")
+    long = client.budgeted(resolved(), usd="0.01", tag="long")
+
+    look_after(client, 16)
+    look_after(client, 61)
+    kept = [account.scope["tag"] for account in client._holds._accounts.values()]
+    long.settle("0.02")
+    look_after(client, 61)
+
+    assert kept == ["long"]
+    assert not client._holds._accounts
+    assert left(cap) == pytest.approx(0.95)
+
+
 def test_a_long_call_keeps_no_more_than_it_may_cost(connect):
     cap, client = make_own_cap(1), connect()
     hold = client.budgeted(resolved(), usd="0.01")
