@@ -13,10 +13,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
+PAUSES = (0, 3, 15)  # seconds before each try of what asks the network
 NEEDED_MB = {"requirements.txt": 400, "requirements-dev.txt": 1000}  # measured: 285 and 760 on disk, and the downloads
 
 
@@ -39,14 +41,16 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
-def run(*command: str | Path) -> None:
-    env = os.environ | {"UV_PYTHON_DOWNLOADS": "never", "VIRTUAL_ENV": str(VENV)}
+def run(*command: str | Path, tries: int = 1) -> None:
+    env = {"UV_HTTP_TIMEOUT": "120"} | os.environ | {"UV_PYTHON_DOWNLOADS": "never", "VIRTUAL_ENV": str(VENV)}
     try:
-        done = subprocess.run(command, env=env, cwd=ROOT, preexec_fn=die_with_parent, check=False)
+        for pause in PAUSES[:tries]:
+            time.sleep(pause)
+            if subprocess.run(command, env=env, cwd=ROOT, preexec_fn=die_with_parent, check=False).returncode == 0:
+                return
     except KeyboardInterrupt:
         say_and_leave("stopped in the middle of the install; the next start goes on with it")
-    if done.returncode:
-        say_and_leave(f"the install failed (its own words are above): {' '.join(map(str, command[:4]))} …")
+    say_and_leave(f"the install failed (its own words are above): {' '.join(map(str, command[:4]))} …")
 
 
 def make_venv(uv: str | None) -> None:
@@ -88,13 +92,13 @@ def bring_up_to_date(requirements: str) -> None:
         marker = VENV / f".installed-{requirements}"
         marker.unlink(missing_ok=True)
         if uv:
-            run(uv, "pip", "install", "-q", "--require-hashes", "-r", requirements)
+            run(uv, "pip", "install", "-q", "--require-hashes", "-r", requirements, tries=3)
         else:
             python = VENV / "bin/python"
             if not list(VENV.glob("lib/python*/site-packages/pip")):  # uv made it, and is gone
                 run(python, "-m", "ensurepip")
             pip = (python, "-m", "pip", "--disable-pip-version-check")
-            run(*pip, "install", "-q", "--require-hashes", "-r", requirements)
+            run(*pip, "install", "-q", "--timeout", "30", "--require-hashes", "-r", requirements, tries=3)
         marker.write_text(stamp((ROOT / requirements).read_bytes()))
     except OSError as error:
         say_and_leave(f"cannot write into {ROOT}: {error.strerror}")
