@@ -63,6 +63,7 @@ urlpatterns = [
     path("budgets/<str:id>/end/", money_edit.end, name="budget-end"),
     path("prices/", prices.page, name="prices"),
     path("prices/import/", prices.press, {"act": "import"}, name="price-import"),
+    path("prices/bills/", prices.take_bill, name="bill-take"),
     path("prices/<str:id>/", prices.one, name="price-list"),
     path("prices/<str:id>/<slug:act>/", prices.press, name="price-list-act"),
     path("sources/", sources.page, name="sources"),

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 
 from apps.access.domain.roles import Role
@@ -138,3 +139,50 @@ def test_a_get_acts_on_nothing(client, alice, ada):
     client.get(reverse("price-import"))
 
     assert PriceList.objects.waiting().count() == 1
+
+
+def bill_file(text: str | bytes) -> SimpleUploadedFile:
+    return SimpleUploadedFile("bill.csv", text.encode() if isinstance(text, str) else text)
+
+
+def test_an_operator_imports_a_bill_and_a_viewer_is_told_who_may(client, alice, bob):
+    asked = {"provider": "openai", "because": "November"}
+    client.force_login(bob)
+    viewed = client.get(reverse("prices")).content.decode()
+    assert reverse("bill-take") not in viewed
+    assert "alice can do this." in viewed.split('id="bills"')[1]
+    refused = client.post(reverse("bill-take"), asked | {"file": bill_file("day,model,amount\n2026-11-20,gpt-4.1,2\n")})
+    assert refused.status_code == 403
+    client.force_login(alice)
+
+    for _ in range(2):  # a double press replaces itself
+        answer = client.post(
+            reverse("bill-take"), asked | {"file": bill_file("day,model,amount\n2026-11-20,gpt-4.1,2\n")}
+        )
+        assert answer["Location"] == f"{reverse('prices')}#bills"
+
+    (row,) = client.get(reverse("prices")).context["bills"]
+    assert (row.model, row.billed) == ("openai/gpt-4.1", "$2.00")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "Choose the file of the bill."),
+        ("day,model\n2026-11-20,gpt-4.1\n", "line 1: no column amount"),
+        ("day,model,amount\n2026-11-20,gpt-4.1,much\n", "line 2: "),
+        (b"\xff\xfe\x00", "This is no text in UTF-8."),
+        ("day,model,amount\n2026-11-20,gpt\0,1\n", "This is no text."),
+    ],
+)
+def test_a_bill_that_cannot_be_read_says_why_beside_the_file_and_keeps_the_rest(content, words, client, alice):
+    client.force_login(alice)
+    asked = {"provider": "openai", "because": "November"} | ({"file": bill_file(content)} if content else {})
+
+    answer = client.post(reverse("bill-take"), asked)
+
+    shown = answer.content.decode()
+    assert answer.status_code == 422
+    assert words in shown.split('id="file-error"')[1].split("</p>")[0]
+    assert 'value="openai"' in shown and 'value="November"' in shown
+    assert answer.context["bills"] == []

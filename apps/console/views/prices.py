@@ -12,6 +12,7 @@ from apps.catalog import price_lists
 from apps.catalog import queries as catalog
 from apps.catalog.models import Price, PriceList
 from apps.console.presenters import prices
+from apps.console.presenters.bill_form import BillDraft
 from apps.console.visits import Visit, visited
 from apps.core.refusals import Forbidden, Invalid, NotFound, Refused
 from apps.telemetry import bills, repricing
@@ -27,7 +28,7 @@ def page(visit: Visit) -> HttpResponse:
     return overview(visit)
 
 
-def overview(visit: Visit, *, error: str = "", status: int = 200) -> HttpResponse:
+def overview(visit: Visit, *, error: str = "", status: int = 200, bill: BillDraft | None = None) -> HttpResponse:
     unpriced = telemetry.unpriced(visit.environment.key, visit.now - MONTH, visit.now + AHEAD)
     lists = [prices.list_row(row) for row in catalog.price_lists()[:20]]
     return visit.page(
@@ -42,7 +43,35 @@ def overview(visit: Visit, *, error: str = "", status: int = 200) -> HttpRespons
         unpriced=[prices.unpriced_row(row) for row in unpriced],
         bills=[prices.bill_row(one) for one in differences(visit)],
         may_import=may(visit, Role.OPERATOR),
+        draft=bill or BillDraft(),
+        may_take_bill=visit.may(Role.OPERATOR),
+        who_may=visit.who_may(Role.OPERATOR),
     )
+
+
+@visited
+def take_bill(visit: Visit) -> HttpResponse:
+    """A provider's bill as a file. It stands beside our sums and changes none of them."""
+    here = f"{reverse('prices')}#bills"
+    if visit.request.method != "POST":
+        return HttpResponseRedirect(here)
+    visit.must(Role.OPERATOR)
+    draft = BillDraft.read(visit.request.POST, visit.request.FILES.get("file"))
+    if draft.faults:
+        return overview(visit, status=422, bill=draft)
+    try:
+        bills.take_bill(
+            environment=visit.environment.key,
+            text=draft.text,
+            provider=draft.provider,
+            by=visit.actor,
+            because=draft.because or "Imported in the console.",
+            now=visit.now,
+        )
+    except Invalid as refused:
+        draft.faults["file"] = refused.errors.get("csv", refused.detail)
+        return overview(visit, status=422, bill=draft)
+    return HttpResponseRedirect(here)
 
 
 def differences(visit: Visit) -> list[bills.Difference]:
