@@ -154,6 +154,8 @@ class Sources:
 def book(environment: str, point: Point, delta: Delta, sources: Sources, bookings: Bookings) -> None:
     if points.meaning_of(point) == aliases.DURATION and delta.count:
         bookings.fold.hear(environment, service_of(point), METRIC, "calls", delta.count)
+        if delta.zero and not point.zero_threshold:  # nothing lasts no time: a clock was set back
+            bookings.fold.hear(environment, service_of(point), METRIC, "no_duration", delta.zero)
         if point.kind == "exponential" and delta.scale < SCALE:  # kept as ranges, each as wide as the sender's cell
             bookings.fold.hear(environment, service_of(point), METRIC, f"coarse_scale:{delta.scale}", delta.count)
     subject = subject_of(environment, point, bookings.writer)

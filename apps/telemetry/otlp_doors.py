@@ -23,13 +23,21 @@ READERS: dict[str, dict[bytes, Callable[[bytes], Body]]] = {
     "logs": {PROTOBUF: otlp_protobuf.read_logs, JSON: otlp_json.read_logs},
 }
 REJECTED = {"traces": "rejectedSpans", "metrics": "rejectedDataPoints", "logs": "rejectedLogRecords"}
-GRPC = {400: 3, 401: 16, 403: 7, 413: 8, 415: 3, 503: 14}  # google.rpc.Code
+GRPC = {400: 3, 401: 16, 403: 7, 405: 12, 413: 8, 415: 3, 503: 14}  # google.rpc.Code
+OTHER_METHODS = ("GET", "HEAD", "PUT", "PATCH", "DELETE")
 
 
 def doors(commit: Commit) -> dict[tuple[str, str], Door]:
     made = {f"/otlp/v1/{signal}": door_of(signal, commit) for signal in READERS}
     made["/api/public/otel/v1/traces"] = made["/otlp/v1/traces"]
-    return {("POST", path + slash): door for path, door in made.items() for slash in ("", "/")}
+    found = {("POST", path + slash): door for path, door in made.items() for slash in ("", "/")}
+    return found | {(method, path): only_post for _, path in found for method in OTHER_METHODS}
+
+
+async def only_post(scope: Scope, receive: Receive, send: Send) -> int:
+    """For people who look whether there is something at an address."""
+    body = status_of(JSON, GRPC[405], "OTLP is sent with POST.")
+    return await answer(send, 405, body, (b"content-type", JSON), (b"allow", b"POST"))
 
 
 def door_of(signal: str, commit: Commit) -> Door:

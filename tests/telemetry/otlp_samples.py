@@ -73,6 +73,11 @@ class Answer:
 
 
 async def ask(path: str, body: bytes, *headers: tuple[bytes, bytes]) -> Answer:
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": list(headers)}
+    return await answer_of(scope, body)
+
+
+async def answer_of(scope: dict[str, Any], body: bytes) -> Answer:
     answer, parts = Answer(), [body]
 
     async def receive() -> dict[str, Any]:
@@ -84,8 +89,7 @@ async def ask(path: str, body: bytes, *headers: tuple[bytes, bytes]) -> Answer:
         else:
             answer.body += message["body"]
 
-    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": list(headers)}
-    await serving.DOORS["POST", path](scope, receive, send)
+    await serving.DOORS[scope["method"], scope["path"]](scope, receive, send)
     return answer
 
 

@@ -86,6 +86,12 @@ def test_rows_come_in_an_array_alone_or_one_a_line_and_each_call_id_counts_once(
     assert spent().calls == 3
 
 
+def test_a_prompt_that_was_cut_in_the_middle_of_a_character_costs_no_row_its_money(key):
+    told = json.dumps([row(messages="\ud83d"), row()])
+
+    assert post("/api/v1/telemetry/litellm", told.encode(), key).json == {"accepted": 2, "duplicates": 0, "rejected": 0}
+
+
 CLIENT = CALL | {"gen_ai.usage.input_tokens": 812, "gen_ai.usage.output_tokens": 64}
 
 

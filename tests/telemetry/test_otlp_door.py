@@ -21,7 +21,7 @@ from apps.telemetry.domain import otlp_json, otlp_protobuf
 from apps.telemetry.models import Heard
 from tests.telemetry.make_otlp import CALL, COST, TRACES, call_log, event, flag_log, logs, metrics, span, tokens, traces
 from tests.telemetry.make_telemetry import NOW, ROUTE, call, heard, make_key, outcome, spent
-from tests.telemetry.otlp_samples import JSON, PROTOBUF, as_protobuf, ask, post
+from tests.telemetry.otlp_samples import JSON, PROTOBUF, answer_of, as_protobuf, ask, post
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -118,6 +118,15 @@ def test_a_refused_body_is_named_with_its_key_since_its_sender_says_nothing(key)
                                   "/api/public/otel/v1/traces/", "/api/v1/telemetry/litellm/"])  # fmt: skip
 def test_a_slash_at_the_end_is_answered_there_since_exporters_take_a_redirect_for_success(key, path):
     assert post(path, b"[]" if "litellm" in path else b"{}", key).status in (200, 202)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT"])
+def test_who_looks_whether_there_is_a_door_is_told_how_to_knock(method):
+    scope = {"type": "http", "method": method, "path": TRACES, "query_string": b"", "headers": []}
+
+    answer = asyncio.run(answer_of(scope, b""))
+
+    assert (answer.status, answer.headers[b"allow"], answer.json["code"]) == (405, b"POST", 12)
 
 
 @pytest.mark.parametrize("signal", ["traces", "metrics", "logs"])

@@ -229,6 +229,17 @@ def test_exponential_cells_that_grew_wide_give_percentiles_with_their_error_and_
     assert source["notes"] == {"coarse_scale:3": 100}
 
 
+def test_durations_of_nothing_have_a_cell_of_their_own_and_are_noted(bob):
+    told = exponential(0, [3], 4, seconds_ago=30)
+    told["exponentialHistogram"]["dataPoints"][0] |= {"count": "5", "zeroCount": "2"}
+    send(metrics(told), otlp_json.read_metrics)
+
+    (row,) = windows_of(bob)
+    (source,) = client_of(bob).get("/api/v1/sources/", {"environment": "production"}).json()["results"]
+
+    assert (row["calls"], row["latency_ms"]["p50"] > 1000, source["notes"]) == (5, True, {"no_duration": 2})
+
+
 def test_of_cells_of_whole_doublings_there_is_no_percentile_and_the_remedy_is_more_cells(bob):
     send(metrics(exponential(0, [90, 10], 0, seconds_ago=30)), otlp_json.read_metrics)
 

@@ -110,7 +110,7 @@ def read(raw: bytes, now: int) -> Intake:
 
 
 def parts_of(raw: bytes) -> list[bytes]:
-    """One row alone, or one a line. NaN, which json reads and msgspec does not, is nothing."""
+    """One row alone, or one a line. What json reads and msgspec does not: NaN is nothing, half a character is one."""
     try:
         whole = json.loads(raw, parse_constant=lambda _: None)
     except RecursionError:
@@ -120,7 +120,8 @@ def parts_of(raw: bytes) -> list[bytes]:
         if len(lines) > 1 and all(line.lstrip().startswith(b"{") for line in lines):
             return lines
         raise Unreadable(str(error)[:200]) from None
-    return [json.dumps(one).encode() for one in (whole if isinstance(whole, list) else [whole])]
+    rows = whole if isinstance(whole, list) else [whole]
+    return [json.dumps(one, ensure_ascii=False).encode("utf-8", "replace") for one in rows]
 
 
 def kind_of(row: Row) -> str | None:
