@@ -7,7 +7,6 @@ import logging
 import math
 import os
 import threading
-import weakref
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from changeover import forks
 from changeover.hold import Hold
 from changeover.holds import Holds
 from changeover.ids import new_id
@@ -82,7 +82,7 @@ class Client:
         self._is_closed = False
         self._was_forked = False
         self._has_waited = False
-        _clients.add(self)
+        forks.restart(self)
         atexit.register(self.close)
         self._start()
 
@@ -333,7 +333,7 @@ class Client:
                 return True
             self._is_closed = True
         atexit.unregister(self.close)
-        _clients.discard(self)
+        forks.leave(self)
         self._holds.close(timeout)
         flushed = self._reporter.stop(timeout) if self._is_started else True
         if self._watcher is not None:
@@ -363,8 +363,8 @@ class Client:
             self._reporter.start()
             self._is_started = True
 
-    def _after_fork(self) -> None:
-        """In a child there are no threads, and locks may be held for ever: all anew, but for the snapshot."""
+    def after_fork(self) -> None:
+        """All anew, but for the snapshot."""
         self._starting = threading.Lock()
         self._is_started = False
         self._was_forked = True
@@ -377,18 +377,6 @@ class Client:
 
     def _describe(self) -> dict[str, Any]:
         return {"name": self.name, "sdk": SDK, "snapshot": self.version or None}
-
-
-_clients: weakref.WeakSet[Client] = weakref.WeakSet()
-
-
-def _restart_clients() -> None:
-    for client in list(_clients):
-        client._after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_restart_clients)
 
 
 def _config(resolved: Resolved | str, variant: str | None) -> Mapping[str, Any]:
