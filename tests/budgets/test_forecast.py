@@ -3,8 +3,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from apps.budgets.domain import season
+from apps.budgets.domain import money, season, thresholds
 from apps.budgets.domain.forecast import Forecast, NotYet, forecast
+from apps.budgets.domain.periods import Period
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 11, 25, tzinfo=UTC)
@@ -34,6 +35,28 @@ def test_expensive_evenings_are_expected_again():
     hours = {hour: 5000 if hour.hour >= 18 else 1000 for hour in flat(6)}
 
     assert ask(hours).nano == pytest.approx(18 * 1000 + 6 * 5000)
+
+
+def test_the_hours_of_a_day_are_those_of_the_budgets_zone():
+    hours = {hour: 5000 if 9 <= hour.hour < 15 else 1000 for hour in flat(6)}  # evenings in Tokyo, where it is 21:00
+
+    found = ask(hours, zone="Asia/Tokyo", spent_nano=0, until=NOW + 5 * HOUR)
+
+    assert found.nano == pytest.approx(3 * 5000 + 2 * 1000)
+
+
+@pytest.mark.parametrize(("usd", "is_crossed"), [(99, False), (100, True)])
+def test_the_middle_line_decides_whether_a_threshold_is_crossed(usd, is_crossed):
+    asked, _ = thresholds.parse([{"forecast": 1.0, "do": "hold"}], period="day", scope={})
+    rule = money.Rule("b", "production", "", {}, "day", 100, asked, "UTC")
+    outlook = Forecast(nano=usd, low_nano=50, high_nano=150, exhausted_at=None)
+
+    verdict = money.judge(
+        rule, period=Period(MIDNIGHT - 24 * HOUR, MIDNIGHT), spent=money.Spent(), outlook=outlook, burn_spend=None,
+        now=NOW,
+    )  # fmt: skip
+
+    assert [threshold.name for threshold in verdict.crossed] == (["forecast:1"] if is_crossed else [])
 
 
 def test_a_louder_day_raises_what_is_still_to_come():
