@@ -56,6 +56,24 @@ class Known(Protocol):
 Memo = tuple[object, ...]
 
 
+def add_each_as_request(requests: RequestSum, cohort: Cohort, whole: WindowSum, prices: Sequence[Priced]) -> None:
+    """Of calls that came to `whole`, all of them failed or none, all of them priced or none."""
+    requests.requests += whole.calls
+    requests.attempts += whole.calls
+    requests.errors += whole.errors
+    requests.unfinal += 0 if cohort.is_final else whole.calls
+    requests.unnamed += sum([not call.request_id for call in cohort.calls])
+    requests.unpriced += whole.unpriced
+    requests.first_at = min(requests.first_at, min(cohort.ends))
+    requests.last_at = max(requests.last_at, max(cohort.ends))
+    if not whole.errors:
+        requests.latency.merge(whole.latency)
+    if not whole.unpriced:
+        requests.cost_nano += whole.confirmed_nano + whole.estimated_nano
+        requests.estimated_nano += whole.estimated_nano
+        requests.cost.add_all([(price.confirmed_nano + price.estimated_nano) / 1e9 for price in prices])
+
+
 class Fold:
     """The private dictionaries find the same sums by plain tuples, which are made ten times as fast as named ones."""
 
@@ -172,47 +190,27 @@ class Fold:
         calls, n = cohort.calls, len(cohort.calls)
         example = Attempt(calls[0], facts, prices[0], is_new=True)
         starts_at = self.window_at(example.ended_at)
-        errors = n if example.call.error else 0
         inputs, cached, outputs = tokens = tokens_of(calls)
-        confirmed = sum([price.confirmed_nano for price in prices])
-        estimated = sum([price.estimated_nano for price in prices])
-        unpriced = n if example.price.is_unpriced else 0  # the rule is the same, so this is
-        latency = Histogram.of([call.latency_ms / 1000 for call in calls])
-
-        window = self.window_of(environment, example)
-        window.calls += n
-        window.errors += errors
-        window.input_tokens += inputs
-        window.cached_input_tokens += cached
-        window.output_tokens += outputs
-        window.confirmed_nano += confirmed
-        window.estimated_nano += estimated
-        window.unpriced += unpriced
-        window.latency.merge(latency)
-        window.late += n if starts_at < self.late_before else 0
-
+        whole = WindowSum(
+            calls=n,
+            errors=n if example.call.error else 0,
+            input_tokens=inputs,
+            cached_input_tokens=cached,
+            output_tokens=outputs,
+            confirmed_nano=sum([price.confirmed_nano for price in prices]),
+            estimated_nano=sum([price.estimated_nano for price in prices]),
+            unpriced=n if example.price.is_unpriced else 0,  # the rule is the same, so this is
+            late=n if starts_at < self.late_before else 0,
+            latency=Histogram.of([call.latency_ms / 1000 for call in calls]),
+        )
+        self.window_of(environment, example).add(whole)
         if not is_booked:
             self.add_line(self.ledger_key(environment, example), line_sums(calls, prices, tokens))
             if not facts.is_known:
                 self.unassign(environment, example.call.route, n)
         self.keep(environment, example, calls, prices)
-        if not cohort.is_whole:
-            return
-        request = self.request_of(environment, example, [example], starts_at)
-        request.requests += n
-        request.attempts += n
-        request.errors += errors
-        request.unfinal += 0 if cohort.is_final else n
-        request.unnamed += sum([not call.request_id for call in calls])
-        request.unpriced += unpriced
-        request.first_at = min(request.first_at, min(cohort.ends))
-        request.last_at = max(request.last_at, max(cohort.ends))
-        if not errors:
-            request.latency.merge(latency)
-        if not unpriced:
-            request.cost_nano += confirmed + estimated
-            request.estimated_nano += estimated
-            request.cost.add_all([(price.confirmed_nano + price.estimated_nano) / 1e9 for price in prices])
+        if cohort.is_whole:
+            add_each_as_request(self.request_of(environment, example, [example], starts_at), cohort, whole, prices)
 
     def unassign(self, environment: str, route: str, n: int) -> None:
         """So many calls more, or fewer below 0, of a route that nobody made."""
