@@ -139,7 +139,8 @@ def test_money_that_is_mostly_a_guess_is_odd(environment, now):
         (0.8, 200, USUAL, False),
         (2.0, 200, USUAL[:6], False),
         (2.0, 200, [(100, 19)] * 28, False),
-        (1.9, 200, [(100, 100), (200, 100)] * 14, False),  # it wavers that much anyway
+        (2.9, 200, [(100, 100), (200, 100)] * 14, False),  # it wavers that much anyway: 1.5 and three times 0.5
+        (3.1, 200, [(100, 100), (200, 100)] * 14, True),
     ],
 )
 def test_what_a_request_may_cost(per_call, calls, before, is_odd):
