@@ -28,8 +28,6 @@ DELTA, CUMULATIVE = 1, 2
 WIDEST = -11  # the scale at which one cell holds all numbers above 1 that there are
 MOST_SECONDS = 2**53  # or milliseconds: beyond it floats do not count
 MOST_TOKENS, MOST_CALLS = 10**12, 10**10  # of one point: more would be more nano-USD than a row of money holds
-
-
 MOST_LIVES = 100  # of one stream: who has been silent for longest makes way
 
 
