@@ -133,7 +133,9 @@ def test_money_that_is_mostly_a_guess_is_odd(environment, now):
     ("per_call", "calls", "before", "is_odd"),
     [
         (1.52, 200, USUAL, True),
-        (1.51, 199, USUAL, False),
+        (1.51, 200, USUAL, False),
+        (1.6, 199, USUAL, False),
+        (1.6, 200, USUAL, True),
         (1.4, 200, USUAL, False),
         (0.6, 200, USUAL, True),
         (0.8, 200, USUAL, False),
