@@ -11,12 +11,19 @@ if TYPE_CHECKING:
     from apps.telemetry.services import Receipt, Sent
 
 
-def note(sent: "Sequence[Sent]", receipts: "Sequence[Receipt]", fold: Fold) -> None:
+def late_calls(fold: Fold) -> Counter[str]:
+    """By environment."""
+    late: Counter[str] = Counter()
+    for key, window in fold.windows.items():
+        late[key.environment] += window.late
+    return late
+
+
+def note(sent: "Sequence[Sent]", receipts: "Sequence[Receipt]", fold: Fold, late: Counter[str]) -> None:
     """Of one commit group, after its commit."""
     calls: Counter[tuple[str, str]] = Counter()
     outcomes: Counter[tuple[str, str]] = Counter()
     unassigned: Counter[str] = Counter()
-    late: Counter[str] = Counter()
     for one, receipt in zip(sent, receipts, strict=True):
         of = one.environment
         calls[of, "accepted"] += receipt.accepted
@@ -27,8 +34,6 @@ def note(sent: "Sequence[Sent]", receipts: "Sequence[Receipt]", fold: Fold) -> N
         outcomes[of, "rejected"] += len(one.batch.rejected_outcomes)
     for (environment, _), n in fold.unassigned.items():
         unassigned[environment] += max(n, 0)  # below 0: a call of before has found its route
-    for key, window in fold.windows.items():
-        late[key[0]] += window.late
     for metric, counted in (
         (metrics.calls, calls), (metrics.outcomes, outcomes), (metrics.unassigned, unassigned), (metrics.late, late)
     ):  # fmt: skip

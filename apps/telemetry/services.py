@@ -80,6 +80,7 @@ def count(*, sent: Sequence[Sent], writer: WriterMemory, now: datetime) -> list[
         fresh = [one for one in claimed if one.is_new]
         fold = fold_all(fresh, writer, now)
         take_intakes(fresh, fold, writer, now)
+        late = measuring.late_calls(fold)  # before what waited is added to it
         if waits:
             gathering.keep(fold.sums, writer, now)
         else:
@@ -97,7 +98,7 @@ def count(*, sent: Sequence[Sent], writer: WriterMemory, now: datetime) -> list[
     writer.clients.update(noted)
     writer.recent.remember(ids)
     receipts = [receipt_of(one, writer) for one in claimed]
-    measuring.note(sent, receipts, fold)
+    measuring.note(sent, receipts, fold, late)
     spans.note(batches=len(sent), calls=sum(receipt.accepted for receipt in receipts))
     return receipts
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from django.db import IntegrityError, OperationalError
 
+from apps.core import metrics
 from apps.flags import services as flags
 from apps.telemetry import gathering, keeping, queries
 from apps.telemetry.domain.gathering import EVERY
@@ -60,6 +61,17 @@ def test_groups_of_a_crowd_wait_and_are_laid_out_as_one(writer):
     assert (calls_in_rows(), GroupSums.objects.count()) == (7, 0)
     assert Window.objects.count() == 4  # two variants, twice
     assert sum(RequestSum.objects.values_list("requests", flat=True)) == 7
+
+
+def test_a_late_call_that_waited_is_told_once():
+    told = metrics.late.labels("production")
+    before, writer, at = told._value.get(), WriterMemory(), (NOW - HOUR).isoformat()
+
+    for n in range(3):
+        count(sent(call(at=at), call(at=at)), writer=writer, now=NOW + n * MOMENT)
+    count(sent(call(at=at)), writer=writer, now=NOW + EVERY)
+
+    assert told._value.get() - before == 7
 
 
 def test_few_calls_never_wait():
