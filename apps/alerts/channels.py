@@ -24,6 +24,7 @@ from apps.journal import services as journal
 OVERLAP = timedelta(hours=24)
 LONGEST_OVERLAP = timedelta(days=30)
 ROUTING_KEY = 32  # characters
+LONGEST_NAME = 128
 SECRET_FIELDS = ("secret", "old_secret", "old_secret_until")
 
 
@@ -46,12 +47,10 @@ def create_channel(
 ) -> Channel:
     """`config`: webhook {"url", "secret" (made if left out)}, email {"to": [addresses]}, slack {"url"},
     pagerduty {"routing_key", "url" (left out: theirs)}, teams {"url"}, apprise {"urls": [addresses]}."""
-    if Channel.objects.filter(environment=environment, name=name).exists():
-        raise AlreadyThere(what="channel", key=name)
     channel = Channel.objects.create(
         environment=environment,
         kind=kind,
-        name=name,
+        name=checked_name(environment, name),
         config=checked(kind, config),
         least_severity=checked_severity(least_severity),
         created_at=now,
@@ -59,6 +58,14 @@ def create_channel(
     record("channel.created", channel, by=by, because=because, now=now, after=shown(channel))
     telling.tell_newcomers(environment, now)
     return channel
+
+
+def checked_name(environment: str, name: str) -> str:
+    if len(name) > LONGEST_NAME:
+        raise Invalid("This name is too long.", name=f"{LONGEST_NAME} characters at most")
+    if Channel.objects.filter(environment=environment, name=name).exists():
+        raise AlreadyThere(what="channel", key=name)
+    return name
 
 
 def checked(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,9 +155,7 @@ def update_channel(
     before = shown(channel)
     fields: dict[str, Any] = {}
     if name is not None and name != channel.name:
-        if Channel.objects.filter(environment=channel.environment, name=name).exists():
-            raise AlreadyThere(what="channel", key=name)
-        fields["name"] = name
+        fields["name"] = checked_name(channel.environment, name)
     if config is not None:
         kept = {key: channel.config[key] for key in SECRET_FIELDS if key in channel.config and "secret" not in config}
         fields["config"] = checked(channel.kind, {**channel.config, **config}) | kept

@@ -13,6 +13,7 @@ from apps.access.models import Environment
 from apps.alerts import channels, delivering, reading, telling, watching
 from apps.alerts.domain import escalation, recurrence
 from apps.alerts.domain.life import SEVERITIES
+from apps.alerts.domain.matching import LONGEST
 from apps.alerts.models import KEPT_FOR, Alert, Channel, Delivery, EscalationPolicy, Silence
 from apps.core.actors import Actor
 from apps.core.refusals import Invalid, NotFound, Refused
@@ -178,6 +179,9 @@ def create_silence(
         raise Invalid("A silence ends in the future, after it starts.", ends_at="a moment later than its start")
     if severity and severity not in SEVERITIES:
         raise Invalid(f"There is no severity {severity}.", severity=f"one of {', '.join(SEVERITIES)}")
+    for name, value in {"route": route, "owner": owner, "condition": condition}.items():
+        if len(value) > LONGEST[name]:
+            raise Invalid(f"This {name} is too long.", **{name: f"{LONGEST[name]} characters at most"})
     check_zone(time_zone)
     if repeats:
         check_repeats(repeats, is_maintenance=is_maintenance, lasts=ends_at - starts_at)

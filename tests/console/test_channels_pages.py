@@ -131,3 +131,14 @@ def test_the_steps_of_escalation_are_set_in_the_console(story, client, alice):
     ]  # fmt: skip
     assert wrong.status_code == 422 and 'value="soon"' in text(wrong)
     assert alerts_queries.escalation("production").steps == []
+
+
+def test_a_name_that_is_too_long_is_refused(environment, client, alice):
+    client.force_login(alice)
+    made = channel("email", NOW, "mail", to=["ops@example.com"])
+
+    added = client.post(reverse("channels"), {"kind": "email", "name": "n" * 129, "to": "ops@example.com"})
+    renamed = client.post(reverse("channel", args=[made.id]), {"name": "n" * 129, "least_severity": "info"})
+
+    assert (added.status_code, renamed.status_code) == (422, 422)
+    assert "This name is too long." in text(added)

@@ -60,3 +60,22 @@ def test_maintenance_each_night_is_planned_by_the_clocks_of_a_place(environment,
     assert (made.starts_at, made.repeats) == (datetime(2026, 11, 25, 1, tzinfo=UTC), "daily")
     assert "every day, Europe/Berlin" in listed and "Call off" in listed
     assert wrong.status_code == 422 and "There is no time zone Atlantis." in text(wrong)
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"route": "r" * 129}, "This route is too long."),
+        ({"kind": "maintenance", "starts_at": "9999-12-31T23:00"}, ""),
+        ({"kind": "maintenance", "starts_at": "0001-01-01T00:00", "time_zone": "Asia/Tokyo"}, ""),
+    ],
+)
+def test_what_makes_no_sense_is_no_fault(environment, client, alice, asked, says):
+    client.force_login(alice)
+
+    looked = client.get(reverse("silences"), asked | {"preview": "1"})
+    pressed = client.post(reverse("silences"), asked | {"hours": "72"})
+
+    assert looked.status_code == 200
+    assert pressed.status_code == (422 if says else 302)
+    assert says in text(pressed)

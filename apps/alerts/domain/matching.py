@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+LONGEST = {"route": 128, "owner": 128, "condition": 255}  # characters
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matcher:

@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from apps.alerts.domain import recurrence
-from apps.alerts.domain.matching import Matcher
+from apps.alerts.domain.matching import LONGEST, Matcher
 from apps.core.ids import new_id
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ class Silence(models.Model):
     id = models.CharField(primary_key=True, max_length=36, default=new_id, editable=False)
     environment = models.CharField(max_length=64)
     is_maintenance = models.BooleanField(default=False)
-    route = models.CharField(max_length=128, blank=True)
-    owner = models.CharField(max_length=128, blank=True)
+    route = models.CharField(max_length=LONGEST["route"], blank=True)
+    owner = models.CharField(max_length=LONGEST["owner"], blank=True)
     severity = models.CharField(max_length=16, blank=True)
-    condition = models.CharField(max_length=255, blank=True)  # its beginning
+    condition = models.CharField(max_length=LONGEST["condition"], blank=True)  # its beginning
     starts_at = models.DateTimeField()
     ends_at = models.DateTimeField()
     because = models.CharField(max_length=500, blank=True)

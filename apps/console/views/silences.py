@@ -22,6 +22,7 @@ from apps.flags import queries as flags
 
 MATCHER = ("route", "owner", "severity", "condition")
 PLANNED = ("starts_at", "hours", "kind", "repeats", "time_zone")
+YEARS = range(2000, 9000)
 LASTS = {"1": "1 h", "4": "4 h", "8": "8 h", "24": "24 h", "72": "3 days"}
 
 
@@ -66,10 +67,12 @@ def create(visit: Visit, asked: dict[str, str]) -> Silence:
 
 
 def start_of(asked: dict[str, str]) -> datetime | None:
-    """As a browser's field writes it, by the clocks of the zone."""
+    """As a browser's field writes it, by the clocks of the zone. None: it is no moment at which something may start."""
     try:
         at, zone = parse_datetime(asked["starts_at"]), ZoneInfo(asked["time_zone"])
     except (ZoneInfoNotFoundError, ValueError):
+        return None
+    if at is not None and at.year not in YEARS:
         return None
     return at.replace(tzinfo=zone).astimezone(UTC) if at is not None and at.tzinfo is None else at
 
