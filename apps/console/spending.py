@@ -17,7 +17,6 @@ from apps.console.months import Month
 from apps.core.refusals import NotFound
 from apps.flags import queries as flags
 from apps.flags.queries import RouteView
-from apps.journal.models import Entry
 from apps.rollouts import queries as rollouts
 from apps.rollouts.domain import stages
 from apps.rollouts.domain.plan import Cost
@@ -118,11 +117,8 @@ def budget(environment: str, id: str) -> Budget:
 
 
 def budget_at(row: Budget, revision: int | None) -> dict[str, Any] | None:
-    """What was set as that revision: the journal has an entry of each. None: it cannot be told."""
-    written = Entry.objects.of_environment(row.environment).about(budget=row.id)
-    entries = written.filter(kind__in=("budget.created", "budget.changed")).order_by("at", "id")
-    found = entries[revision - 1 : revision] if revision else ()
-    return next((dict(entry.after) for entry in found if entry.after), None)
+    """What was set as that revision, where it is not the present one. None: it cannot be told."""
+    return budgets.fields_at(row, revision or 0) or None
 
 
 def of_month(environment: str, month: Month) -> list[BudgetStatus]:

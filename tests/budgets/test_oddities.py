@@ -55,6 +55,15 @@ def test_a_call_that_costs_half_as_much_again_as_at_this_hour_of_four_weeks_is_o
     )
 
 
+def test_four_weeks_are_looked_at_though_nothing_was_spent_lately(environment, now):
+    for day in range(15, 29):
+        spend(now - timedelta(days=day) - 30 * MINUTE, 1, calls=100)
+    rolling.roll_up()
+    spend(now - MINUTE, 4, calls=250)
+
+    assert kinds(now) == ["cost_per_request"]
+
+
 def test_a_usual_hour_is_not(four_weeks, now):
     spend(now - MINUTE, 2.6, calls=250)
 
@@ -91,6 +100,7 @@ def test_retries_that_cost_a_fifth_more_are_odd(environment, now):
     row = see(now - MINUTE, "old", 100, trial="")
     type(row).objects.filter(pk=row.pk).update(attempts=130)
 
+    assert kinds(now + 10 * MINUTE) == []  # that is over
     assert kinds(now) == ["amplification"]
     assert queries.oddities("production")[0].sentence == (
         "A request of invoice-extraction took 1.30 attempts in the last 5 minutes (100 requests): each is paid."
