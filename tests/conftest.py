@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+import hypothesis
 import pytest
 from django.conf import settings
 from django.contrib.auth.hashers import Argon2PasswordHasher, make_password
@@ -9,6 +10,10 @@ from django.contrib.auth.models import User
 from apps.access.domain.roles import Role
 from apps.access.models import Environment, Grant
 
+# Each run asks the same, however slowly it is answered: what is new in a run is the change that is tested. Other
+# questions come with --hypothesis-profile=default, and from the differential tests of sdk/ with CHANGEOVER_SEED.
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("same")
 pytest_plugins = ["tests.browser", "tests.emptying", "tests.processes"]
 
 PASSWORD = "correct horse battery"
@@ -30,7 +35,7 @@ def now() -> datetime:
 def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
     """Fifty threads of a test wait for a connection or a lock as long as a slow machine takes; the product does not."""
     options = settings.DATABASES["default"]["OPTIONS"]
-    (options["pool"] if "pool" in options else options)["timeout"] = 60
+    options.get("pool", options)["timeout"] = 60
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import subprocess
 import sys
 from pathlib import Path
@@ -36,9 +35,7 @@ FEWER = PAIRS // 25  # asked of our own three evaluators
 
 @pytest.fixture
 def seed() -> str:
-    seed = os.environ.get("CHANGEOVER_SEED") or str(random.SystemRandom().randrange(10**9))
-    print(f"CHANGEOVER_SEED={seed}")
-    return seed
+    return os.environ.get("CHANGEOVER_SEED", "2511")
 
 
 def told(answer: Any) -> str:
