@@ -13,6 +13,7 @@ import queue
 import time
 import traceback
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import structlog
@@ -20,6 +21,7 @@ from django.db import DataError, IntegrityError
 from django.utils import timezone
 
 from apps.access import serving as access
+from apps.core import metrics
 from apps.core.asgi import Header, Receive, Scope, TooLarge, header, read_body
 from apps.core.ids import new_id
 from apps.telemetry.domain.batch import Batch, Unreadable
@@ -30,6 +32,7 @@ from apps.telemetry.services import Receipt, Sent
 
 MAX_BODY = 32 * 1024 * 1024
 READ_IN_THREAD = 50_000  # a larger body is read beside the event loop
+TURN = 2.0  # seconds that a body waits until it is read
 PATIENCE = 5.0  # seconds from the last byte of a body: a hanging answer is dropped by senders after ten
 LEAST_PATIENCE = 1.0  # for writing, however long reading took
 SCOPE = "telemetry:write"
@@ -41,6 +44,7 @@ Commit = Callable[[Sent, int], Awaitable[Receipt | Exception]]
 Understand = Callable[[bytes, str, int], Intake]  # body, environment, now in nanoseconds
 
 log = structlog.get_logger()
+readers = ThreadPoolExecutor(4, thread_name_prefix="read-telemetry")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,7 @@ class Reception:
             packed = await read_body(scope, receive, self.most)
             came_at = time.monotonic()
             if len(packed) > READ_IN_THREAD or encoding:
-                sent, intake, size = await asyncio.to_thread(self.read, packed, encoding, understand, key)
+                sent, intake, size = await self.read_in_turn(packed, encoding, understand, key)
             else:
                 sent, intake, size = self.read(packed, encoding, understand, key)
         except TooLarge:
@@ -116,6 +120,18 @@ class Reception:
             raise Refusal(400, "unreadable", str(error)) from None
         left = PATIENCE - (time.monotonic() - came_at)
         return intake, await self.committed(sent, size, max(left, LEAST_PATIENCE))
+
+    async def read_in_turn(
+        self, packed: bytes, encoding: bytes | None, understand: Understand, key: access.KeyGrant
+    ) -> tuple[Sent, Intake, int]:
+        """Beside the event loop. Where too many stand before it its sender hears so while it still listens."""
+        reading = readers.submit(self.read, packed, encoding, understand, key)
+        told = asyncio.wrap_future(reading)
+        await asyncio.wait([told], timeout=TURN)
+        if reading.cancel():  # it has not begun
+            metrics.pushed_back.inc()
+            raise Refusal(503, "too_fast", "More is waiting than can be read: send it again.", (SOON,))
+        return await told
 
     def read(
         self, packed: bytes, encoding: bytes | None, understand: Understand, key: access.KeyGrant

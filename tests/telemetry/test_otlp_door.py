@@ -8,6 +8,7 @@ import json
 import logging
 import threading
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.db import OperationalError, connection
@@ -370,6 +371,22 @@ def test_who_sends_too_fast_gets_503_since_old_exporters_drop_429(key, monkeypat
     answer = post(TRACES, traces(span()), key)
 
     assert (answer.status, answer.headers[b"retry-after"]) == (503, b"1")
+
+
+def test_who_waits_too_long_to_be_read_gets_503_while_it_still_listens(key, monkeypatch):
+    monkeypatch.setattr(reception, "TURN", 0.05)
+    monkeypatch.setattr(reception, "readers", ThreadPoolExecutor(1))
+    is_free = threading.Event()
+    reception.readers.submit(is_free.wait, 20)
+    body, packed = gzipped(traces(span()))
+
+    refused = post(TRACES, body, key, JSON, packed)
+    is_free.set()
+    monkeypatch.setattr(reception, "TURN", 20)
+    taken = post(TRACES, body, key, JSON, packed)
+
+    assert (refused.status, refused.headers[b"retry-after"], refused.json["code"]) == (503, b"1", 14)
+    assert (taken.status, spent().calls) == (200, 1)
 
 
 def test_many_at_once_lose_nothing(key):
