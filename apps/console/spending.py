@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from apps.budgets import ledger
@@ -114,11 +113,6 @@ def budget(environment: str, id: str) -> Budget:
     if row is None:
         raise NotFound(what="budget", key=id)
     return row
-
-
-def budget_at(row: Budget, revision: int | None) -> dict[str, Any] | None:
-    """What was set as that revision, where it is not the present one. None: it cannot be told."""
-    return budgets.fields_at(row, revision or 0) or None
 
 
 def of_month(environment: str, month: Month) -> list[BudgetStatus]:

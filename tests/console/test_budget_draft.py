@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from django.test import Client
 from django.urls import reverse
 
 from apps.budgets import services as budgets
@@ -283,7 +284,7 @@ def test_who_is_logged_out_while_typing_finds_the_draft_after_the_login(budget, 
     client.force_login(alice)
     shown = client.get(wanted)
 
-    assert "You had been logged out. What you typed is here; nothing of it was saved." in text(shown)
+    assert "Your log-in had ended. What you typed is here; nothing of it was saved." in text(shown)
     assert (shown.context["draft"].limit, shown.context["draft"].because) == ("24000", "Black Friday")
     assert "csrfmiddlewaretoken" not in wanted
     assert Budget.objects.get(pk=budget.id).limit_nano == 22_000 * 10**9
@@ -302,3 +303,27 @@ def test_a_budget_is_ended_by_the_second_press_alone(budget, client, alice, bob)
 
     assert answer["Location"] == reverse("budgets")
     assert not Budget.objects.in_force().exists()
+
+
+def test_a_draft_that_stood_open_over_a_log_in_elsewhere_comes_back(budget, alice):
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(alice)
+
+    answer = client.post(reverse("budget-edit", args=[budget.id]), posted(budget, limit="24000", press="save"))
+    shown = client.get(answer["Location"])
+
+    assert answer.status_code == 302
+    assert shown.context["draft"].limit == "24000"
+    assert "nothing of it was saved" in text(shown)
+    assert Budget.objects.get(pk=budget.id).limit_nano == 22_000 * 10**9
+
+
+def test_another_form_that_is_older_than_the_log_in_says_so(budget, alice):
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(alice)
+
+    answer = client.post(reverse("budget-end", args=[budget.id]))
+
+    assert answer.status_code == 403
+    assert "This page is too old to act on. Nothing was done: open it again." in text(answer)
+    assert Budget.objects.in_force().count() == 1

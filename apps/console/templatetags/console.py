@@ -69,10 +69,11 @@ def half_chart(one: charts.Chart) -> SafeString:
 
 @register.simple_tag
 def fault_of(draft: Any, field: str) -> SafeString:
-    """What a field with a fault says to those who do not see it; `_fault.html` writes the words."""
+    """What a field with a fault says to those who do not see it; `_fault.html` writes the words. The focus goes to
+    the first one of the page."""
     if field not in draft.faults:
         return SafeString()
-    return format_html(' aria-invalid="true" aria-describedby="{}-error"', field)
+    return format_html(' aria-invalid="true" aria-describedby="{}-error" autofocus', field)
 
 
 @register.filter

@@ -8,7 +8,9 @@ from django.views.decorators.http import require_POST
 
 from apps.access import loaders
 from apps.access.domain.roles import Role
-from apps.console.visits import ConsoleRequest, console
+from apps.console import drafts
+from apps.console.visits import ConsoleRequest, console, refusal
+from apps.core.refusals import Refused
 
 A_YEAR = 365 * 24 * 3600
 log_in = LoginView.as_view(template_name="console/login.html", redirect_authenticated_user=True)
@@ -19,6 +21,20 @@ def back(request: ConsoleRequest) -> HttpResponseRedirect:
     wanted = request.POST.get("next", "")
     allowed = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure())
     return HttpResponseRedirect(wanted if allowed else reverse("now"))
+
+
+class PageIsOld(Refused):
+    code = "page_is_old"
+    sentence = "This page is too old to act on. Nothing was done: open it again."
+    status = 403
+
+
+def page_is_old(request: ConsoleRequest, reason: str = "") -> HttpResponse:
+    """A form without the token of this session: mostly one that stood open while its reader logged in elsewhere."""
+    again = drafts.address(request)
+    if "?" in again and request.user.is_authenticated:
+        return HttpResponseRedirect(again)
+    return refusal(request, PageIsOld())
 
 
 @require_POST

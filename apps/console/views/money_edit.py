@@ -1,11 +1,9 @@
 """A budget's draft: typed, reviewed, saved. Between the first look and the last press nothing is changed."""
 
 import re
-from collections.abc import Callable, Mapping
-from functools import wraps
+from collections.abc import Mapping
 from typing import Any
 
-from django.contrib.auth.views import redirect_to_login
 from django.http import HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
@@ -15,30 +13,15 @@ from apps.budgets import services
 from apps.budgets import spending as checked
 from apps.budgets.models import Budget
 from apps.console import figures, spending
+from apps.console.drafts import keeps_draft
 from apps.console.presenters import money_forms, money_rows
 from apps.console.presenters.money_forms import Draft
 from apps.console.views.acts import once
-from apps.console.visits import ConsoleRequest, Visit, visited
+from apps.console.visits import Visit, visited
 from apps.core.refusals import Invalid, Refused, Stale
 from apps.flags import queries as flags
 
 FIELDS = {"limit_usd": "limit", "limit_nano": "limit", "scope": "scope_value"}
-NOT_KEPT = {"csrfmiddlewaretoken", "idempotency_key", "press"}
-
-
-def keeps_draft(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Whose session ended while typing finds the draft again after the login; nothing was saved."""
-
-    @wraps(view)
-    def inner(request: ConsoleRequest, **kwargs: Any) -> HttpResponse:
-        if request.method != "POST" or request.user.is_authenticated:
-            return view(request, **kwargs)
-        draft = request.POST.copy()
-        for name in NOT_KEPT & set(draft):
-            del draft[name]
-        return redirect_to_login(f"{request.path}?{draft.urlencode()}")
-
-    return inner
 
 
 @keeps_draft
@@ -179,7 +162,7 @@ def create(visit: Visit, draft: Draft, wanted: Mapping[str, Any]) -> Budget:
 def conflicting(visit: Visit, row: Budget, draft: Draft) -> HttpResponse:
     """Somebody changed it since: what was typed here is laid over that, field by field."""
     theirs = facts(row)
-    before = spending.budget_at(row, draft.revision) or theirs
+    before = budgets.fields_at(row, draft.revision or 0) or theirs
     mine = money_forms.changes(before, money_forms.typed(draft))
     merged = money_forms.of_facts(theirs | mine, row.revision)
     merged.because = draft.because
