@@ -39,6 +39,17 @@ def names_of(call: SpanCall) -> list[str]:
     return names
 
 
+def names(taken: Sequence[Taken], writer: WriterMemory, now: datetime) -> Names:
+    """Of what came where there is a gateway; and when a writer learns of one, of what had come shortly before."""
+    found = gateways(taken, writer, now)
+    told = names_in(taken, writer.gateways | found)
+    for environment in sorted(found - writer.gateways):
+        for key, more in names_before(environment, now).items():
+            told.setdefault(key, []).extend(more)
+    transaction.on_commit(lambda: writer.gateways.update(found))  # else what was written down is not there
+    return told
+
+
 def names_in(taken: Sequence[Taken], gateways: set[str]) -> Names:
     """Of the new calls where there is a gateway: elsewhere nobody else tells of them."""
     found: Names = {}
@@ -75,28 +86,30 @@ def calls_of(state: Trace, name: str) -> int:
 
 
 def gateways(taken: Sequence[Taken], writer: WriterMemory, now: datetime) -> set[str]:
-    """The environments that have one. When a writer learns of it, calls that came shortly before can be met as well."""
+    """The environments of which it is seen, or looked up, that they have one."""
     found = {environment for environment, intake, _ in taken if any(call.is_of_gateway for call in intake.calls)}
     if writer.looked_for_gateways_at is None or now - writer.looked_for_gateways_at >= LOOK:
         told = Source.objects.filter(Q(kind="webhook") | Q(service=SERVICE))
         found |= set(told.values_list("environment", flat=True).distinct())
         writer.looked_for_gateways_at = now
-    for environment in sorted(found - writer.gateways):
-        write_down(environment, now)
-    transaction.on_commit(lambda: writer.gateways.update(found))  # else what was written down is not there
-    return writer.gateways | found
+    return found
 
 
-def write_down(environment: str, now: datetime) -> None:
+def names_before(environment: str, now: datetime) -> Names:
+    """Of the traces that are there, each name that one alone tells is written down. Left over: those of several."""
     newest = TraceRow.objects.filter(environment=environment).order_by("-at", "-id")
-    told = {
-        name: trace_id
-        for trace_id, body in newest.values_list("trace_id", "body")[:MOST_BEFORE]
-        for call in trace_rows.decode(bytes(body)).calls.values()
-        for name in names_of(call)
-    }
+    told: dict[str, list[str]] = {}
+    for trace_id, body in newest.values_list("trace_id", "body")[:MOST_BEFORE]:
+        for name in {name for call in trace_rows.decode(bytes(body)).calls.values() for name in names_of(call)}:
+            told.setdefault(name, []).append(trace_id)
+    alone = [(name, traces[0]) for name, traces in sorted(told.items()) if len(traces) == 1]
     rows.insert(
         TraceRow,
-        [(environment, name, now, trace_rows.encode(Trace(home=trace_id))) for name, trace_id in sorted(told.items())],
+        [(environment, name, now, trace_rows.encode(Trace(home=trace_id))) for name, trace_id in alone],
         "ON CONFLICT (environment, trace_id) DO NOTHING",
     )
+    found: Names = {}
+    for name, traces in told.items():
+        for trace_id in traces if len(traces) > 1 else ():
+            found.setdefault((environment, trace_id), []).append(name)
+    return found

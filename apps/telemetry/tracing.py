@@ -49,8 +49,8 @@ def take(taken: Sequence[Taken], fold: Fold, writer: WriterMemory, now: datetime
     keys = sorted({(environment, trace_id) for environment, intake, _ in taken for trace_id in intake.parts})
     if not keys:
         return
-    names = meeting.names_in(taken, meeting.gateways(taken, writer, now))
-    states = trace_rows.load({*keys, *meeting.places(names)})
+    names = meeting.names(taken, writer, now)
+    states = trace_rows.load({*keys, *names, *meeting.places(names)})
     known = set(states)
     for trace in {*keys, *(home_of(states, key) for key in keys)}:
         states.setdefault(trace, Trace())

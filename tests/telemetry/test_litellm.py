@@ -119,6 +119,17 @@ def test_a_call_that_the_gateway_and_its_client_tell_is_one_call_and_the_gateway
     assert sum(line.calls for line in queries.windows("production", ROUTE, NOW.replace(hour=0), NOW)) == 1 + is_known
 
 
+@pytest.mark.parametrize("before", [0, 2, 3])
+def test_of_all_traces_that_tell_of_one_call_its_row_counts_though_some_came_before_a_gateway_was_known(key, before):
+    ways = [lambda: client_span(key, "chatcmpl-x", seconds_ago=10.1, took=0.6)] * 3
+    ways.insert(before, lambda: send(key, row(id="chatcmpl-x")))
+
+    for tell in ways:
+        tell()
+
+    assert (spent().calls, spent().confirmed_nano, heard("covered")) == (1, COST, 3)
+
+
 FAILED = {name: held for name, held in CALL.items() if "usage" not in name} | {"error.type": "Timeout"}
 
 
