@@ -175,6 +175,8 @@ def test_a_late_price_is_applied_to_calls_whose_tokens_are_known():
 
     assert spent(model="rocket-1").confirmed_nano == 12_000_000
     assert spent(model="rocket-1").unpriced == 1  # of the other one nobody knows the tokens
+    (left,) = queries.unpriced("production", PERIOD["since"], PERIOD["until"])
+    assert (left.calls, left.input_tokens, left.output_tokens) == (1, 0, 0)
     assert list(LedgerLine.objects.order_by("id").values())[: len(before)] == before  # no line was edited
     assert Entry.objects.get(kind="telemetry.repriced").after == 12_000_000
 

@@ -235,13 +235,21 @@ class Unpriced:
 
 def unpriced(environment: str, since: datetime, until: datetime) -> list[Unpriced]:
     """By model, the most calls first. A price that came later and was applied has taken its calls out."""
-    found: dict[tuple[str, str], Unpriced] = {}
+    by_model: dict[tuple[str, str], list[SpendRow]] = {}
     for row in spend(environment, since, until, by=("provider", "model", "rule")):
         if row.unpriced:
-            key = (row.keys["provider"], row.keys["model"])
-            of_model = found.get(key) or found.setdefault(key, Unpriced(*key))
-            of_model.calls += row.unpriced
-            of_model.input_tokens += row.input_tokens
-            of_model.output_tokens += row.output_tokens
-    rows = [row for row in found.values() if row.calls > 0]
-    return sorted(rows, key=lambda row: (-row.calls, row.provider, row.model))
+            by_model.setdefault((row.keys["provider"], row.keys["model"]), []).append(row)
+    left = [left_unpriced(*key, rows) for key, rows in by_model.items()]
+    return sorted((one for one in left if one.calls > 0), key=lambda one: (-one.calls, one.provider, one.model))
+
+
+def left_unpriced(provider: str, model: str, rows: Iterable[SpendRow]) -> Unpriced:
+    """Lines of adjustment tell of no tokens: those of the calls that they priced are taken to be the usual ones."""
+    left = Unpriced(provider, model, sum(row.unpriced for row in rows))
+    priced_later = -sum(row.unpriced for row in rows if row.unpriced < 0)
+    for row in rows:
+        if row.unpriced > 0:
+            priced = min(priced_later, row.unpriced) if row.keys["rule"] == Rule.NO_PRICE else 0
+            left.input_tokens += row.input_tokens * (row.unpriced - priced) // row.unpriced
+            left.output_tokens += row.output_tokens * (row.unpriced - priced) // row.unpriced
+    return left
