@@ -58,6 +58,7 @@ def receiver(monkeypatch):
     thread = threading.Thread(target=receiver.serve_forever, args=(0.02,))
     thread.start()
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+    monkeypatch.setattr(otel, "LAST_SECONDS", 60.0)  # of a slow machine
     yield receiver
     otel.stop()
     receiver.shutdown()
