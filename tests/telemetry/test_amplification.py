@@ -76,9 +76,9 @@ def test_of_mixed_sources_only_what_is_known_counts():
 )
 def test_the_routes_page_says_it(calls, told, client, alice):
     count(sent(*calls))
-    client.force_login(alice)
 
     with time_machine.travel(NOW, tick=False):
+        client.force_login(alice)
         page = client.get(reverse("route", args=[ROUTE]))
 
     assert page.context["route"].charts_note.endswith(told)
