@@ -205,6 +205,8 @@ def test_days_of_a_budget_by_the_clock_of_tokyo_are_named_as_there(environment, 
     shown = text(client.get(reverse("budget", args=[row.id])))
 
     assert re.findall(r"<td>(\d+ Nov)</td>\s*<td[^>]*>\$7.00", shown) == ["23 Nov"]
+    assert "its days are those of Asia/Tokyo, moments are in UTC" in shown
+    assert "calendar month in Asia/Tokyo" in shown
 
 
 def test_each_sum_is_the_same_in_the_list_on_the_route_in_the_month_and_in_the_api(environment, client, alice):

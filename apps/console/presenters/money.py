@@ -104,7 +104,7 @@ def page(money: Money, names: dict[str, str], decisions: Sequence[Decision], now
         name=name_of(one),
         second=scope_words(one),
         sentence=sentence(money),
-        period=f"spend {when_spent(money)}, cumulative",
+        period=f"spend {when_spent(money)}, cumulative{clock_words(verdict.timezone)}",
         chart=chart,
         days=by_day(money, now),
         falls=falls(money, names),
@@ -134,9 +134,16 @@ def page(money: Money, names: dict[str, str], decisions: Sequence[Decision], now
     )
 
 
+def clock_words(timezone: str) -> str:
+    """Days are those of the budget, moments those of the whole console."""
+    return "" if timezone == "UTC" else f"; its days are those of {timezone}, moments are in UTC"
+
+
 def forecast_for(money: Money, ends: datetime) -> str:
     if money.is_over:
         return f"Spent {when_spent(money)}"
+    if not money.status.verdict.forecast and periods.kind_of(money.status.verdict.period) in ("hour", periods.REQUEST):
+        return "Forecast"
     if periods.is_rolling(money.status.verdict.period):
         return "Forecast for its highest in one period from now"
     return f"Forecast for {ends.day} {ends:%B}"
