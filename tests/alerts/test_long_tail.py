@@ -27,7 +27,7 @@ def test_the_long_tail_goes_through_apprise(receiver, now):
     services.dispatch(now)
 
     (told,) = receiver.told()
-    assert told["title"] == "Rolled back invoice-extraction: p95 latency was 4.34 s, limit 2.56 s"
+    assert told["title"] == "Firing: Rolled back invoice-extraction: p95 latency was 4.34 s, limit 2.56 s"
     assert told["message"].startswith(SENTENCE)
     assert Delivery.objects.get().done_at == now
 
