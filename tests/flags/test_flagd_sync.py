@@ -109,7 +109,7 @@ def providers() -> Iterator[Any]:
 
 def provider_of(port: int, secret: str, **more: Any) -> FlagdProvider:
     return FlagdProvider(
-        host="127.0.0.1", port=port, resolver_type=ResolverType.IN_PROCESS, deadline_ms=60_000,
+        host="127.0.0.1", port=port, resolver_type=ResolverType.IN_PROCESS, deadline_ms=20_000,
         channel_credentials=grpc.composite_channel_credentials(
             grpc.local_channel_credentials(), grpc.access_token_call_credentials(secret)
         ), **more,
@@ -149,6 +149,7 @@ def test_after_a_restart_the_real_provider_is_ready_again_and_has_missed_nothing
         eventually(lambda: client.get_boolean_value("new-parser", False, context))
         eventually(lambda: client.get_provider_status() is ProviderStatus.READY)
     finally:
+        providers.shutdown()  # first: it waits for a server that has gone
         stop(process)
 
 
