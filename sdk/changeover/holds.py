@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -213,6 +214,17 @@ class Holds:
             log.error("the hold %s was not settled at %s: %s", id, body, told.get("detail"))
         return 200 <= status < 500 and status not in (401, 403, 408, 429)
 
+    def _settle_waiting(self, until: float = math.inf) -> None:
+        """The thread that looks after holds and the one that closes may both be here: each takes what it settles."""
+        while self._clock() < until:
+            try:
+                waiting = self._to_settle.popleft()
+            except IndexError:
+                return
+            if not self._settle(*waiting):
+                self._to_settle.appendleft(waiting)
+                return
+
     def _tell_unverified(self, account: Account) -> None:
         """As one sum: while nobody answered it may have been many calls."""
         if not account.unverified and not account.unpriced:
@@ -256,11 +268,7 @@ class Holds:
                     if piece.ends_at - now <= ENDS_SOON:
                         status, _ = self._ask("POST", f"{piece.id}/extend/", _ends())
                         piece.ends_at = now + SLICE_LASTS if status == 200 else piece.ends_at
-        for _ in range(len(self._to_settle)):
-            id, body = self._to_settle[0]
-            if not self._settle(id, body):
-                break
-            self._to_settle.popleft()
+        self._settle_waiting()
 
     def _start(self) -> None:
         with self._changed:
@@ -292,9 +300,7 @@ class Holds:
                 for piece in [*account.ending, *([account.slice] if account.slice else [])]:
                     self._to_settle.append((piece.id, {"usd": _usd(piece.used)}))
                 account.slice, account.ending = None, []
-        until = self._clock() + timeout
-        while self._to_settle and self._clock() < until and self._settle(*self._to_settle[0]):
-            self._to_settle.popleft()
+        self._settle_waiting(until=self._clock() + timeout)
         while self._idle:
             self._idle.pop().close()
 

@@ -19,6 +19,7 @@ from apps.budgets.models import Hold
 from apps.catalog import shipped
 from apps.journal.models import Entry
 from changeover import BudgetExceeded, BudgetUnverifiable, Client, Resolved
+from changeover.ids import new_id
 from tests.budgets.make_rows import ALICE, ROUTE
 from tests.budgets.test_holds import USD, make_cap
 from tests.processes import ROOT
@@ -170,6 +171,19 @@ def test_kinds_of_calls_that_come_no_more_leave_nothing_behind(connect):
     assert kept == ["long"]
     assert not client._holds._accounts
     assert left(cap) == pytest.approx(0.95)
+
+
+def test_who_closes_and_who_looks_after_leave_nothing_untold_between_them(connect):
+    cap, client = make_own_cap(1), connect()
+    for _ in range(20):
+        told = {"usd": "0.01", "unverified": True, "scope": {"route": ROUTE, "variant": "gpt-4.1"}}
+        client._holds._settle_later(new_id(), told)
+
+    with ThreadPoolExecutor(2) as threads:
+        done = [threads.submit(client._holds.look_after), threads.submit(client._holds.close, 30)]
+        assert [one.result() for one in done] == [None, None]
+
+    assert left(cap) == pytest.approx(0.8)
 
 
 def test_a_long_call_keeps_no_more_than_it_may_cost(connect):
