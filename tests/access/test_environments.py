@@ -18,7 +18,7 @@ def test_an_object_loaded_earlier_does_not_write_an_old_snapshot_number_back(env
 
 
 def test_the_command_line_makes_environments_and_their_keys(capsys):
-    with pytest.raises(CommandError, match="manage.py create_environment staging"):
+    with pytest.raises(CommandError, match=r"manage\.py create_environment staging"):
         call_command("create_key", environment="staging", name="ci", scope=["flags:read"])
     call_command("create_environment", "staging", name="Staging", protected=True)
     call_command("create_key", environment="staging", name="ci", scope=["flags:read"])
