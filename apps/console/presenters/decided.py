@@ -11,24 +11,16 @@ from apps.budgets.domain.verdicts import Verdict
 from apps.budgets.queries import LookPoint
 from apps.console import figures, glyphs, queries, sentences
 from apps.console.acts import Act
-from apps.console.presenters import around, judged, presses, rows
+from apps.console.presenters import around, judged, plan_steps, presses, rows
 from apps.console.presenters.board import Line
-from apps.console.presenters.decision import DecisionPage, Fact, StepRow
+from apps.console.presenters.decision import DecisionPage, Fact
 from apps.console.presenters.route import Pair, Panel
 from apps.console.queries import Measured, Standing
 from apps.console.visits import Visit
 from apps.journal.models import Entry
 from apps.rollouts.domain import evidence as kept
-from apps.rollouts.domain import plan as planning
 from apps.rollouts.domain.plan import Cost
 from apps.rollouts.models import Decision, PlanStep
-
-STEP_WORDS = {
-    "done": ("done", "within", "ok"),
-    "waiting": ("under way", "inconclusive", "warn"),
-    "unseen": ("nothing was visible", "holding", "warn"),
-    "failed": ("failed", "firing", "danger"),
-}
 
 
 def page(
@@ -77,8 +69,8 @@ def page(
         charts_note=around.charts_note(row, measured, short_candidate),
         guardrails=[judged.row(found) for found in around.verdicts_of(row)],
         stage_told=f"stage {row.before['stage'] + 1}" if row.before.get("stage") is not None else "",
-        steps=[step_row(found, row) for found in steps],
-        steps_told=steps_told(steps, row),
+        steps=[plan_steps.row_of(step, row) for step in steps],
+        steps_told=plan_steps.told(steps, row),
         exposure=exposure(exposed, short_candidate, baseline) if exposed else [],
         exposure_told=exposure_told(exposed) if exposed else "",
         acts=acts(visit, row, one, alert, prices),
@@ -187,7 +179,7 @@ def facts(
                 second=f"{figures.count(verdict.k)} {slow}" if slow else "",
             )
         )
-    if fact := clients_fact(steps):
+    if fact := plan_steps.clients_fact(steps):
         out.append(fact)
     return out
 
@@ -199,64 +191,6 @@ def traffic_now(one: Standing) -> str:
         return f"100{figures.NBSP}% {figures.short_name(one.name(one.route.fallback_variant))}"
     most = max(one.route.weights, key=lambda variant: one.route.weights[variant])
     return f"{figures.share(one.route.weights[most])} {figures.short_name(one.name(most))}"
-
-
-def clients_fact(steps: Sequence[PlanStep]) -> Fact | None:
-    step = next((one for one in steps if one.kind == planning.CONFIRM), None)
-    if step is None:
-        return None
-    there, behind = step.evidence.get("there"), step.evidence.get("behind")
-    if there is None or behind is None:
-        return Fact(
-            label="Clients confirmed",
-            value="none yet" if step.state == "waiting" else "not visible",
-            second=step.outcome,
-        )
-    took = step.evidence.get("seconds")
-    whole = len(there) + len([name for name in behind if name not in there])
-    second = (
-        f"all in {figures.seconds(took)}"
-        if took is not None and not behind
-        else f"behind: {', '.join(behind[:3])}"
-        if behind
-        else ""
-    )
-    return Fact(label="Clients confirmed", value=f"{len(there)} of {whole}", second=second)
-
-
-def step_row(step: PlanStep, row: Decision) -> StepRow:
-    word, glyph, tone = STEP_WORDS[step.state]
-    partly = step.state == "done" and ("did not" in step.outcome or "fails" in step.outcome)
-    if partly:
-        word, glyph, tone = "partly done", "holding", "warn"
-    done_at, after = "", ""
-    if step.done_at is not None:
-        at = step.done_at
-        done_at = f"{at:%H:%M:%S}.{at.microsecond // 1000:03d}"
-        after = f"+{(at - row.at).total_seconds():.2f}{figures.NBSP}s"
-    return StepRow(
-        position=step.position,
-        title=step.title,
-        outcome=step.outcome,
-        word=word,
-        glyph=glyph,
-        tone=tone,
-        done_at=done_at,
-        after=after,
-    )
-
-
-def steps_told(steps: Sequence[PlanStep], row: Decision) -> str:
-    done = [one for one in steps if one.state == "done" and one.done_at is not None]
-    if not steps:
-        return ""
-    last = max((one.done_at for one in done if one.done_at), default=None)
-    took = (
-        f" in {figures.seconds((last - row.at).total_seconds())}"
-        if last is not None and len(done) == len(steps)
-        else ""
-    )
-    return f"{len(done)} of {len(steps)} steps done{took}"
 
 
 def exposure(one: queries.Exposure, candidate: str, baseline: str) -> list[Pair]:
