@@ -43,10 +43,11 @@ def start(part: str, read: Read = metrics.own.collect) -> None:
 
 
 def is_wanted(signal: str) -> bool:
-    told = os.environ.get
-    if told("OTEL_SDK_DISABLED", "").lower() == "true" or told(f"OTEL_{signal}_EXPORTER", "").lower() == "none":
+    is_off = os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    if is_off or os.environ.get(f"OTEL_{signal}_EXPORTER", "").lower() == "none":
         return False
-    return bool(told("OTEL_EXPORTER_OTLP_ENDPOINT") or told(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"))
+    of_signal = os.environ.get(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")
+    return bool(of_signal or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"))
 
 
 def stop() -> None:
