@@ -12,14 +12,9 @@ from apps.rollouts import services as rollouts
 from apps.rollouts.models import Shard
 from tests.rollouts.make_rollouts import start_rollout
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("clock")]
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 EVERY_PAGE = ["now", "routes", "journal", "alerts", "budgets", "sources", "protection"]
-
-
-@pytest.fixture(autouse=True)
-def clock(monkeypatch):
-    monkeypatch.setattr("django.utils.timezone.now", lambda: NOW)
 
 
 @pytest.fixture

@@ -13,14 +13,9 @@ from apps.telemetry.models import Heard, LatencyRange, Mapping, SuspectedShadow,
 from tests.budgets.make_rows import spend
 from tests.telemetry.make_telemetry import ROUTE, call, count, make_route, sent
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("clock")]
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 STRAY = "invoice-worker: gpt-4.1"
-
-
-@pytest.fixture(autouse=True)
-def clock(monkeypatch):
-    monkeypatch.setattr("django.utils.timezone.now", lambda: NOW)
 
 
 def test_a_route_of_which_only_metrics_tell_says_why_its_figures_stand_empty(environment, client, bob):
