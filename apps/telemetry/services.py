@@ -122,10 +122,7 @@ def claim(sent: Sequence[Sent], writer: WriterMemory, now: datetime) -> tuple[li
     if any(traced for *_, traced in keys):  # those have other keys
         told = [key for calls, outcomes, _ in keys for kind in (calls, outcomes) for key in kind]
     ids = {hash & ID for _, hash in told}
-    known = writer.recent.known(ids, now)
-    if known or len(ids) < len(told):  # some come again, maybe with another moment
-        firsts = {hash & ID: (minute, hash) for minute, hash in reversed(told)}
-        distinct.difference_update(key for key in told if key[1] & ID in known or firsts[key[1] & ID] != key)
+    distinct.difference_update(told_again(told, ids, writer.recent.known(ids, now)))
     new = rows.claim_calls(distinct) if distinct else distinct
     if new:
         minutes = sorted({minute for minute, _ in new})
@@ -136,6 +133,14 @@ def claim(sent: Sequence[Sent], writer: WriterMemory, now: datetime) -> tuple[li
     for one, is_new, (calls, outcomes, traced) in zip(sent, first, keys, strict=True):
         claimed.append(Claimed(one, is_new, pick(calls, new), pick(outcomes, new), pick(traced, new)))
     return claimed, ids
+
+
+def told_again(told: Sequence[rows.CallKey], ids: set[int], known: set[int]) -> list[rows.CallKey]:
+    """Those whose id came before, or earlier among these, maybe with another moment."""
+    if not known and len(ids) == len(told):
+        return []
+    firsts = {hash & ID: (minute, hash) for minute, hash in reversed(told)}
+    return [key for key in told if key[1] & ID in known or firsts[key[1] & ID] != key]
 
 
 def call_keys(sent: Sent, items: Sequence[Call] | Sequence[Outcome], kind: str) -> list[rows.CallKey]:

@@ -18,7 +18,8 @@ NOT_YET = timedelta(hours=49)  # so late a call may come
 
 @dataclass(frozen=True, slots=True)
 class Thinning:
-    """What is older than `age` becomes one row for so many seconds; None: it goes. Piece by piece, the oldest first."""
+    """What is older than `age`, and than `NOT_YET`, becomes one row for so many seconds; None: it goes. Piece by piece,
+    the oldest first."""
 
     name: str  # under which is kept how far it came
     age: timedelta
@@ -28,7 +29,7 @@ class Thinning:
 
 def thinnings() -> list[Thinning]:
     return [
-        Thinning("by the minute", max(timedelta(hours=settings.WINDOWS_FINE_HOURS), NOT_YET), MINUTE, HOUR),
+        Thinning("by the minute", timedelta(hours=settings.WINDOWS_FINE_HOURS), MINUTE, HOUR),
         Thinning("by the hour", timedelta(days=settings.WINDOWS_MINUTES_DAYS), HOUR, DAY),
         Thinning("gone", timedelta(days=settings.WINDOWS_HOURS_DAYS), None, DAY),
     ]

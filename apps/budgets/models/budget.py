@@ -104,9 +104,9 @@ class Budget(models.Model):
     @property
     def rule(self) -> money.Rule:
         """Raises Unreadable."""
-        if self.fault:
-            raise Unreadable(self.fault)
-        parsed, _ = thresholds.parse(self.thresholds, period=self.period, scope=self.scope)
+        parsed, fault = self._read()
+        if fault:
+            raise Unreadable(fault)
         return money.Rule(
             id=self.id,
             environment=self.environment,
@@ -121,15 +121,20 @@ class Budget(models.Model):
     @property
     def fault(self) -> str:
         """Why it cannot be read: its row was broken by hand, or its zone is gone from this machine. Empty: it can."""
+        return self._read()[1]
+
+    def _read(self) -> tuple[tuple[Threshold, ...], str]:
+        """-> (thresholds, fault)."""
         if self.period not in periods.LENGTHS:
-            return f"{self.period} is no period."
-        if fault := self._scope_fault or thresholds.parse(self.thresholds, period=self.period, scope=self.scope)[1]:
-            return fault
+            return (), f"{self.period} is no period."
+        if fault := self._scope_fault:
+            return (), fault
+        parsed, fault = thresholds.parse(self.thresholds, period=self.period, scope=self.scope)
         try:
             ZoneInfo(self.timezone)
         except (ZoneInfoNotFoundError, ValueError):
-            return f"{self.timezone or 'An empty name'} is no time zone that is known here."
-        return ""
+            fault = fault or f"{self.timezone or 'An empty name'} is no time zone that is known here."
+        return parsed, fault
 
     @property
     def is_sound(self) -> bool:

@@ -13,8 +13,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation
 from typing import Any
+
+from apps.core.money import MOST_USD, usd_to_nano
 
 NAMES = {
     "day": ("day", "date", "usage_date"),
@@ -26,7 +28,7 @@ NAMES = {
 }
 MOST_LINES = 100_000
 MOST_FAULTS = 20
-MOST_USD = Decimal(1_000_000_000)  # of a line, and of all of them
+MOST_NANO = usd_to_nano(MOST_USD)  # of all lines
 MOST_TOKENS = 10**15
 YEARS = range(2000, 3000)
 THOUSANDS = re.compile(r"-?\d{1,3}(,\d{3})+(\.\d*)?")  # else a comma may be a decimal point, or the next cell
@@ -79,7 +81,7 @@ def read(text: str, provider: str = "") -> list[Line]:
         raise Unusable(faults)
     if not lines:
         raise Unusable(["no line tells of a day"])
-    if sum(abs(line.amount_nano) for line in lines) > MOST_USD.scaleb(9):
+    if sum(abs(line.amount_nano) for line in lines) > MOST_NANO:
         raise Unusable(["all lines together are no amount of money"])
     return lines
 
@@ -139,7 +141,7 @@ def nano_of(told: str) -> int:
         raise ValueError(f"the amount is no amount of money: {told[:40]!r}") from None
     if not amount.is_finite() or abs(amount) > MOST_USD:
         raise ValueError("the amount is no amount of money")
-    return int(amount.scaleb(9).to_integral_value(ROUND_HALF_EVEN))
+    return usd_to_nano(amount)
 
 
 def tokens_of(told: str) -> int | None:

@@ -74,9 +74,7 @@ class SourceView:
     notes: dict[str, int] = field(default_factory=dict)
     told_nano: int = 0  # what the sender says its calls cost: for comparison only
     is_also_native: bool = False  # it reports through our client as well: such calls share no id, and count twice
-    is_also_of_gateway: bool = (
-        False  # a gateway reports here: of calls that both tell, those that share an id count once
-    )
+    is_also_of_gateway: bool = False  # a gateway reports here: what both tell counts once if they share an id
 
     @property
     def rejected(self) -> dict[str, int]:
