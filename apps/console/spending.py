@@ -117,7 +117,7 @@ def budget(environment: str, id: str) -> Budget:
 
 def of_month(environment: str, month: Month) -> list[BudgetStatus]:
     """How budgets by the calendar month came out in one that is over, against the limits of today."""
-    rows = [row for row in budgets.budgets(environment) if row.period == "month"]
+    rows = [row for row in budgets.budgets(environment) if row.period == "month" and row.is_sound]
     asked = budgets.shared(rows, month.ended_at(ZoneInfo("UTC")))
     return [budgets.status_at_end(row, month.ended_at(row.rule.zone), asked) for row in rows]
 

@@ -264,3 +264,27 @@ def test_what_calls_without_a_price_are_taken_for_is_told_wherever_it_is_part_of
     spent = shown["budget"].chart.series[0]
     assert f">{spent.told}<" in verdict.spent or not spent.told
     assert f"{spent.points[-1][1]:.6f}" in verdict.spent
+
+
+@pytest.mark.parametrize(
+    ("broken", "why"),
+    [
+        ({"scope": 7}, "A scope names values"),
+        ({"period": "fortnight"}, "fortnight is no period"),
+        ({"timezone": "Mars/Base"}, "no time zone that is known here"),
+        ({"thresholds": [{"at": "x"}]}, "at is a number above 0"),
+    ],
+)
+def test_a_budget_that_cannot_be_read_says_why_and_can_be_ended(client, alice, budget, broken, why):
+    Budget.objects.filter(pk=budget.pk).update(**broken)
+    client.force_login(alice)
+    here = reverse("budget", args=[budget.pk])
+
+    page, listed = client.get(here), client.get(reverse("budgets"))
+    edit, end = client.get(f"{here}edit/"), client.get(f"{here}end/")
+    ended = client.post(f"{here}end/")
+
+    assert (page.status_code, why in page.content.decode()) == (200, True)
+    assert (listed.status_code, here in listed.content.decode()) == (200, True)
+    assert (edit.url, why in end.content.decode(), ended.status_code) == (here, True, 302)
+    assert not Budget.objects.in_force().filter(pk=budget.pk).exists()

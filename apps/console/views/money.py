@@ -6,6 +6,7 @@ from django.http import HttpResponse
 
 from apps.access.domain.roles import Role
 from apps.budgets import queries as budgets
+from apps.budgets.models import Budget
 from apps.catalog import queries as catalog
 from apps.console import months, spending
 from apps.console.presenters import money, money_rows, spend_rows
@@ -25,8 +26,8 @@ def page(visit: Visit) -> HttpResponse:
 
 @visited
 def one(visit: Visit, *, id: str) -> HttpResponse:
-    spending.budget(visit.environment.key, id)  # raises NotFound
-    return shown(visit, id)
+    row = spending.budget(visit.environment.key, id)
+    return shown(visit, id) if row.is_sound else unreadable(visit, row)
 
 
 def shown(visit: Visit, id: str) -> HttpResponse:
@@ -34,7 +35,8 @@ def shown(visit: Visit, id: str) -> HttpResponse:
     choice = months.to_choose(telemetry.known_since(environment), now)
     month = months.chosen(visit.request.GET.get("month", ""), choice)
     is_past = month != choice[0]
-    asked = budgets.shared(budgets.budgets(environment), now)
+    in_force = budgets.budgets(environment)
+    asked = budgets.shared(in_force, now)
     rows = spending.of_month(environment, month) if is_past else budgets.budget_status(environment, now, asked)
     found = spending.worst_first(rows)
     chosen = next((row for row in found if row.budget.id == id), found[0] if found else None)
@@ -46,6 +48,7 @@ def shown(visit: Visit, id: str) -> HttpResponse:
     return visit.page(
         "console/budgets.html",
         current="budgets",
+        unreadable=[] if id else [row for row in in_force if not row.is_sound],
         rows=[
             money_rows.row(
                 row,
@@ -62,6 +65,17 @@ def shown(visit: Visit, id: str) -> HttpResponse:
         is_past=is_past,
         price_book=catalog.price_book().version,
         spend=None if id else spend(visit, month),
+        may_edit=visit.may(Role.OPERATOR),
+        who_may=visit.who_may(Role.OPERATOR),
+    )
+
+
+def unreadable(visit: Visit, row: Budget) -> HttpResponse:
+    """Where its alert leads: what is wrong with it, and what helps."""
+    return visit.page(
+        "console/budget_unreadable.html",
+        current="budgets",
+        budget=row,
         may_edit=visit.may(Role.OPERATOR),
         who_may=visit.who_may(Role.OPERATOR),
     )

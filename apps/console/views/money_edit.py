@@ -29,6 +29,8 @@ FIELDS = {"limit_usd": "limit", "limit_nano": "limit", "scope": "scope_value"}
 def edit(visit: Visit, *, id: str) -> HttpResponse:
     visit.must(Role.OPERATOR)
     row = spending.budget(visit.environment.key, id)
+    if not row.is_sound:  # no form has fields for what stands there
+        return HttpResponseRedirect(reverse("budget", args=[row.id]))
     now_set = facts(row)
     draft, is_kept = draft_of(visit, money_forms.of_facts(now_set, row.revision))
     if visit.request.method != "POST":
@@ -87,16 +89,16 @@ def end(visit: Visit, *, id: str) -> HttpResponse:
         because = visit.request.POST.get("because", "").strip()[: money_forms.LONGEST["because"]]
         services.end_budget(budget=row.id, by=visit.actor, because=because or "Ended in the console.", now=visit.now)
         return HttpResponseRedirect(reverse("budgets"))
-    status = budgets.status_of(row, visit.now)
+    status = budgets.status_of(row, visit.now) if row.is_sound else None
     return visit.page(
         "console/budget_end.html",
         current="budgets",
         budget=row,
-        name=money_rows.name_of(status),
-        second=money_rows.scope_words(status),
-        spent=figures.nano(status.verdict.spent_nano),
+        name=money_rows.name_of(status) if status else row.words,
+        second=money_rows.scope_words(status) if status else row.fault,
+        spent=figures.nano(status.verdict.spent_nano) if status else "",
         limit=figures.exact(row.limit_nano),
-        thresholds=[money_forms.words(one) for one in row.thresholds],
+        thresholds=[money_forms.words(one) for one in row.thresholds] if status else [],
     )
 
 
