@@ -76,6 +76,24 @@ def fault_of(draft: Any, field: str) -> SafeString:
     return format_html(' aria-invalid="true" aria-describedby="{}-error" autofocus', field)
 
 
+@register.inclusion_tag("console/_text_field.html")
+def text_field(
+    draft: Any, name: str, label: str, longest: int, *, id: str = "", placeholder: str = "", grows: bool = False
+) -> dict[str, Any]:
+    """One line of a draft: its label, what was typed, and what is wrong with that."""
+    return {
+        "draft": draft,
+        "name": name,
+        "value": getattr(draft, name),
+        "words": draft.faults.get(name, ""),
+        "label": label,
+        "longest": longest,
+        "id": id or name,
+        "placeholder": placeholder,
+        "grows": grows,
+    }
+
+
 @register.filter
 def chart_data(one: charts.Chart) -> dict[str, Any]:
     return chart_values.for_uplot(one)
