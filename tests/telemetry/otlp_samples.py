@@ -1,6 +1,7 @@
 """What real clients sent, as JSON and as protobuf, and a door to send it through."""
 
 import asyncio
+import gzip
 import json
 import os
 from functools import cache
@@ -131,3 +132,7 @@ def split(body: Any) -> list[Any]:
                 for one in of_scope[leaf]:
                     parts.append({top: [of_resource | {middle: [of_scope | {leaf: [one]}]}]})
     return parts
+
+
+def gzipped(body: bytes) -> tuple[bytes, tuple[bytes, bytes]]:
+    return gzip.compress(body), (b"content-encoding", b"gzip")

@@ -6,29 +6,22 @@ import contextlib
 import gzip
 import json
 import logging
-import threading
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import connection
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from apps.access import serving as access
-from apps.telemetry import reception, services, serving
+from apps.telemetry import services
 from apps.telemetry.domain import otlp_json, otlp_protobuf
 from apps.telemetry.models import Heard
 from tests.telemetry.make_otlp import CALL, COST, TRACES, call_log, event, flag_log, logs, metrics, span, tokens, traces
 from tests.telemetry.make_telemetry import NOW, ROUTE, call, heard, make_key, outcome, spent
-from tests.telemetry.otlp_samples import JSON, PROTOBUF, answer_of, as_protobuf, ask, post
+from tests.telemetry.otlp_samples import JSON, PROTOBUF, answer_of, as_protobuf, post
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def gzipped(body):
-    return gzip.compress(body), (b"content-encoding", b"gzip")
 
 
 def test_a_call_is_counted_and_the_answer_is_empty(key):
@@ -293,110 +286,3 @@ def test_no_prompt_is_kept_anywhere(key, caplog, capfd, tmp_path):
     assert [table for table, cell in cells if CANARY.encode() in cell] == []
     seen = caplog.text + "".join(capfd.readouterr())
     assert CANARY not in seen
-
-
-def test_with_the_database_away_exporters_are_asked_to_come_again(key, monkeypatch):
-    counting = services.count
-
-    def away(**group):
-        raise OperationalError("server closed the connection")
-
-    monkeypatch.setattr(services, "count", away)
-    body = traces(span())
-    refused = post(TRACES, body, key)
-    monkeypatch.setattr(services, "count", counting)
-    taken = post(TRACES, body, key)
-
-    assert refused.status == 503
-    assert refused.headers[b"retry-after"] in (b"1", b"2")
-    assert (taken.status, spent().calls) == (200, 1)
-
-
-def test_a_fault_of_ours_is_no_500_which_exporters_would_drop(key, monkeypatch):
-    def broken(**group):
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(services, "count", broken)
-
-    assert post(TRACES, traces(span()), key).status == 503
-
-
-def test_a_fault_in_reading_is_a_503_and_the_log_repeats_nothing_that_was_sent(key, monkeypatch, caplog, capfd):
-    def broken(*args, **told):
-        raise ValueError(CANARY)
-
-    monkeypatch.setattr("apps.telemetry.domain.intake.of_body", broken)
-
-    answer = post(TRACES, traces(span()), key)
-
-    assert (answer.status, answer.headers[b"retry-after"]) == (503, b"2")
-    assert set(answer.json) == {"code", "message"}
-    said = caplog.text + "".join(capfd.readouterr())
-    assert "telemetry.fault" in said
-    assert CANARY not in said
-
-
-def test_a_slow_commit_is_a_503_before_its_sender_gives_up_and_its_repeat_counts_nothing(key, monkeypatch):
-    monkeypatch.setattr(reception, "PATIENCE", 0.0)  # spent on reading
-    monkeypatch.setattr(reception, "LEAST_PATIENCE", 0.05)
-    counting, may_write = services.count, threading.Event()
-
-    def slow(**group):
-        may_write.wait(20)
-        return counting(**group)
-
-    monkeypatch.setattr(services, "count", slow)
-    body = traces(span())
-    refused = post(TRACES, body, key)
-    may_write.set()
-    monkeypatch.undo()
-    taken = post(TRACES, body, key)
-
-    assert (refused.status, refused.headers[b"retry-after"], refused.json["code"]) == (503, b"2", 14)
-    assert (taken.status, spent().calls) == (200, 1)
-
-
-def test_a_key_that_is_faster_than_it_may_gets_503(key, monkeypatch):
-    monkeypatch.setattr(access, "is_too_fast", lambda grant: True)
-
-    for kind in (JSON, PROTOBUF):
-        answer = post(TRACES, b"", key, kind)
-        assert (answer.status, answer.headers[b"retry-after"]) == (503, b"1")
-
-
-def test_who_sends_too_fast_gets_503_since_old_exporters_drop_429(key, monkeypatch):
-    monkeypatch.setattr(serving.commits, "max_bytes", 1)
-    monkeypatch.setattr(serving.commits, "waiting_bytes", 1)
-
-    answer = post(TRACES, traces(span()), key)
-
-    assert (answer.status, answer.headers[b"retry-after"]) == (503, b"1")
-
-
-def test_who_waits_too_long_to_be_read_gets_503_while_it_still_listens(key, monkeypatch):
-    monkeypatch.setattr(reception, "TURN", 0.05)
-    monkeypatch.setattr(reception, "readers", ThreadPoolExecutor(1))
-    is_free = threading.Event()
-    reception.readers.submit(is_free.wait, 20)
-    body, packed = gzipped(traces(span()))
-
-    refused = post(TRACES, body, key, JSON, packed)
-    is_free.set()
-    monkeypatch.setattr(reception, "TURN", 20)
-    taken = post(TRACES, body, key, JSON, packed)
-
-    assert (refused.status, refused.headers[b"retry-after"], refused.json["code"]) == (503, b"1", 14)
-    assert (taken.status, spent().calls) == (200, 1)
-
-
-def test_many_at_once_lose_nothing(key):
-    bodies = [traces(*(span() for _ in range(10))) for _ in range(30)]
-    headers = [(b"content-type", JSON.encode()), (b"authorization", f"Bearer {key}".encode())]
-
-    async def all_at_once():
-        return await asyncio.gather(*(ask(TRACES, body, *headers) for body in bodies + bodies))
-
-    answers = asyncio.run(all_at_once())
-
-    assert {answer.status for answer in answers} == {200}
-    assert (spent().calls, spent().confirmed_nano) == (300, 300 * COST)
